@@ -1,0 +1,4 @@
+/// x
+pub struct BackendId(u64);
+/// x
+pub struct Guarded;

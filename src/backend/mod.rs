@@ -1,0 +1,149 @@
+//! The web applications behind the web server: one file per kind, one table.
+//!
+//! A connector knows its application's dialect and nothing else. Deadlines, the limit of logins at
+//! once, back-off and metrics are wrapped around every one of them alike by [`Guarded`].
+
+mod guard;
+mod wire;
+
+mod axigen;
+mod roundcube;
+
+/// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
+pub const KINDS: &[Kind] = &[axigen::KIND, roundcube::KIND];
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::config::Section;
+use crate::domain::{Client, Secret, SessionKeys};
+
+pub use guard::{BackendId, Guarded};
+pub use wire::Wire;
+
+/// One entry of [`KINDS`].
+pub struct Kind {
+    /// The `kind` an operator writes.
+    pub name: &'static str,
+    /// Reads the kind's own settings and makes the connector. Mistakes go into the section; what is
+    /// returned after a mistake is thrown away.
+    pub build: fn(&mut Section, Wire) -> Box<dyn Backend>,
+}
+
+/// One web application, seen from the server side.
+///
+/// The contract, kept by `tests/conformance.rs` over every kind:
+/// - A refusal is a value, an outage is an error. Whatever is not clearly one of the documented
+///   answers is [`Outage::Protocol`], never a session.
+/// - A method sends what it must and returns; it does not retry a password, does not wait for
+///   anything else, and may be dropped at any await.
+/// - Nothing it returns or logs holds a secret.
+pub trait Backend: Send + Sync + 'static {
+    /// Signs the person in.
+    fn login<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Login, Outage>>;
+
+    /// Asks whether the session still lives, which also keeps it alive.
+    fn check<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<Liveness, Outage>>;
+
+    /// Ends the session. `Ok` when the back-end has answered, whatever it said.
+    fn logout<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<(), Outage>>;
+
+    /// Whether a browser's cookie of this name would be taken by the application for one of its own
+    /// keys, in any spelling that the application folds into it.
+    fn owns_cookie(&self, name: &[u8]) -> bool;
+
+    /// The name of the key in the query, where there is one.
+    fn query_key(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether the application takes an `Authorization` header from us.
+    fn takes_authorization(&self) -> bool {
+        false
+    }
+
+    /// Which properties of the browser a session is tied to. Keys are cached per such client.
+    fn binding(&self) -> Binding {
+        Binding::default()
+    }
+}
+
+/// What a login needs.
+pub struct Attempt {
+    /// The person's name at this back-end.
+    pub login: String,
+    /// The password, absent where the back-end wants none.
+    pub password: Option<Secret>,
+    /// The browser for which the session is opened.
+    pub client: Client<'static>,
+}
+
+/// How a login ended, where the back-end could be asked.
+#[derive(Debug)]
+pub enum Login {
+    /// A session is open.
+    Opened(SessionKeys),
+    /// The back-end said no.
+    Refused(Refusal),
+}
+
+/// Why a back-end said no, as far as it told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Wrong password, unknown or disabled account: back-ends rarely say which.
+    #[error("the back-end refused the user's name or password")]
+    Credentials,
+    /// The password must be changed first, by the person.
+    #[error("the password has expired at the back-end")]
+    Expired,
+    /// A second factor or a captcha, which only the person can answer.
+    #[error("the back-end asks for something only a person can answer")]
+    Interactive,
+}
+
+/// Whether a session is still there.
+#[derive(Debug)]
+pub enum Liveness {
+    /// It is, with the same keys.
+    Alive,
+    /// It is, and its keys have changed to these.
+    Renewed(SessionKeys),
+    /// It is gone.
+    Dead,
+}
+
+/// Why a back-end could not be asked. Never a "no".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Outage {
+    /// No connection, or it broke.
+    #[error("the back-end could not be reached: {0}")]
+    Unreachable(String),
+    /// No complete answer in time.
+    #[error("the back-end did not answer in time")]
+    TimedOut,
+    /// The back-end asks us to slow down.
+    #[error("the back-end asks to be left alone for a while")]
+    Throttled {
+        /// How long, where it said so.
+        retry_after: Option<Duration>,
+    },
+    /// It answered something that its documentation does not know.
+    #[error("the back-end's answer was not understood: {0}")]
+    Protocol(String),
+    /// It failed a moment ago, so it was not asked.
+    #[error("the back-end failed a moment ago and is not asked again yet")]
+    BackingOff {
+        /// When it will be asked again, from now.
+        retry_after: Duration,
+    },
+}
+
+/// Which properties of the browser are part of a session's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// The `User-Agent` header.
+    pub user_agent: bool,
+    /// The address.
+    pub address: bool,
+}

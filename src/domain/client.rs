@@ -1,0 +1,28 @@
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// The browser, as far as a back-end may tie a session to it.
+///
+/// The two headers are kept as the bytes that arrived: Open-Xchange hashes the `User-Agent` byte
+/// for byte, and no rule says that it is UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client<'a> {
+    /// The browser's address, already found behind trusted proxies.
+    pub address: IpAddr,
+    /// The `User-Agent` header, empty if there was none.
+    pub user_agent: Cow<'a, [u8]>,
+    /// The `Accept-Language` header, empty if there was none.
+    pub accept_language: Cow<'a, [u8]>,
+}
+
+impl Client<'_> {
+    /// Copies what is borrowed, so that a login can outlive the request that caused it.
+    #[must_use]
+    pub fn into_owned(self) -> Client<'static> {
+        Client {
+            address: self.address,
+            user_agent: Cow::Owned(self.user_agent.into_owned()),
+            accept_language: Cow::Owned(self.accept_language.into_owned()),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+use std::borrow::Cow;
+
+/// Longest user, name, e-mail or role, in bytes of UTF-8.
+const LONGEST_TEXT: usize = 512;
+/// Most roles one identity may carry.
+const MOST_ROLES: usize = 256;
+
+/// Why a portal's statement about a person can not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// Every header and login needs one.
+    #[error("the user is empty")]
+    NoUser,
+    /// Line breaks and their like would forge headers and log lines.
+    #[error("{0} holds a control character")]
+    ControlCharacter(&'static str),
+    /// More than 512 bytes.
+    #[error("{0} is too long")]
+    TooLong(&'static str),
+    /// Roles are joined by commas for the back-end, so none may hold one.
+    #[error("a role is empty or holds a comma")]
+    BadRole,
+    /// More than 256.
+    #[error("there are too many roles")]
+    TooManyRoles,
+}
+
+/// Who somebody is, as their portal says it.
+///
+/// No field holds a control character, and the user is never empty. `name` and `email` are empty
+/// where the portal gave none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity<'a> {
+    user: Cow<'a, str>,
+    name: Cow<'a, str>,
+    email: Cow<'a, str>,
+    roles: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Identity<'a> {
+    /// Checks and takes what a portal said.
+    ///
+    /// # Errors
+    /// [`IdentityError`] where a value could not travel in a header unharmed.
+    pub fn new(
+        user: impl Into<Cow<'a, str>>,
+        name: impl Into<Cow<'a, str>>,
+        email: impl Into<Cow<'a, str>>,
+        roles: Vec<Cow<'a, str>>,
+    ) -> Result<Self, IdentityError> {
+        let identity = Self { user: user.into(), name: name.into(), email: email.into(), roles };
+        if identity.user.is_empty() {
+            return Err(IdentityError::NoUser);
+        }
+        check_text("the user", &identity.user)?;
+        check_text("the name", &identity.name)?;
+        check_text("the e-mail address", &identity.email)?;
+        if identity.roles.len() > MOST_ROLES {
+            return Err(IdentityError::TooManyRoles);
+        }
+        for role in &identity.roles {
+            check_text("a role", role)?;
+            if role.is_empty() || role.contains(',') {
+                return Err(IdentityError::BadRole);
+            }
+        }
+        Ok(identity)
+    }
+
+    /// The portal's name for the person (`sub`).
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The person's full name, or empty.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The person's e-mail address, or empty.
+    #[must_use]
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
+    /// The person's roles, whole strings.
+    #[must_use]
+    pub fn roles(&self) -> &[Cow<'a, str>] {
+        &self.roles
+    }
+
+    /// Copies what is borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Identity<'static> {
+        Identity {
+            user: Cow::Owned(self.user.into_owned()),
+            name: Cow::Owned(self.name.into_owned()),
+            email: Cow::Owned(self.email.into_owned()),
+            roles: self.roles.into_iter().map(|role| Cow::Owned(role.into_owned())).collect(),
+        }
+    }
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), IdentityError> {
+    if text.len() > LONGEST_TEXT {
+        return Err(IdentityError::TooLong(what));
+    }
+    // The ASCII test first: it is one pass over bytes, and nearly every value ends there.
+    let bad = |text: &str| text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+    if text.bytes().any(|byte| byte < b' ' || byte >= 0x7f) && bad(text) {
+        return Err(IdentityError::ControlCharacter(what));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_forge_a_header_is_no_identity() {
+        for user in ["a\nb", "a\rb", "a\0b", "\u{7f}", "\u{85}", "a\u{2028}b", "\u{1b}[2J"] {
+            let made = Identity::new(user, "", "", vec![]);
+            assert_eq!(made, Err(IdentityError::ControlCharacter("the user")), "{user:?}");
+        }
+        assert_eq!(Identity::new("", "", "", vec![]), Err(IdentityError::NoUser));
+        assert_eq!(Identity::new("a", "", "", vec!["x,y".into()]), Err(IdentityError::BadRole));
+        assert_eq!(Identity::new("a", "", "", vec!["".into()]), Err(IdentityError::BadRole));
+    }
+
+    #[test]
+    fn names_of_every_language_are_fine() {
+        let identity = Identity::new("zoë@example.test", "Zoë 李 🦀", "", vec!["staff".into()]).unwrap();
+        assert_eq!(identity.name(), "Zoë 李 🦀");
+    }
+}

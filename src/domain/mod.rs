@@ -1,0 +1,19 @@
+//! The nouns every room speaks: identity, client, session keys, secret, clock.
+//!
+//! A value of these types is already checked: an [`Identity`] with a line break in it, or
+//! [`SessionKeys`] that would break a header, cannot exist, so nobody checks again later.
+
+mod client;
+mod clock;
+mod identity;
+mod login_name;
+mod reason;
+mod session_keys;
+
+pub use client::Client;
+pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
+pub use identity::{Identity, IdentityError};
+pub use login_name::{LoginName, LoginNameError};
+pub use reason::{Reason, Ruling};
+pub use secrecy::{ExposeSecret, SecretString as Secret};
+pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};

@@ -1,0 +1,225 @@
+use std::fmt;
+
+/// Longest cookie, query pair or authorization value, in bytes. A SOGo session cookie has 4053.
+const LONGEST_KEY: usize = 6 * 1024;
+/// Longest cookie line of one back-end, in bytes.
+const LONGEST_COOKIES: usize = 12 * 1024;
+/// Longest memo, in bytes.
+const LONGEST_MEMO: usize = 2 * 1024;
+
+/// Why something that a back-end sent can not be a session key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionKeysError {
+    /// Not a cookie name as RFC 6265 has it.
+    #[error("the back-end's cookie has a name that is not allowed")]
+    CookieName,
+    /// Line breaks, blanks and `;` would write headers of their own.
+    #[error("the back-end's key holds a character that is not allowed")]
+    Value,
+    /// Larger than any web server would carry.
+    #[error("the back-end's keys are too long")]
+    TooLong,
+    /// A session that needs no key is none.
+    #[error("the back-end gave no key")]
+    Empty,
+}
+
+/// What opens one person's session at one back-end: cookies, a key in the query, a header.
+///
+/// They are rendered once, here, as they travel upstream, and never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionKeys {
+    cookies: Box<str>,
+    query: Box<str>,
+    authorization: Box<str>,
+    memo: Box<str>,
+}
+
+impl SessionKeys {
+    /// Starts with no key at all.
+    #[must_use]
+    pub fn builder() -> SessionKeysBuilder {
+        SessionKeysBuilder::default()
+    }
+
+    /// The cookies as they stand in a `Cookie` header, `a=1; b=2`, or empty.
+    #[must_use]
+    pub fn cookies(&self) -> &str {
+        &self.cookies
+    }
+
+    /// The value of one of the cookies.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies
+            .split("; ")
+            .filter_map(|pair| pair.split_once('='))
+            .find_map(|(held, value)| (held == name).then_some(value))
+    }
+
+    /// The key in the query as it stands there, `_h=…`, or empty.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// The whole `Authorization` value, or empty.
+    #[must_use]
+    pub fn authorization(&self) -> &str {
+        &self.authorization
+    }
+
+    /// What the connector itself needs to check or end the session. It is never injected.
+    #[must_use]
+    pub fn memo(&self) -> &str {
+        &self.memo
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.cookies.len() + self.query.len() + self.authorization.len() + self.memo.len()
+    }
+}
+
+impl fmt::Debug for SessionKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SessionKeys(…)")
+    }
+}
+
+/// Makes [`SessionKeys`], refusing whatever could break out of its header.
+#[derive(Default)]
+pub struct SessionKeysBuilder {
+    cookies: Vec<(String, String)>,
+    query: String,
+    authorization: String,
+    memo: String,
+}
+
+impl SessionKeysBuilder {
+    /// Adds a cookie; a later one of the same name takes the place of the earlier.
+    ///
+    /// # Errors
+    /// A name or value that is not allowed in a `Cookie` header, or too long.
+    pub fn cookie(mut self, name: &str, value: &str) -> Result<Self, SessionKeysError> {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(SessionKeysError::CookieName);
+        }
+        check_value(value)?;
+        self.cookies.retain(|(held, _)| held != name);
+        self.cookies.push((name.to_owned(), value.to_owned()));
+        Ok(self)
+    }
+
+    /// Sets the key in the query. Name and value are used as they are, so they must need no encoding.
+    ///
+    /// # Errors
+    /// Anything but letters, digits, `-`, `.`, `_` and `~`, or too long.
+    pub fn query(mut self, name: &str, value: &str) -> Result<Self, SessionKeysError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if name.is_empty() || value.is_empty() || !name.bytes().chain(value.bytes()).all(plain) {
+            return Err(SessionKeysError::Value);
+        }
+        if value.len() > LONGEST_KEY {
+            return Err(SessionKeysError::TooLong);
+        }
+        self.query = format!("{name}={value}");
+        Ok(self)
+    }
+
+    /// Sets the whole `Authorization` value, for example `Bearer …`.
+    ///
+    /// # Errors
+    /// A character that is not printable ASCII, or too long.
+    pub fn authorization(mut self, value: &str) -> Result<Self, SessionKeysError> {
+        if value.is_empty() || !value.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+            return Err(SessionKeysError::Value);
+        }
+        if value.len() > LONGEST_KEY {
+            return Err(SessionKeysError::TooLong);
+        }
+        value.clone_into(&mut self.authorization);
+        Ok(self)
+    }
+
+    /// Keeps what the connector needs later.
+    ///
+    /// # Errors
+    /// More than 2 KiB.
+    pub fn memo(mut self, memo: String) -> Result<Self, SessionKeysError> {
+        if memo.len() > LONGEST_MEMO {
+            return Err(SessionKeysError::TooLong);
+        }
+        self.memo = memo;
+        Ok(self)
+    }
+
+    /// The finished keys.
+    ///
+    /// # Errors
+    /// No key at all, or cookies too long for any web server's header.
+    pub fn build(self) -> Result<SessionKeys, SessionKeysError> {
+        let mut cookies = String::new();
+        for (name, value) in &self.cookies {
+            if !cookies.is_empty() {
+                cookies.push_str("; ");
+            }
+            cookies.push_str(name);
+            cookies.push('=');
+            cookies.push_str(value);
+        }
+        if cookies.len() > LONGEST_COOKIES {
+            return Err(SessionKeysError::TooLong);
+        }
+        if cookies.is_empty() && self.query.is_empty() && self.authorization.is_empty() {
+            return Err(SessionKeysError::Empty);
+        }
+        Ok(SessionKeys {
+            cookies: cookies.into(),
+            query: self.query.into(),
+            authorization: self.authorization.into(),
+            memo: self.memo.into(),
+        })
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 6265's cookie-octet: no control character, blank, quote, comma, semicolon or backslash.
+fn check_value(value: &str) -> Result<(), SessionKeysError> {
+    if value.len() > LONGEST_KEY {
+        return Err(SessionKeysError::TooLong);
+    }
+    let allowed = |byte: u8| (0x21..0x7f).contains(&byte) && !b"\",;\\".contains(&byte);
+    if value.bytes().all(allowed) { Ok(()) } else { Err(SessionKeysError::Value) }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_would_write_headers_are_refused() {
+        for value in ["a\rb", "a\nb", "a;b", "a b", "a\"", "a,b", "é", "a\\"] {
+            assert_eq!(SessionKeys::builder().cookie("k", value).err(), Some(SessionKeysError::Value), "{value:?}");
+            assert_eq!(SessionKeys::builder().query("k", value).err(), Some(SessionKeysError::Value), "{value:?}");
+        }
+        assert_eq!(SessionKeys::builder().cookie("a b", "x").err(), Some(SessionKeysError::CookieName));
+        assert_eq!(SessionKeys::builder().cookie("k", &"x".repeat(64 * 1024)).err(), Some(SessionKeysError::TooLong));
+        assert_eq!(SessionKeys::builder().build().err(), Some(SessionKeysError::Empty));
+    }
+
+    #[test]
+    fn the_last_cookie_of_a_name_wins_and_all_are_rendered_in_order() {
+        let builder = SessionKeys::builder().cookie("auth", "-del-").unwrap().cookie("sid", "B").unwrap();
+        let keys = builder.cookie("auth", "S-1").unwrap().build().unwrap();
+        assert_eq!(keys.cookies(), "sid=B; auth=S-1");
+        assert_eq!(keys.cookie("auth"), Some("S-1"));
+        assert_eq!(format!("{keys:?}"), "SessionKeys(…)");
+    }
+}

@@ -1,0 +1,208 @@
+//! Who does the portal say this is?
+//!
+//! A portal looks at the browser's cookies and says *genuine*, *rejected* or *could not ask*. Only
+//! this room makes a [`PortalSession`], so whoever holds one holds a checked one.
+
+pub mod ticket;
+
+use std::borrow::Cow;
+
+use crate::config::{PortalSettings, Section};
+use crate::domain::{Identity, Reason, Secret, UnixSeconds};
+use crate::observe::{Metrics, PortalMetrics};
+
+/// Every kind of portal there is.
+pub const KINDS: &[Kind] = &[ticket::KIND];
+
+/// One entry of [`KINDS`].
+pub struct Kind {
+    /// The `kind` an operator writes.
+    pub name: &'static str,
+    /// Reads the kind's own settings. Mistakes go into the section; what is returned after a
+    /// mistake is thrown away.
+    pub build: fn(&mut Section) -> Box<dyn Verifier>,
+}
+
+/// What a kind of portal knows: how to check what the browser brings.
+pub trait Verifier: Send + Sync + 'static {
+    /// The name of the portal's cookie.
+    fn cookie(&self) -> &str;
+
+    /// Looks at every value that the browser sent under that name, in order. `scratch` is memory
+    /// that the verdict may borrow from, so that looking allocates next to nothing.
+    fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a>;
+
+    /// Opens the password that came with a session.
+    ///
+    /// # Errors
+    /// There is none, or it does not open.
+    fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword>;
+}
+
+/// Memory for [`Verifier::verify`].
+#[derive(Default)]
+pub struct Scratch {
+    payload: Vec<u8>,
+}
+
+/// What a portal says of the cookies it was shown.
+#[derive(Debug)]
+pub enum Verdict<'a> {
+    /// This is who it is.
+    Genuine(PortalSession<'a>),
+    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`.
+    Rejected(Reason),
+}
+
+/// There is no password to log in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPassword {
+    /// The portal session came without one.
+    #[error("the portal session carries no password")]
+    Absent,
+    /// It is sealed with another key, or for another session.
+    #[error("the password in the portal session can not be opened")]
+    Unreadable,
+}
+
+/// A checked portal session.
+#[derive(Debug)]
+pub struct PortalSession<'a> {
+    id: Cow<'a, str>,
+    identity: Identity<'a>,
+    expires: UnixSeconds,
+    key: u16,
+    sealed_password: Option<Cow<'a, str>>,
+}
+
+impl PortalSession<'_> {
+    /// The portal's name for the session (`sid`).
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When the portal session ends.
+    #[must_use]
+    pub const fn expires(&self) -> UnixSeconds {
+        self.expires
+    }
+
+    /// Copies what is borrowed, so that a login can outlive the request that caused it.
+    #[must_use]
+    pub fn into_owned(self) -> PortalSession<'static> {
+        PortalSession {
+            id: Cow::Owned(self.id.into_owned()),
+            identity: self.identity.into_owned(),
+            expires: self.expires,
+            key: self.key,
+            sealed_password: self.sealed_password.map(|sealed| Cow::Owned(sealed.into_owned())),
+        }
+    }
+}
+
+impl<'a> PortalSession<'a> {
+    /// Whose session it is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity<'a> {
+        &self.identity
+    }
+}
+
+/// One configured portal.
+pub struct Portal {
+    name: String,
+    login_url: LoginUrl,
+    verifier: Box<dyn Verifier>,
+    metrics: PortalMetrics,
+}
+
+impl Portal {
+    /// Makes a portal from its settings; `None` when its kind is not known, which is noted.
+    #[must_use]
+    pub fn build(mut settings: PortalSettings, metrics: &Metrics) -> Option<Self> {
+        let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
+            let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            settings.section.mistake("kind", &format!("is not a kind of portal; known are {}", known.join(", ")));
+            return None;
+        };
+        let login_url = LoginUrl::parse(&settings.login_url);
+        if let Err(message) = &login_url {
+            settings.section.mistake("login_url", message);
+        }
+        let verifier = (kind.build)(&mut settings.section);
+        settings.section.finish();
+        let metrics = metrics.portal(&settings.name);
+        Some(Self { name: settings.name, login_url: login_url.ok()?, verifier, metrics })
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of its cookie.
+    #[must_use]
+    pub fn cookie(&self) -> &str {
+        self.verifier.cookie()
+    }
+
+    /// Who is this?
+    pub fn validate<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        let verdict = self.verifier.verify(presented, now, scratch);
+        match verdict {
+            Verdict::Genuine(_) => self.metrics.genuine.inc(),
+            // Nobody showed anything, so nothing was looked at.
+            Verdict::Rejected(Reason::NoSession) => {}
+            Verdict::Rejected(_) => self.metrics.rejected.inc(),
+        }
+        verdict
+    }
+
+    /// The password that came with a session of this portal.
+    ///
+    /// # Errors
+    /// There is none, or it does not open.
+    pub fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
+        self.verifier.password(session)
+    }
+
+    /// Where to sign in and come back to `url`.
+    #[must_use]
+    pub fn login_address(&self, url: &str) -> String {
+        self.login_url.returning_to(url)
+    }
+}
+
+/// The address of a sign-in page; `after` is what follows the place for the address to return to,
+/// where there is such a place.
+struct LoginUrl {
+    before: String,
+    after: Option<String>,
+}
+
+impl LoginUrl {
+    fn parse(template: &str) -> Result<Self, &'static str> {
+        let parsed = url::Url::parse(&template.replacen("{url}", "x", 1));
+        let web = parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty());
+        // Printable ASCII only: the text goes into a header as it stands here.
+        if !web || !template.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
+            return Err("must be an address such as \"https://portal.example.test/login?next={url}\"");
+        }
+        let (before, after) = match template.split_once("{url}") {
+            Some((before, after)) => (before, Some(after)),
+            None => (template, None),
+        };
+        if after.is_some_and(|after| after.contains("{url}")) {
+            return Err("may hold {url} only once");
+        }
+        Ok(Self { before: before.to_owned(), after: after.map(str::to_owned) })
+    }
+
+    fn returning_to(&self, url: &str) -> String {
+        let Some(after) = &self.after else { return self.before.clone() };
+        let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC);
+        format!("{}{encoded}{after}", self.before)
+    }
+}
