@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,15 @@ pub enum ListenAddress {
         /// Its permission bits.
         mode: u32,
     },
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix { path, .. } => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// The whole configuration, checked as far as it can be without knowing the kinds.

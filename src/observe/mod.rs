@@ -2,5 +2,7 @@
 
 pub mod logging;
 mod metrics;
+mod stopwatch;
 
 pub use metrics::{BackendMetrics, Door, DoorMetrics, Metrics, PortalMetrics};
+pub use stopwatch::Stopwatch;

@@ -107,6 +107,12 @@ impl<'a> PortalSession<'a> {
     pub const fn identity(&self) -> &Identity<'a> {
         &self.identity
     }
+
+    /// Whose session it is, and nothing more of it.
+    #[must_use]
+    pub fn into_identity(self) -> Identity<'a> {
+        self.identity
+    }
 }
 
 /// One configured portal.
