@@ -135,7 +135,8 @@ impl Answer {
         let value = self.headers.get(LOCATION)?;
         let target = value.to_str().ok().and_then(|text| self.asked.join(text).ok());
         let Some(target) = target else { return Some(Location::Unreadable) };
-        let named = self.authority.as_deref().and_then(|host| Url::parse(&format!("{}://{host}/", self.asked.scheme())).ok());
+        let named =
+            self.authority.as_deref().and_then(|host| Url::parse(&format!("{}://{host}/", self.asked.scheme())).ok());
         let same = |known: &Url| known.origin() == target.origin();
         if !same(&self.asked) && !named.as_ref().is_some_and(same) {
             return Some(Location::Elsewhere);
