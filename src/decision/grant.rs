@@ -77,16 +77,20 @@ impl<'a> Grant<'a> {
     /// translates them, which drops what it does not know.
     pub fn write_groups(&self, out: &mut Vec<u8>) {
         let Some(identity) = &self.identity else { return };
-        let map = self.backend.map_or(&[][..], |backend| backend.roles());
-        let start = out.len();
-        for role in identity.roles() {
-            let known = map.iter().find(|(external, _)| external == role).map(|(_, internal)| internal.as_str());
-            let Some(role) = (if map.is_empty() { Some(role.as_ref()) } else { known }) else { continue };
-            if out.len() > start {
-                out.push(b',');
-            }
-            out.extend_from_slice(role.as_bytes());
+        match self.backend {
+            Some(backend) => write_joined(out, backend.roles(identity)),
+            None => write_joined(out, identity.roles().iter().map(AsRef::as_ref)),
         }
+    }
+}
+
+fn write_joined<'a>(out: &mut Vec<u8>, roles: impl Iterator<Item = &'a str>) {
+    let start = out.len();
+    for role in roles {
+        if out.len() > start {
+            out.push(b',');
+        }
+        out.extend_from_slice(role.as_bytes());
     }
 }
 

@@ -149,7 +149,7 @@ impl Gate {
         session: PortalSession<'a>,
         now: UnixSeconds,
     ) -> Step<'a> {
-        let Some(login) = backend.login_name().of(session.identity()) else {
+        let Some(login) = backend.login_name(session.identity()) else {
             return Step::Decided(Decision::Deny(Reason::NoCredentials));
         };
         if purpose == Purpose::Pass {
@@ -218,9 +218,9 @@ impl<'a> Waiting<'a> {
             Obtained::Busy => Decision::Unavailable { reason: Reason::Busy, retry_after: RETRY_AFTER },
             Obtained::Unavailable(outage) => {
                 let retry_after = match outage {
-                    Outage::BackingOff { retry_after } | Outage::Throttled { retry_after: Some(retry_after) } => {
-                        retry_after.max(Duration::from_secs(1))
-                    }
+                    Outage::BackingOff { retry_after }
+                    | Outage::Throttled { retry_after: Some(retry_after) }
+                    | Outage::Locked { retry_after: Some(retry_after) } => retry_after.max(Duration::from_secs(1)),
                     _ => RETRY_AFTER,
                 };
                 Decision::Unavailable { reason: Reason::BackendUnavailable, retry_after }

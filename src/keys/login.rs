@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -10,6 +11,9 @@ use super::store::{Cause, KeyStore, Obtained, SessionName};
 use crate::backend::{Attempt, Guarded, Liveness, Login, Outage};
 use crate::domain::{Client, Secret, SessionKeys};
 use crate::portal::{NoPassword, PortalSession};
+
+/// How long a locked account is left alone where the back-end does not say.
+const LOCKED_FOR: Duration = Duration::from_secs(60);
 
 /// A request for keys that may need a login.
 pub struct Order<'a> {
@@ -52,7 +56,7 @@ impl KeyStore {
         let settled = receiver.wait_for(Option::is_some);
         match tokio::time::timeout(order.backend.limits().login_timeout, settled).await {
             Ok(Ok(obtained)) => obtained.clone().unwrap_or(Obtained::Busy),
-            // The task is gone without a word: it panicked, which was counted where it was caught.
+            // The task is gone without a word: it panicked.
             Ok(Err(_)) => Obtained::Unavailable(Outage::Protocol("the login broke off".to_owned())),
             Err(_) if order.backend.is_full() => Obtained::Busy,
             Err(_) => Obtained::Unavailable(Outage::TimedOut),
@@ -127,9 +131,9 @@ impl KeyStore {
     fn prepare(&self, order: &Order<'_>) -> Result<Attempt, Obtained> {
         let password = (order.password)().map_err(Obtained::NoPassword)?;
         let fingerprint = self.refusals.fingerprint(order.backend.id(), order.login, password.as_ref());
-        if let Some(refusal) = self.refusals.find(&fingerprint, self.clock.now()) {
+        if let Some(said) = self.refusals.find(&fingerprint, self.clock.now()) {
             order.backend.metrics().refused.inc();
-            return Err(Obtained::Refused(refusal));
+            return Err(said);
         }
         Ok(Attempt { login: order.login.to_owned(), password, client: order.client.clone().into_owned() })
     }
@@ -250,8 +254,8 @@ impl Task {
             return Obtained::Revoked;
         }
         // While we waited for our turn, the same password may have been refused.
-        if let Some(refusal) = store.refusals.find(&fingerprint, store.clock.now()) {
-            return self.fail(Obtained::Refused(refusal));
+        if let Some(said) = store.refusals.find(&fingerprint, store.clock.now()) {
+            return self.fail(said);
         }
         let outcome = self.backend.login(&attempt).await;
         let (backend, user) = (self.backend.name(), &*self.user);
@@ -265,10 +269,14 @@ impl Task {
             Ok(Login::Refused(refusal)) => {
                 tracing::warn!(backend, user, %refusal, "login refused");
                 let until = store.clock.now().plus(self.backend.limits().refused_for);
-                store.refusals.remember(fingerprint, until, refusal);
+                store.refusals.remember(fingerprint, until, Obtained::Refused(refusal));
                 self.fail(Obtained::Refused(refusal))
             }
             Err(outage) => {
+                if let Outage::Locked { retry_after } = &outage {
+                    let until = store.clock.now().plus(retry_after.unwrap_or(LOCKED_FOR));
+                    store.refusals.remember(fingerprint, until, Obtained::Unavailable(outage.clone()));
+                }
                 if !matches!(outage, Outage::BackingOff { .. }) {
                     tracing::warn!(backend, user, %outage, "login failed");
                 }

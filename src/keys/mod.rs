@@ -15,5 +15,9 @@ mod store;
 mod turns;
 mod wheel;
 
+#[cfg(test)]
+mod tests;
+
 pub use login::Order;
+
 pub use store::{Found, KeyStore, Obtained};

@@ -2,18 +2,19 @@ use dashmap::DashMap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::backend::{BackendId, Refusal};
+use super::store::Obtained;
+use crate::backend::BackendId;
 use crate::domain::{ExposeSecret, Moment, Secret};
 
 /// Most refusals remembered. A forgotten one costs one more try at the back-end.
 const MOST: usize = 100_000;
 
-/// Passwords that back-ends have refused, remembered so that none is tried twice: a mailbox locks
-/// after a few. Kept as keyed fingerprints of user, back-end and password, whatever the session, so
+/// Passwords that back-ends have refused, and users whom they have locked out, remembered so that
+/// nothing is tried twice: a mailbox locks after a few wrong passwords. Kept as keyed fingerprints of user, back-end and password, whatever the session, so
 /// that another password is tried at once.
 pub(super) struct Refusals {
     key: Hmac<Sha256>,
-    remembered: DashMap<Fingerprint, (Moment, Refusal)>,
+    remembered: DashMap<Fingerprint, (Moment, Obtained)>,
 }
 
 /// What stands for user, back-end and password. Nobody without the process's key can test guesses.
@@ -36,13 +37,14 @@ impl Refusals {
         fingerprint
     }
 
-    pub(super) fn find(&self, fingerprint: &Fingerprint, now: Moment) -> Option<Refusal> {
-        self.remembered.get(fingerprint).filter(|held| held.0 > now).map(|held| held.1)
+    /// What the back-end said of this password, where it is known to be no use to ask again.
+    pub(super) fn find(&self, fingerprint: &Fingerprint, now: Moment) -> Option<Obtained> {
+        self.remembered.get(fingerprint).filter(|held| held.0 > now).map(|held| held.1.clone())
     }
 
-    pub(super) fn remember(&self, fingerprint: Fingerprint, until: Moment, refusal: Refusal) {
+    pub(super) fn remember(&self, fingerprint: Fingerprint, until: Moment, said: Obtained) {
         if self.remembered.len() < MOST {
-            self.remembered.insert(fingerprint, (until, refusal));
+            self.remembered.insert(fingerprint, (until, said));
         }
     }
 

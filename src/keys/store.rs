@@ -332,8 +332,7 @@ impl KeyStore {
     pub(super) fn log_out(&self, backend: &Arc<Guarded>, keys: Arc<SessionKeys>, cause: Cause) {
         let at = Arc::clone(backend);
         let logout = async move {
-            let done = at.logout(&keys, cause.as_str()).await;
-            tracing::info!(backend = at.name(), cause = cause.as_str(), done, "logged out at the back-end");
+            at.logout(&keys, cause.as_str()).await;
         };
         if !self.chores.submit(backend.id(), logout) {
             tracing::warn!(backend = backend.name(), "too many logouts are waiting; one session is left to expire");
