@@ -20,7 +20,7 @@ pub use listen::ListenAddress;
 pub use mistake::{Mistake, Mistakes};
 pub use portal::PortalSettings;
 pub use route::RouteSettings;
-pub use section::Section;
+pub use section::{Section, read_secret_file};
 pub use settings::{Draft, Settings};
 
 #[cfg(test)]

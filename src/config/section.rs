@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 
 use super::document::ENVIRONMENT;
 use super::mistake::{Mistake, Mistakes};
-use crate::domain::Secret;
+use crate::domain::{ExposeSecret, Secret};
 
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -174,8 +175,6 @@ impl Section {
     }
 
     /// A secret, given inline or as a file named by `<key>_file`; both is a mistake.
-    ///
-    /// One line break at the end of the file is cut, since every editor puts one there.
     pub fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
         let inline = self.text(key);
         let file = self.text(file_key);
@@ -185,12 +184,9 @@ impl Section {
                 self.mistake(key, &format!("is given twice; keep either {key} or {file_key}"));
                 return None;
             }
-            (Some(inline), None) => inline,
-            (None, Some(file)) => match std::fs::read_to_string(&file) {
-                Ok(text) => {
-                    let text = text.strip_suffix('\n').unwrap_or(&text);
-                    text.strip_suffix('\r').unwrap_or(text).to_owned()
-                }
+            (Some(inline), None) => Secret::from(inline),
+            (None, Some(file)) => match read_secret_file(Path::new(&file)) {
+                Ok(secret) => secret,
                 // The name is not repeated: people do write the secret itself here.
                 Err(error) => {
                     self.mistake(file_key, &format!("names a file that can not be read: {error}"));
@@ -199,11 +195,11 @@ impl Section {
             },
             (None, None) => return None,
         };
-        if secret.is_empty() {
+        if secret.expose_secret().is_empty() {
             self.mistake(given_as, "is empty; an empty secret is no secret");
             return None;
         }
-        Some(Secret::from(secret))
+        Some(secret)
     }
 
     /// A table below this one; an empty one where nothing was written.
@@ -313,6 +309,16 @@ impl Section {
     }
 }
 
+/// Reads a secret from a file. One line break at its end is cut, since every editor puts one there.
+///
+/// # Errors
+/// The file can not be read or is not UTF-8.
+pub fn read_secret_file(path: &Path) -> std::io::Result<Secret> {
+    let text = std::fs::read_to_string(path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
+}
+
 /// Where a table came from that exists only because of what stands in it.
 fn origin_within(value: &Value) -> Option<&str> {
     let ValueKind::Table(table) = &value.kind else { return None };
@@ -337,7 +343,6 @@ pub(super) fn web_address(text: &str) -> Option<url::Url> {
 mod tests {
     use super::*;
     use crate::config::Document;
-    use crate::domain::ExposeSecret;
 
     fn section(text: &str) -> Section {
         Document::parse("k.toml", text).unwrap().into_section()
