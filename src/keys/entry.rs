@@ -164,16 +164,16 @@ impl Entry {
         if now >= idle_end {
             return Due::Idle;
         }
+        let end = idle_end.min(age_end);
         let refresh = self.refresh_due(limits);
         if now < refresh {
-            return Due::Later(refresh.min(idle_end).min(age_end));
+            return Due::Later(refresh.min(end));
         }
-        if self.is_in_use() {
-            return Due::Refresh;
-        }
-        // Nobody uses it: it is left to expire. Whoever comes back earlier has it checked, which moves
-        // the next refresh; half an interval is soon enough to learn of that.
-        Due::Later(idle_end.min(age_end).min(now.plus(limits.keep_alive_interval / 2)))
+        // Whatever comes of it, half an interval is soon enough to look again: at one whose refresh
+        // failed, and at one that nobody used, which is left to expire unless somebody comes back and
+        // has it checked.
+        let next_look = end.min(now.plus(limits.keep_alive_interval / 2));
+        if self.is_in_use() { Due::Refresh { next_look } } else { Due::Later(next_look) }
     }
 }
 
@@ -184,7 +184,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Later(Moment),
-    Refresh,
+    Refresh { next_look: Moment },
     Idle,
     Aged,
 }

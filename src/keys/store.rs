@@ -275,9 +275,9 @@ impl KeyStore {
         }
         match entry.due(now, backend.limits()) {
             Due::Later(moment) => self.wheel.schedule(entry, moment),
-            Due::Refresh => {
+            Due::Refresh { next_look } => {
                 self.refresh(entry, backend);
-                self.wheel.schedule(entry, now.plus(backend.limits().keep_alive_interval / 2));
+                self.wheel.schedule(entry, next_look);
             }
             Due::Idle => self.evict(entry, backend, Cause::Idle),
             Due::Aged => self.evict(entry, backend, Cause::Age),

@@ -210,9 +210,7 @@ const BEN: Who = Who { sid: "sid-of-ben-0000001", user: "ben", password: "right"
 impl Who {
     fn session(&self) -> PortalSession<'static> {
         let key = TicketKey::new("k", &Secret::from("0123456789abcdef0123456789abcdef")).unwrap();
-        let mut claims = NewTicket::default();
-        (claims.sid, claims.sub) = (self.sid.into(), self.user.into());
-        (claims.iat, claims.exp) = (1, 2_000_000);
+        let claims = NewTicket::new(self.sid, self.user, 1, 2_000_000);
         let ticket = key.mint(&claims, None).unwrap();
         let mut scratch = Scratch::default();
         match Tickets::new("portal", vec![key]).verify(&[&ticket], 1_000_000, &mut scratch) {

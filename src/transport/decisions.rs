@@ -36,7 +36,6 @@ async fn decide(request: HttpRequest, door: web::Data<DoorState>) -> HttpRespons
     let stopwatch = Stopwatch::start();
     let caught = AssertUnwindSafe(judge(&request, &door)).catch_unwind().await;
     let (response, ruling, reason) = caught.unwrap_or_else(|_| {
-        door.state.metrics.count_panic();
         let reason = Reason::BackendUnavailable;
         (answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, false, None), Ruling::Unavailable, reason)
     });
