@@ -2,11 +2,26 @@
 //!
 //! The integration tests start the same servers with the same code.
 
+pub mod dovecot;
 pub mod nginx;
 pub mod process;
+pub mod roundcube;
 
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::domain::Secret;
+
+/// Somebody with a mailbox.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The login name: letters, digits, `@`, `.`, `-` and `_`.
+    pub name: String,
+    /// The password; anything.
+    pub password: Secret,
+    /// The subject of the one message in the mailbox.
+    pub subject: String,
+}
 
 /// Why the demo, or one of its servers, does not run.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +44,20 @@ pub enum DemoError {
     /// nginx does not like its configuration.
     #[error("nginx does not accept its configuration:\n{0}")]
     Configuration(String),
+    /// Dovecot changed its configuration's language with 2.4.
+    #[error("Dovecot has version {0}, and the demo knows how to configure 2.3")]
+    DovecotVersion(String),
+    /// It would break a file or a path.
+    #[error("{0:?} can not be the name of a mailbox")]
+    PersonName(String),
+    /// Roundcube runs and does not work.
+    #[error("Roundcube at {url} does not work: {problem}")]
+    Roundcube {
+        /// Where it is.
+        url: String,
+        /// What came instead of its login page.
+        problem: String,
+    },
     /// A file or program can not be used.
     #[error("{}: {message}", path.display())]
     File {

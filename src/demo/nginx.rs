@@ -1,3 +1,5 @@
+//! nginx, with the shipped example or with files of the caller.
+
 use std::net::SocketAddr;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Child processes that end with us, the directories they live in, and addresses that nobody uses.
+
 use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
