@@ -1,0 +1,223 @@
+//! Roundcube as Debian ships it, with a configuration, a database and mail of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::dovecot::Dovecot;
+use super::nginx::Nginx;
+use super::process::{Address, Process, Workspace, find_program, free_address};
+use super::{DemoError, Person};
+
+/// Where Debian keeps what a web server shall serve of Roundcube.
+const PUBLIC: &str = "/var/lib/roundcube/public_html";
+/// Where Debian keeps its settings.
+const SETTINGS: &str = "/etc/roundcube";
+/// Its tables, as a sign that Roundcube is there.
+const SQLITE_SCHEMA: &str = "/usr/share/roundcube/SQL/sqlite.initial.sql";
+/// Longest wait for the first page, which also makes the database.
+const FIRST_PAGE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What can be chosen about a Roundcube.
+#[derive(Clone, Debug)]
+pub struct RoundcubeOptions {
+    /// How long a session lives without use; whole minutes, at least two for Roundcube.
+    pub session_lifetime: Duration,
+    /// Requests at once.
+    pub workers: usize,
+}
+
+impl Default for RoundcubeOptions {
+    fn default() -> Self {
+        Self { session_lifetime: Duration::from_secs(600), workers: 6 }
+    }
+}
+
+/// A running Roundcube, with its mail server.
+///
+/// The servers end in the order of the fields: those that ask before those that are asked.
+#[derive(Debug)]
+pub struct Roundcube {
+    nginx: Nginx,
+    php: Process,
+    dovecot: Dovecot,
+    address: SocketAddr,
+}
+
+impl Roundcube {
+    /// Starts it below a directory, for these people, and waits for its first page.
+    ///
+    /// # Errors
+    /// Something is missing, or does not come up.
+    pub async fn start(directory: &Path, people: &[Person], options: &RoundcubeOptions) -> Result<Self, DemoError> {
+        let php = find_php().ok_or(DemoError::Missing("php-fpm"))?;
+        for file in [PUBLIC, SQLITE_SCHEMA] {
+            if !Path::new(file).exists() {
+                return Err(DemoError::Missing("roundcube-core with roundcube-sqlite3"));
+            }
+        }
+        let workspace = Workspace::at(directory)?;
+        let dovecot = Dovecot::start(workspace.directory("imap")?.path(), people).await?;
+        let home = workspace.directory("roundcube")?;
+        for folder in ["config", "logs", "temp"] {
+            home.directory(folder)?;
+        }
+        home.write("config/config.inc.php", &settings(&home, dovecot.address(), options))?;
+        // Only these two of Debian's own settings: the rest belongs to a Roundcube that may run here.
+        for file in ["defaults.inc.php", "mimetypes.php"] {
+            let link = home.path().join("config").join(file);
+            let linked = std::os::unix::fs::symlink(Path::new(SETTINGS).join(file), &link);
+            linked.map_err(|error| DemoError::file(&link, &error))?;
+        }
+        let pool = home.write("php-fpm.conf", &pool(&home, options))?;
+        let socket = home.path().join("php.sock");
+        let mut php = Process::start("php-fpm", &php, &["-F", "-y", &pool.to_string_lossy()], &home)?;
+        php.ready(&Address::Unix(socket.clone())).await?;
+        let address = free_address()?;
+        let web = workspace.directory("web")?;
+        let nginx = Nginx::start(web.path(), &[("nginx.conf", &host(address, &socket))], address).await?;
+        let roundcube = Self { nginx, php, dovecot, address };
+        roundcube.first_page().await?;
+        Ok(roundcube)
+    }
+
+    /// Its address, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where its mail server speaks IMAP.
+    #[must_use]
+    pub const fn imap(&self) -> SocketAddr {
+        self.dovecot.address()
+    }
+
+    /// Whether all of it still runs.
+    ///
+    /// # Errors
+    /// One of its servers does not; with the end of its log.
+    pub fn check(&mut self) -> Result<(), DemoError> {
+        self.nginx.check()?;
+        self.php.check()?;
+        self.dovecot.check()
+    }
+
+    /// Roundcube makes its tables when it finds an empty file, and two first requests at once would
+    /// both make them. So the first request is ours.
+    async fn first_page(&self) -> Result<(), DemoError> {
+        let asked = tokio::time::timeout(FIRST_PAGE_WITHIN, self.ask_for_login_page()).await;
+        let problem = match asked {
+            Ok(Ok(page)) if page.contains("name=\"_token\"") => return Ok(()),
+            Ok(Ok(page)) => page.lines().next().unwrap_or("an empty answer").trim().to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        Err(DemoError::Roundcube { url: self.url(), problem })
+    }
+
+    async fn ask_for_login_page(&self) -> std::io::Result<String> {
+        let mut stream = tokio::net::TcpStream::connect(self.address).await?;
+        // HTTP/1.0, so that the end of the connection is the end of the answer.
+        stream.write_all(b"GET /?_task=login HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+/// `php-fpm`, or the one with the highest version in its name.
+fn find_php() -> Option<PathBuf> {
+    let versioned = std::fs::read_dir("/usr/sbin").ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let versions = versioned.filter_map(|name| {
+        let (major, minor) = name.strip_prefix("php-fpm")?.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    });
+    let newest = versions.max().map(|(major, minor)| format!("php-fpm{major}.{minor}"));
+    newest.and_then(|name| find_program(&name)).or_else(|| find_program("php-fpm"))
+}
+
+fn settings(home: &Workspace, imap: SocketAddr, options: &RoundcubeOptions) -> String {
+    let directory = home.path().display();
+    let minutes = options.session_lifetime.as_secs().div_ceil(60);
+    let key: String = (0..3).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
+    format!(
+        "<?php
+$config['db_dsnw'] = 'sqlite:///{directory}/roundcube.sqlite?mode=0600';
+$config['imap_host'] = '{imap}';
+$config['log_dir'] = '{directory}/logs/';
+$config['temp_dir'] = '{directory}/temp/';
+$config['des_key'] = '{key}';
+$config['session_lifetime'] = {minutes};
+$config['product_name'] = 'Roundcube';
+$config['plugins'] = [];
+$config['skin'] = 'elastic';
+$config['enable_spellcheck'] = false;
+$config['enable_installer'] = false;
+"
+    )
+}
+
+fn pool(home: &Workspace, options: &RoundcubeOptions) -> String {
+    let directory = home.path().display();
+    let workers = options.workers;
+    format!(
+        "[global]
+error_log = {directory}/php-fpm-own.log
+daemonize = no
+[roundcube]
+listen = {directory}/php.sock
+pm = static
+pm.max_children = {workers}
+catch_workers_output = yes
+clear_env = yes
+env[ROUNDCUBE_CONFIG_DIR] = {directory}/config
+php_admin_value[session.save_path] = {directory}/temp
+"
+    )
+}
+
+fn host(address: SocketAddr, socket: &Path) -> String {
+    let socket = socket.display();
+    format!(
+        "pid nginx.pid;
+events {{ }}
+http {{
+    types {{ text/css css; application/javascript js; image/svg+xml svg; image/png png; font/woff2 woff2; }}
+    default_type application/octet-stream;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    access_log off;
+    client_max_body_size 32m;
+    fastcgi_buffer_size 32k;
+    fastcgi_buffers 8 32k;
+    server {{
+        listen {address};
+        root {PUBLIC};
+        index index.php;
+        location ~ ^/(?:index\\.php)?$ {{
+            fastcgi_pass unix:{socket};
+            fastcgi_param SCRIPT_FILENAME {PUBLIC}/index.php;
+            fastcgi_param SCRIPT_NAME     /index.php;
+            fastcgi_param DOCUMENT_ROOT   {PUBLIC};
+            fastcgi_param REQUEST_URI     $request_uri;
+            fastcgi_param QUERY_STRING    $query_string;
+            fastcgi_param REQUEST_METHOD  $request_method;
+            fastcgi_param CONTENT_TYPE    $content_type;
+            fastcgi_param CONTENT_LENGTH  $content_length;
+            fastcgi_param SERVER_PROTOCOL $server_protocol;
+            fastcgi_param SERVER_NAME     $host;
+            fastcgi_param SERVER_PORT     $server_port;
+            fastcgi_param REMOTE_ADDR     $remote_addr;
+            fastcgi_param HTTP_PROXY      \"\";
+        }}
+    }}
+}}
+"
+    )
+}

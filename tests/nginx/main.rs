@@ -1,0 +1,513 @@
+//! A real nginx with the very files of `examples/nginx/`, between a scripted decision service and a
+//! scripted application: every trap that `auth_request` has laid for its users.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod servers;
+
+use std::net::SocketAddr;
+
+use keyward::demo::nginx::{Nginx, SHIPPED};
+use keyward::demo::process::free_address;
+
+use servers::{Message, Scripted, answer, send};
+
+/// nginx with everything around it.
+struct House {
+    keyward: Scripted,
+    application: Scripted,
+    address: SocketAddr,
+    nginx: Nginx,
+    directory: tempfile::TempDir,
+}
+
+const MAIL: &str = "webmail.example.test";
+const CUBE: &str = "roundcube.example.test";
+
+fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, extra: &str) -> String {
+    let upstreams: String =
+        ["axigen", "roundcube", "portal"].map(|name| format!("upstream {name} {{ server {application}; }}\n")).concat();
+    format!(
+        "include keyward/http.conf;
+        upstream keyward {{ server {keyward}; keepalive 8; }}
+        {upstreams}
+        server {{ listen {address} default_server; return 421; }}
+        server {{ listen {address}; server_name {MAIL}; access_log mail.log keyward; {extra} include keyward/axigen.inc; }}
+        server {{ listen {address}; server_name {CUBE}; access_log cube.log keyward; include keyward/roundcube.inc; }}
+        server {{ listen {address}; server_name portal.example.test; access_log portal.log keyward;
+                  include keyward/portal.inc; }}"
+    )
+}
+
+impl House {
+    async fn with(
+        keyward: impl Fn(&Message) -> String + Send + Sync + 'static,
+        application: impl Fn(&Message) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_extra("", keyward, application).await
+    }
+
+    async fn with_extra(
+        extra: &str,
+        keyward: impl Fn(&Message) -> String + Send + Sync + 'static,
+        application: impl Fn(&Message) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let keyward = Scripted::start(false, keyward);
+        let application = Scripted::start(true, application);
+        let address = free_address().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let site = site(keyward.address, application.address, address, extra);
+        let nginx = Nginx::start_shipped(directory.path(), &site, address).await.unwrap();
+        Self { keyward, application, address, nginx, directory }
+    }
+
+    async fn allowing() -> Self {
+        Self::with(allow, |_| answer(200, &[], "mail")).await
+    }
+
+    /// Sends a request line and header lines, with a `Host` if they have none.
+    fn ask(&self, host: &str, start: &str, headers: &[&str]) -> Message {
+        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        send(self.address, &format!("{start} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"))
+    }
+}
+
+const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
+
+/// What Keyward says to Ana: the original address with a key in the query.
+fn allow(asked: &Message) -> String {
+    let url = asked.header("X-Original-URL").unwrap_or_default();
+    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    let uri = format!("/{path}{}_h=KEY", if path.contains('?') { '&' } else { '?' });
+    let headers = [
+        ("X-Keyward-Reason", "ok"),
+        ("X-Upstream-Uri", uri.as_str()),
+        ("X-Upstream-Cookie", "theme=dark; _hmail=COOKIEKEY"),
+        ("Remote-User", "ana"),
+        ("Remote-Name", "Ana Día"),
+        ("Remote-Email", "ana@example.test"),
+        ("Remote-Groups", ""),
+    ];
+    answer(200, &headers, "")
+}
+
+fn renewed(asked: &Message) -> String {
+    allow(asked).replace("KEY", "NEWKEY")
+}
+
+#[tokio::test]
+async fn the_decision_is_asked_for_with_nothing_but_what_it_needs() {
+    let house = House::allowing().await;
+    let bytes = format!(
+        "POST /a%2Fb/?x=%26&y HTTP/1.1\r\nHost: {MAIL}\r\nCookie: a=1\r\nCookie: portal=T\r\nContent-Length: 5\r\n\
+         Range: bytes=0-1\r\nIf-None-Match: *\r\nIf-Modified-Since: x\r\nAuthorization: Basic Ym9iOng=\r\n\
+         X-Original-URL: http://evil.test/\r\nX-Original-Method: GET\r\nX-Forwarded-Uri: /public\r\n\
+         X-Forwarded-For: 10.9.8.7\r\nRemote-User: bob\r\nAccept-Encoding: gzip\r\nSec-Fetch-Mode: cors\r\n\r\nhello"
+    );
+    assert_eq!(send(house.address, &bytes).status(), 200);
+    let asked = house.keyward.only();
+    assert_eq!(asked.asked(), "GET /authz/auth-request");
+    let port = house.address.port();
+    assert_eq!(asked.header("X-Original-URL").unwrap(), format!("http://{MAIL}:{port}/a%2Fb/?x=%26&y"));
+    assert_eq!(asked.header("X-Original-Method"), Some("POST"));
+    assert_eq!(asked.header("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(asked.header("Cookie"), Some("a=1; portal=T"));
+    let mut names = asked.names();
+    names.sort_unstable();
+    let expected = ["cookie", "host", "sec-fetch-mode", "x-forwarded-for", "x-original-method", "x-original-url"];
+    assert_eq!(names, expected, "a header more is a header that a client can set");
+}
+
+#[tokio::test]
+async fn decisions_share_one_connection() {
+    let house = House::allowing().await;
+    for _ in 0..5 {
+        assert_eq!(house.ask(MAIL, "POST /", &["Content-Length: 0"]).status(), 200);
+    }
+    // nginx here has several workers at most as the example says, each with connections of its own.
+    assert_eq!(house.keyward.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_goes_upstream_is_what_keyward_says_and_nothing_of_the_client() {
+    let house = House::allowing().await;
+    let said = [
+        "Cookie: portal=T; theme=dark; _hmail=evil",
+        "Authorization: Basic Ym9iOng=",
+        "Remote-User: bob",
+        "remote-groups: admin",
+        "Remote_Groups: admin",
+        "REMOTE_USER: bob",
+        "X-Forwarded-For: 10.9.8.7",
+        "X-Forwarded-Host: evil.test",
+        "X-Forwarded-Proto: https",
+        "X-Real-IP: 10.9.8.7",
+        "X-Rewrite-URL: /admin",
+        "X-Original-URL: /admin",
+        "Forwarded: for=10.9.8.7",
+        "Proxy: http://evil.test",
+        "Accept-Language: de",
+    ];
+    assert_eq!(house.ask(MAIL, "GET /%20a%2Fb//c/./?q=%26+%zz&q", &said).body, "mail");
+    let seen = house.application.only();
+    assert_eq!(seen.asked(), "GET /%20a%2Fb//c/./?q=%26+%zz&q&_h=KEY", "byte for byte");
+    assert_eq!(seen.header("Cookie"), Some("theme=dark; _hmail=COOKIEKEY"));
+    assert_eq!(seen.header("Remote-User"), Some("ana"));
+    assert_eq!(seen.header("Remote-Name"), Some("Ana Día"));
+    assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"));
+    assert_eq!(seen.header("X-Forwarded-Proto"), Some("http"));
+    assert_eq!(seen.header("X-Forwarded-Host").unwrap(), format!("{MAIL}:{}", house.address.port()));
+    assert_eq!(seen.header("Accept-Language"), Some("de"));
+    for absent in ["Authorization", "Remote-Groups", "Remote_Groups", "REMOTE_USER", "X-Rewrite-URL", "Forwarded"] {
+        assert_eq!(seen.header(absent), None, "{absent}");
+    }
+    assert_eq!(seen.header("X-Original-URL"), None);
+    assert_eq!(seen.header("Proxy"), None);
+}
+
+#[tokio::test]
+async fn authorization_goes_upstream_when_keyward_gives_one() {
+    let script =
+        |asked: &Message| allow(asked).replacen("X-Keyward", "X-Upstream-Authorization: Bearer B\r\nX-Keyward", 1);
+    let house = House::with(script, |_| answer(200, &[], "")).await;
+    house.ask(MAIL, "GET /", &["Authorization: Basic Ym9iOng="]);
+    assert_eq!(house.application.only().header("Authorization"), Some("Bearer B"));
+}
+
+#[tokio::test]
+async fn a_host_in_the_request_line_does_not_split_decision_and_upstream() {
+    let house = House::allowing().await;
+    let port = house.address.port();
+    let answered = send(house.address, &format!("GET http://{MAIL}/in HTTP/1.1\r\nHost: {CUBE}\r\n\r\n"));
+    assert_eq!(answered.status(), 200);
+    assert_eq!(house.keyward.only().header("X-Original-URL").unwrap(), format!("http://{MAIL}:{port}/in"));
+    assert_eq!(house.application.only().header("Host").unwrap(), format!("{MAIL}:{port}"));
+    for (start, status) in [("GET / HTTP/1.1\r\nHost: a\r\nHost: b", 400), ("GET / HTTP/1.1\r\nHost: evil.test", 421)] {
+        assert_eq!(send(house.address, &format!("{start}\r\n\r\n")).status(), status, "{start}");
+    }
+    let answered = house.ask(&MAIL.to_uppercase(), "GET /", &[]);
+    assert_eq!(answered.status(), 200);
+    assert_eq!(house.keyward.only().header("X-Original-URL").unwrap(), format!("http://{MAIL}:{port}/"));
+}
+
+#[tokio::test]
+async fn cookies_from_keyward_reach_the_browser_each_in_its_own_line() {
+    let script = |asked: &Message| {
+        allow(asked).replacen(
+            "X-Keyward",
+            "X-Set-Cookie-1: a=1; Path=/\r\nX-Set-Cookie-2: b=2; Expires=Thu, 01 Jan\r\nX-Keyward",
+            1,
+        )
+    };
+    let house = House::with(script, |_| answer(200, &[("Set-Cookie", "app=3")], "")).await;
+    let answered = house.ask(MAIL, "GET /", &[]);
+    assert_eq!(answered.all("Set-Cookie"), ["app=3", "a=1; Path=/", "b=2; Expires=Thu, 01 Jan"]);
+}
+
+#[tokio::test]
+async fn large_keys_and_large_tickets_fit() {
+    let script = |asked: &Message| allow(asked).replace("COOKIEKEY", &"k".repeat(14_000));
+    let house = House::with(script, |_| answer(200, &[("Set-Cookie", &"s".repeat(9_000))], "")).await;
+    let ticket = format!("Cookie: portal={}", "t".repeat(8_300));
+    assert_eq!(house.ask(MAIL, "GET /", &[&ticket]).status(), 200);
+    assert!(house.keyward.only().header("Cookie").unwrap().len() > 8_300);
+    assert!(house.application.only().header("Cookie").unwrap().len() > 14_000);
+}
+
+#[tokio::test]
+async fn a_page_is_sent_to_sign_in_and_a_script_is_told_so() {
+    let script = |asked: &Message| {
+        let login = "https://portal.example.test/login?next=x";
+        let page = asked.header("Sec-Fetch-Mode") == Some("navigate");
+        let mut headers = vec![("X-Keyward-Reason", "expired"), ("X-Keyward-Login", login)];
+        headers.extend(page.then_some(("Location", login)));
+        answer(401, &headers, "{}")
+    };
+    let house = House::with(script, |_| answer(200, &[], "mail")).await;
+    let page = house.ask(MAIL, "GET /", &["Sec-Fetch-Mode: navigate"]);
+    assert_eq!((page.status(), page.header("Location").unwrap()), (302, "https://portal.example.test/login?next=x"));
+    assert_eq!(page.header("Cache-Control"), Some("no-store"));
+    let program = house.ask(MAIL, "POST /", &["Content-Length: 0"]);
+    assert_eq!((program.status(), program.header("Content-Type").unwrap()), (401, "application/json"));
+    assert_eq!(program.body, "{\"reason\":\"expired\",\"login\":\"https://portal.example.test/login?next=x\"}\n");
+    assert!(house.application.take().is_empty(), "nothing came through");
+}
+
+#[tokio::test]
+async fn a_no_is_a_page_for_people_and_json_for_programs() {
+    let house = House::with(|_| answer(403, &[("X-Keyward-Reason", "role")], ""), |_| answer(200, &[], "mail")).await;
+    let page = house.ask(MAIL, "GET /", &["Accept: text/html"]);
+    assert_eq!((page.status(), page.header("Content-Type")), (403, Some("text/html; charset=utf-8")));
+    assert!(page.body.contains("Your account may not use this service."), "{}", page.body);
+    let program = house.ask(MAIL, "GET /", &["Accept: text/html", "X-Requested-With: XMLHttpRequest"]);
+    assert_eq!((program.status(), program.body.as_str()), (403, "{\"reason\":\"role\"}\n"));
+    assert!(house.application.take().is_empty(), "nothing came through");
+}
+
+#[tokio::test]
+async fn an_outage_is_a_503_and_never_a_yes() {
+    let down = |request: &Message| match request.header("User-Agent") {
+        Some("silent") => String::new(),
+        Some("garbage") => "garbage\r\n\r\n".to_owned(),
+        Some("redirect") => answer(302, &[("Location", "/x")], ""),
+        Some("huge") => answer(200, &[("X", &"x".repeat(40_000))], ""),
+        Some(status) => answer(status.parse().unwrap(), &[("Retry-After", "17"), ("X-Keyward-Reason", "busy")], ""),
+        None => answer(500, &[], ""),
+    };
+    // The trap: an error page of the whole server, which answers 200.
+    let trap = "error_page 500 502 503 504 /oops; location = /oops { return 200 oops; }";
+    let house = House::with_extra(trap, down, |_| answer(200, &[], "mail")).await;
+    for agent in ["503", "500", "429", "404", "silent", "garbage", "redirect", "huge"] {
+        let agent_line = format!("User-Agent: {agent}");
+        let answered = house.ask(MAIL, "GET /", &[&agent_line, "Accept: text/html"]);
+        assert_eq!(answered.status(), 503, "{agent}");
+        assert!(answered.body.contains("One moment"), "{agent}");
+        let seconds = if agent.parse::<u16>().is_ok() { "17" } else { "5" };
+        assert_eq!(answered.header("Retry-After"), Some(seconds), "{agent}");
+        assert_eq!(house.ask(MAIL, "GET /", &[&agent_line]).status(), 503, "{agent}, for a program");
+        assert!(house.application.take().is_empty(), "nothing came through: {agent}");
+    }
+    let program = house.ask(MAIL, "GET /", &["User-Agent: 503"]);
+    assert_eq!(program.body, "{\"reason\":\"busy\"}\n");
+}
+
+#[tokio::test]
+async fn a_keyward_that_is_not_there_is_a_503() {
+    let application = Scripted::start(true, |_| answer(200, &[], "mail"));
+    let (address, directory) = (free_address().unwrap(), tempfile::tempdir().unwrap());
+    let site = site(free_address().unwrap(), application.address, address, "");
+    let _nginx = Nginx::start_shipped(directory.path(), &site, address).await.unwrap();
+    let asked = format!("GET / HTTP/1.1\r\nHost: {MAIL}\r\n\r\n");
+    assert_eq!(send(address, &asked).body, "{\"reason\":\"keyward_unreachable\"}\n");
+    let page = send(address, &format!("GET /.keyward/logout HTTP/1.1\r\nHost: {MAIL}\r\nAccept: text/html\r\n\r\n"));
+    assert_eq!((page.status(), page.header("Retry-After")), (503, Some("5")));
+    assert!(application.take().is_empty());
+}
+
+/// An application that knows only the new key.
+fn strict(request: &Message) -> String {
+    if request.asked().ends_with("_h=NEWKEY") {
+        answer(200, &[], &request.body)
+    } else {
+        answer(401, &[("WWW-Authenticate", "Basic realm=app")], "who are you?")
+    }
+}
+
+fn renewing(asked: &Message) -> String {
+    if asked.asked() == "GET /authz/renew" { renewed(asked) } else { allow(asked) }
+}
+
+#[tokio::test]
+async fn a_get_that_the_application_took_for_a_strangers_is_renewed_once() {
+    let house = House::with(renewing, strict).await;
+    assert_eq!(house.ask(MAIL, "GET /?a", &[]).status(), 200);
+    let asked: Vec<String> = house.keyward.take().iter().map(|request| request.asked().to_owned()).collect();
+    assert_eq!(asked, ["GET /authz/auth-request", "GET /authz/renew"]);
+    let seen = house.application.take();
+    assert_eq!(seen[0].asked(), "GET /?a&_h=KEY");
+    assert_eq!(seen[1].asked(), "GET /?a&_h=NEWKEY");
+    assert_eq!(seen[1].header("Cookie"), Some("theme=dark; _hmail=COOKIENEWKEY"));
+    assert_eq!(seen.len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_application_still_refuses_is_its_own_401() {
+    let house = House::with(allow, strict).await;
+    let answered = house.ask(MAIL, "GET /", &[]);
+    assert_eq!((answered.status(), answered.body.as_str()), (401, "who are you?"));
+    assert_eq!(answered.header("Location"), None);
+    assert_eq!((house.keyward.take().len(), house.application.take().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn nothing_but_a_get_is_ever_sent_twice() {
+    let house = House::with(renewing, strict).await;
+    for start in ["POST /", "PUT /", "DELETE /", "PROPFIND /"] {
+        let answered = house.ask(MAIL, start, &["Content-Length: 0"]);
+        assert_eq!((answered.status(), answered.body.as_str()), (401, "who are you?"), "{start}");
+        assert_eq!((house.keyward.take().len(), house.application.take().len()), (1, 1), "{start}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_is_answered_like_a_decision() {
+    for (status, expected) in [(401, 302), (403, 403), (503, 503), (500, 503)] {
+        let script = move |asked: &Message| match asked.asked() {
+            "GET /authz/renew" => answer(status, &[("X-Keyward-Reason", "busy"), ("Location", "http://p.test/")], ""),
+            _ => allow(asked),
+        };
+        let house = House::with(script, strict).await;
+        assert_eq!(house.ask(MAIL, "GET /", &[]).status(), expected, "{status}");
+        assert_eq!(house.application.take().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_applications_own_refusals_and_failures_are_passed_on_untouched() {
+    let script = |request: &Message| {
+        let status = request.asked().split(['/', '?']).nth(1).unwrap().parse().unwrap();
+        answer(status, &[("X-Own", "yes")], "own words")
+    };
+    let house = House::with(allow, script).await;
+    for (start, status) in
+        [("GET /403", 403), ("GET /500", 500), ("GET /503", 503), ("POST /401", 401), ("GET /404", 404)]
+    {
+        let answered = house.ask(MAIL, start, &["Content-Length: 0"]);
+        assert_eq!((answered.status(), answered.body.as_str()), (status, "own words"), "{start}");
+        assert_eq!(answered.header("X-Own"), Some("yes"), "{start}");
+    }
+}
+
+#[tokio::test]
+async fn the_inner_doors_are_closed_from_outside() {
+    let house = House::allowing().await;
+    for path in [
+        "/.keyward-internal/auth-request",
+        "/.keyward-internal/renew",
+        "/x/../.keyward-internal/renew",
+        "/.keyward-internal/%72enew",
+        "/@keyward_upstream",
+    ] {
+        let answered = house.ask(MAIL, &format!("GET {path}"), &[]);
+        let decided = house.keyward.take().iter().all(|asked| asked.asked() == "GET /authz/auth-request");
+        assert!(answered.status() == 404 || answered.body == "mail", "{path}: {}", answered.start);
+        assert!(decided, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn keywards_pages_are_asked_for_by_the_path_that_nginx_understood() {
+    let house = House::with(
+        |_| answer(200, &[("Set-Cookie", "k=1"), ("Set-Cookie", "l=2")], "page"),
+        |_| answer(200, &[], "mail"),
+    )
+    .await;
+    let said = ["X-Original-URL: http://x/", "X-Forwarded-Uri: /x", "X-Forwarded-Host: evil.test", "Cookie: portal=T"];
+    for (path, asked) in [
+        ("/.keyward/whoami?x=1", "GET /.keyward/whoami?x=1"),
+        ("/authz/ext-authz/../../.keyward/whoami", "GET /.keyward/whoami"),
+        ("/a/..%2f.keyward/whoami", "GET /.keyward/whoami"),
+    ] {
+        for host in [MAIL, CUBE] {
+            let answered = house.ask(host, &format!("GET {path}"), &said);
+            assert_eq!(answered.all("Set-Cookie"), ["k=1", "l=2"], "{path}");
+            let seen = house.keyward.only();
+            assert_eq!(seen.asked(), asked);
+            assert_eq!(seen.header("X-Original-URL"), None);
+            assert_eq!(seen.header("X-Forwarded-Uri"), None);
+            assert_eq!(seen.header("X-Forwarded-For"), Some("127.0.0.1"));
+            assert_eq!(seen.header("X-Forwarded-Host").unwrap(), format!("{host}:{}", house.address.port()));
+            assert_eq!(seen.header("Cookie"), Some("portal=T"));
+        }
+    }
+    let out = house.ask(MAIL, "GET /.keyward/..%2f..%2fauthz/renew", &[]);
+    assert_eq!(out.status(), 400, "above the root is nowhere");
+    house.ask(MAIL, "GET /.keyward/..%2fauthz/renew", &[]);
+    assert!(house.keyward.take().iter().all(|asked| asked.asked() == "GET /authz/auth-request"));
+}
+
+#[tokio::test]
+async fn calendars_and_phones_go_past_keyward_without_any_key_or_identity() {
+    let house = House::allowing().await;
+    let said = ["Authorization: Basic QQ==", "Cookie: portal=T", "Remote-User: bob", "X-Forwarded-For: 10.9.8.7"];
+    for path in ["/caldav/ana/", "/Microsoft-Server-ActiveSync?Cmd=Sync", "/.well-known/carddav", "/CalDAV"] {
+        assert_eq!(house.ask(MAIL, &format!("PROPFIND {path}"), &said).status(), 200);
+        let seen = house.application.only();
+        assert_eq!(seen.asked(), format!("PROPFIND {path}"));
+        assert_eq!(seen.header("Authorization"), Some("Basic QQ=="));
+        assert_eq!((seen.header("Cookie"), seen.header("X-Forwarded-For")), (None, Some("127.0.0.1")));
+        assert!(IDENTITY.iter().all(|name| seen.header(name).is_none()), "{path}");
+        assert!(house.keyward.take().is_empty(), "{path}");
+    }
+    for path in ["/caldavx", "/x/caldav/", "/caldav/..%2fmail", "/caldav/../mail"] {
+        house.ask(MAIL, &format!("GET {path}"), &said);
+        assert_eq!(house.keyward.take().len(), 1, "{path} is the webmail's");
+        house.application.take();
+    }
+}
+
+#[tokio::test]
+async fn the_portal_gets_its_own_cookie_and_no_identity_from_a_client() {
+    let house = House::allowing().await;
+    house.ask("portal.example.test", "GET /login?next=x", &["Cookie: portal=T", "Remote-User: bob"]);
+    let seen = house.application.only();
+    assert_eq!((seen.header("Cookie"), seen.header("Remote-User")), (Some("portal=T"), None));
+    assert!(house.keyward.take().is_empty());
+}
+
+#[tokio::test]
+async fn roundcubes_keys_stay_with_keyward_and_its_log_out_link_means_all_of_it() {
+    let house = House::with(allow, |_| answer(200, &[("Set-Cookie", "roundcube_sessauth=S")], "mail")).await;
+    let answered = house.ask(CUBE, "GET /?_task=mail", &[]);
+    assert_eq!((answered.status(), answered.header("Set-Cookie")), (200, None));
+    house.application.take();
+    let answered = house.ask(CUBE, "GET /?_task=logout&_token=x", &[]);
+    assert_eq!((answered.status(), answered.header("Location")), (302, Some("/.keyward/logout")));
+    assert!(house.application.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_websocket_opens_and_no_other_protocol_does() {
+    let script = |request: &Message| match request.header("Upgrade") {
+        Some("websocket") => "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".to_owned(),
+        _ => answer(200, &[], "plain"),
+    };
+    let house = House::with(allow, script).await;
+    let opened = house.ask(MAIL, "GET /live", &["Upgrade: WebSocket", "Connection: Upgrade"]);
+    assert_eq!(opened.status(), 101);
+    assert_eq!(house.keyward.take().len(), 1, "it was decided about");
+    let plain = house.ask(MAIL, "GET /live", &["Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings"]);
+    assert_eq!(plain.body, "plain");
+}
+
+#[tokio::test]
+async fn an_application_can_not_steer_nginx() {
+    let script = |_: &Message| answer(200, &[("X-Accel-Redirect", "/.keyward-internal/renew")], "mail");
+    let house = House::with(allow, script).await;
+    let answered = house.ask(MAIL, "GET /", &[]);
+    assert_eq!(answered.body, "mail");
+    assert_eq!(house.keyward.take().len(), 1);
+}
+
+#[tokio::test]
+async fn the_access_log_holds_no_query_and_the_browser_is_told_to_keep_the_address() {
+    let mut house = House::allowing().await;
+    let answered =
+        house.ask(MAIL, "GET /inbox?_h=SECRETKEY", &["Referer: http://x/?_h=SECRETKEY", "Cookie: p=SECRETKEY"]);
+    assert_eq!(answered.header("Referrer-Policy"), Some("same-origin"));
+    house.nginx.check().unwrap();
+    drop(house.nginx);
+    let log = std::fs::read_to_string(house.directory.path().join("mail.log")).unwrap();
+    assert!(log.contains("\"GET /inbox HTTP/1.1\" 200"), "{log}");
+    assert!(!log.contains("KEY"), "{log}");
+}
+
+#[test]
+fn addresses_and_host_names_stand_in_one_file() {
+    for (name, content) in SHIPPED {
+        let lines = content.lines().filter(|line| !line.trim_start().starts_with('#'));
+        for line in lines {
+            assert!(!line.contains(".test") && !line.contains("127.") && !line.contains("listen"), "{name}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_example_is_accepted_as_it_is_and_every_file_of_it_is_known() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx");
+    let site = std::fs::read_to_string(folder.join("site.conf")).unwrap();
+    assert!(site.contains("listen 127.0.0.1:8080"));
+    let address = free_address().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let elsewhere = site.replace("127.0.0.1:8080", &address.to_string());
+    let nginx = Nginx::start_shipped(directory.path(), &elsewhere, address).await;
+    assert!(nginx.is_ok(), "{nginx:?}");
+    let mut found: Vec<String> = std::fs::read_dir(folder.join("keyward"))
+        .unwrap()
+        .map(|entry| format!("keyward/{}", entry.unwrap().file_name().to_string_lossy()))
+        .collect();
+    let mut known: Vec<String> =
+        SHIPPED.iter().map(|(name, _)| (*name).to_owned()).filter(|name| name != "nginx.conf").collect();
+    found.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
