@@ -1,4 +1,287 @@
-/// x
+//! What is wrapped around every connector alike: deadlines, places, back-off and metrics.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use prometheus::IntGauge;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+use url::Url;
+
+use super::backoff::Backoff;
+use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage, Wire};
+use crate::config::{BackendLimits, BackendSettings, CredentialSource};
+use crate::domain::{Clock, Identity, LoginName, SessionKeys};
+use crate::observe::{BackendMetrics, Metrics};
+
+#[cfg(test)]
+mod tests;
+
+/// Longest time for a TCP and TLS handshake; a shorter `login_timeout` cuts it anyway.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which back-end this is, across reloads: the same name, kind and address are the same back-end,
+/// whatever its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BackendId(u64);
-/// x
-pub struct Guarded;
+
+impl BackendId {
+    fn of(name: &str, kind: &str, url: &str) -> Self {
+        let mut hash = Sha256::new();
+        // Lengths first, so that no two triples run together into the same bytes.
+        for part in [name, kind, url] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let digest = hash.finalize();
+        Self(digest.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte)))
+    }
+}
+
+/// What is known of a back-end whatever its kind.
+#[expect(missing_docs, reason = "the keys of `[[backend]]`, described at `BackendSettings`")]
+pub struct Profile {
+    pub name: String,
+    pub kind: String,
+    pub url: Url,
+    pub credentials: CredentialSource,
+    pub login: LoginName,
+    pub limits: BackendLimits,
+    pub roles: Vec<(String, String)>,
+}
+
+/// One configured back-end.
+pub struct Guarded {
+    id: BackendId,
+    profile: Profile,
+    backend: Box<dyn Backend>,
+    metrics: Arc<BackendMetrics>,
+    backoff: Backoff,
+    clock: Arc<dyn Clock>,
+    logins: Semaphore,
+    // Apart from the logins, so that a storm of keep-alives or sign-outs can not take their places.
+    checks: Semaphore,
+    logouts: Semaphore,
+}
+
+impl Guarded {
+    /// Makes a back-end from its settings; `None` when its kind is not known or it can not be
+    /// reached at all, which is noted. Finishes the section.
+    #[must_use]
+    pub fn build(settings: BackendSettings, metrics: &Metrics, clock: Arc<dyn Clock>) -> Option<Arc<Self>> {
+        let BackendSettings { name, kind, url, credentials, login, limits, roles, mut section } = settings;
+        let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
+            let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            section.mistake("kind", &format!("is not a kind of back-end; known are {}", known.join(", ")));
+            return None;
+        };
+        let host = section.text("host");
+        let wire = match Wire::new(url.clone(), host.as_deref(), CONNECT_TIMEOUT, Arc::clone(&clock)) {
+            Ok(wire) => Some(wire),
+            Err(error) => {
+                section.mistake("host", &error.to_string());
+                // The kind's own keys are still to be read, so that all mistakes come out together.
+                Wire::new(url.clone(), None, CONNECT_TIMEOUT, Arc::clone(&clock)).ok()
+            }
+        }?;
+        let backend = (known.build)(&mut section, wire);
+        section.finish();
+        let profile = Profile { name, kind, url, credentials, login, limits, roles };
+        Some(Self::new(profile, backend, metrics, clock))
+    }
+
+    /// Wraps a connector.
+    #[must_use]
+    pub fn new(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let places = profile.limits.max_logins.max(1);
+        Arc::new(Self {
+            id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
+            metrics: metrics.backend(&profile.name),
+            backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
+            backend,
+            clock,
+            logins: Semaphore::new(places),
+            checks: Semaphore::new(places),
+            logouts: Semaphore::new(places.div_ceil(2)),
+            profile,
+        })
+    }
+
+    /// Which back-end this is, across reloads.
+    #[must_use]
+    pub const fn id(&self) -> BackendId {
+        self.id
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.profile.name
+    }
+
+    /// Its deadlines and limits.
+    #[must_use]
+    pub const fn limits(&self) -> &BackendLimits {
+        &self.profile.limits
+    }
+
+    /// What its logins use.
+    #[must_use]
+    pub const fn credentials(&self) -> CredentialSource {
+        self.profile.credentials
+    }
+
+    /// The person's name at this back-end, if the identity has what the template wants.
+    #[must_use]
+    pub fn login_name<'a>(&self, identity: &'a Identity<'_>) -> Option<Cow<'a, str>> {
+        self.profile.login.of(identity)
+    }
+
+    /// The person's roles as this back-end calls them. What the map does not name is left out;
+    /// without a map they stay as they are.
+    pub fn roles<'a>(&'a self, identity: &'a Identity<'_>) -> impl Iterator<Item = &'a str> {
+        let map = &self.profile.roles;
+        identity.roles().iter().filter_map(move |role| {
+            if map.is_empty() {
+                return Some(role.as_ref());
+            }
+            map.iter().find_map(|(external, internal)| (*external == **role).then_some(internal.as_str()))
+        })
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn metrics(&self) -> &BackendMetrics {
+        &self.metrics
+    }
+
+    /// Signs the person in, waiting for a place in order of arrival.
+    ///
+    /// # Errors
+    /// [`Outage`]; [`Outage::BackingOff`] at once while the back-end is left alone.
+    pub async fn login(&self, attempt: &Attempt) -> Result<Login, Outage> {
+        if let Some(retry_after) = self.backoff.pause() {
+            return Err(Outage::BackingOff { retry_after });
+        }
+        let _place = place(&self.logins).await;
+        // It may have failed while we queued.
+        let leave = self.backoff.enter().map_err(|retry_after| Outage::BackingOff { retry_after })?;
+        let _flight = InFlight::new(&self.metrics.logins_in_flight);
+        let start = self.clock.now();
+        let outcome = self.within_deadline(self.backend.login(attempt)).await;
+        let took = self.clock.now().since(start);
+        self.metrics.login_seconds.observe(took.as_secs_f64());
+        match &outcome {
+            Ok(_) | Err(Outage::Locked { .. }) => leave.answered(),
+            Err(Outage::Throttled { retry_after }) => leave.failed(*retry_after),
+            Err(_) => leave.failed(None),
+        }
+        self.metrics.up.set(i64::from(self.backoff.pause().is_none()));
+        self.count_login(&outcome, took);
+        outcome
+    }
+
+    /// Asks whether the session still lives, which keeps it alive.
+    ///
+    /// # Errors
+    /// [`Outage`]. It opens no back-off: only logins tell whether logins work.
+    pub async fn check(&self, keys: &SessionKeys) -> Result<Liveness, Outage> {
+        let _place = place(&self.checks).await;
+        let outcome = self.within_deadline(self.backend.check(keys)).await;
+        match &outcome {
+            Ok(Liveness::Alive | Liveness::Renewed(_)) => self.metrics.keep_alive_alive.inc(),
+            Ok(Liveness::Dead) => self.metrics.keep_alive_dead.inc(),
+            Err(_) => self.metrics.keep_alive_failed.inc(),
+        }
+        outcome
+    }
+
+    /// Ends the session and says whether the back-end heard of it. `cause` is a cause of evictions.
+    pub async fn logout(&self, keys: &SessionKeys, cause: &'static str) -> bool {
+        let _place = place(&self.logouts).await;
+        let outcome = self.within_deadline(self.backend.logout(keys)).await;
+        self.metrics.count_logout(cause, outcome.is_ok());
+        match &outcome {
+            Ok(()) => tracing::info!(backend = self.name(), cause, "signed out at the back-end"),
+            Err(outage) => tracing::warn!(backend = self.name(), cause, %outage, "could not sign out at the back-end"),
+        }
+        outcome.is_ok()
+    }
+
+    /// Whether a browser's cookie of this name would be taken for one of the application's keys.
+    #[must_use]
+    pub fn owns_cookie(&self, name: &[u8]) -> bool {
+        self.backend.owns_cookie(name)
+    }
+
+    /// The name of the key in the query, where there is one.
+    #[must_use]
+    pub fn query_key(&self) -> Option<&str> {
+        self.backend.query_key()
+    }
+
+    /// Whether the application takes an `Authorization` header from us.
+    #[must_use]
+    pub fn takes_authorization(&self) -> bool {
+        self.backend.takes_authorization()
+    }
+
+    /// Which properties of the browser a session is tied to.
+    #[must_use]
+    pub fn binding(&self) -> Binding {
+        self.backend.binding()
+    }
+
+    async fn within_deadline<T>(&self, call: BoxFuture<'_, Result<T, Outage>>) -> Result<T, Outage> {
+        timeout(self.profile.limits.login_timeout, call).await.unwrap_or(Err(Outage::TimedOut))
+    }
+
+    fn count_login(&self, outcome: &Result<Login, Outage>, took: Duration) {
+        let metrics = &self.metrics;
+        let (backend, milliseconds) = (self.name(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        match outcome {
+            Ok(Login::Opened(_)) => {
+                metrics.login_opened.inc();
+                tracing::info!(backend, milliseconds, "signed in at the back-end");
+            }
+            Ok(Login::Refused(refusal)) => {
+                metrics.login_refused.inc();
+                tracing::info!(backend, milliseconds, %refusal, "not signed in at the back-end");
+            }
+            Err(outage) => {
+                let counter = match outage {
+                    Outage::TimedOut => &metrics.login_timed_out,
+                    Outage::Throttled { .. } | Outage::Locked { .. } => &metrics.login_throttled,
+                    Outage::Protocol(_) => &metrics.login_protocol,
+                    Outage::Unreachable(_) | Outage::BackingOff { .. } => &metrics.login_unreachable,
+                };
+                counter.inc();
+                tracing::warn!(backend, milliseconds, %outage, "could not sign in at the back-end");
+            }
+        }
+    }
+}
+
+/// A place, in order of arrival. None is missing but when the semaphore was closed, which is never.
+async fn place(semaphore: &Semaphore) -> Option<SemaphorePermit<'_>> {
+    semaphore.acquire().await.ok()
+}
+
+/// Counts something under way for as long as it lives, however it ends.
+struct InFlight<'a>(&'a IntGauge);
+
+impl<'a> InFlight<'a> {
+    fn new(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -3,6 +3,7 @@
 //! A connector knows its application's dialect and nothing else. Deadlines, the limit of logins at
 //! once, back-off and metrics are wrapped around every one of them alike by [`Guarded`].
 
+mod backoff;
 mod guard;
 mod wire;
 
@@ -19,8 +20,8 @@ use futures_util::future::BoxFuture;
 use crate::config::Section;
 use crate::domain::{Client, Secret, SessionKeys};
 
-pub use guard::{BackendId, Guarded};
-pub use wire::Wire;
+pub use guard::{BackendId, Guarded, Profile};
+pub use wire::{Wire, WireError};
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -126,6 +127,13 @@ pub enum Outage {
     #[error("the back-end asks to be left alone for a while")]
     Throttled {
         /// How long, where it said so.
+        retry_after: Option<Duration>,
+    },
+    /// It works, but has locked this one person out for a while, whatever the password. Nobody else
+    /// must suffer for it, so it opens no back-off.
+    #[error("the back-end has locked the account for a while")]
+    Locked {
+        /// How long, where it is known.
         retry_after: Option<Duration>,
     },
     /// It answered something that its documentation does not know.

@@ -40,6 +40,16 @@ pub struct Section {
 }
 
 impl Section {
+    /// A table from a TOML text of its own, for tests of those who read sections.
+    ///
+    /// # Errors
+    /// The text is no TOML.
+    pub fn from_toml(text: &str) -> Result<Self, config::ConfigError> {
+        let source = config::File::from_str(text, config::FileFormat::Toml);
+        let value = config::Config::builder().add_source(source).build()?.try_deserialize::<Value>()?;
+        Ok(Self::root(value, "a text"))
+    }
+
     pub(super) fn root(value: Value, file: &str) -> Self {
         let mistakes = Rc::new(RefCell::new(Vec::new()));
         Self::of(String::new(), file.to_owned(), value, &mistakes)

@@ -1,0 +1,104 @@
+//! Axigen's newer surface: the Mailbox API, JSON over `/api/v1/`.
+
+use serde_json::{Value, json};
+
+use super::Axigen;
+use crate::backend::wire::{Answer, Location, Request};
+use crate::backend::{Attempt, Liveness, Login, Outage, Refusal};
+use crate::domain::{ExposeSecret, SessionKeys};
+
+/// Tells of a second step (documented): `required` or `mandatory`. Either way the session is only
+/// half open.
+const SECOND_STEP: &str = "x-axigen-2fa";
+
+pub(super) async fn login(axigen: &Axigen, attempt: &Attempt) -> Result<Login, Outage> {
+    let Some(password) = &attempt.password else { return Ok(Login::Refused(Refusal::Credentials)) };
+    let body = json!({ "username": attempt.login, "password": password.expose_secret() });
+    let answer = axigen.wire.send(&Request::post(axigen.settings.login_path.as_str()).json(&body)).await?;
+    if let Some(outage) = answer.outage() {
+        return Err(outage);
+    }
+    match answer.status() {
+        200 => {}
+        401 => return Ok(Login::Refused(Refusal::Credentials)),
+        _ => return Err(strange(&answer, "a login")),
+    }
+    if answer.header(SECOND_STEP).is_some() {
+        return Ok(Login::Refused(Refusal::Interactive));
+    }
+    let session = answer.json().as_ref().and_then(|json| json.get("sessid")?.as_str().map(str::to_owned));
+    let Some(session) = session else {
+        return Err(Outage::Protocol("it opened a session without saying which".to_owned()));
+    };
+    let Some(cookie) = axigen.session_cookie(&answer) else {
+        return Err(Outage::Protocol("it set no cookie, or several; set `cookie` to the session's".to_owned()));
+    };
+    let keys = axigen.keys(&cookie, &session)?;
+    if !axigen.settings.verify_account {
+        return Ok(Login::Opened(keys));
+    }
+    let account = account(axigen, &keys).await?;
+    let Some(account) = account else {
+        return Err(Outage::Protocol("the session it has just opened is dead".to_owned()));
+    };
+    if !is_account_of(&account, &attempt.login) {
+        return Err(Outage::Protocol("it opened another account than asked for; see `verify_account`".to_owned()));
+    }
+    if account.pointer("/passwordPolicy/mustChangePassword").and_then(Value::as_bool) == Some(true) {
+        return Ok(Login::Refused(Refusal::Expired));
+    }
+    Ok(Login::Opened(keys))
+}
+
+pub(super) async fn check(axigen: &Axigen, keys: &SessionKeys) -> Result<Liveness, Outage> {
+    Ok(if account(axigen, keys).await?.is_some() { Liveness::Alive } else { Liveness::Dead })
+}
+
+pub(super) async fn logout(axigen: &Axigen, keys: &SessionKeys) -> Result<(), Outage> {
+    let target = Axigen::with_key(&axigen.settings.logout_path, keys, "");
+    let request = Request::post(target).cookies(keys.cookies()).repeatable();
+    match axigen.wire.send(&request).await?.outage() {
+        Some(outage) => Err(outage),
+        None => Ok(()),
+    }
+}
+
+/// The account of the session, `None` where there is no such session.
+async fn account(axigen: &Axigen, keys: &SessionKeys) -> Result<Option<Value>, Outage> {
+    let target = Axigen::with_key(&axigen.settings.keep_alive_path, keys, "");
+    let answer = axigen.wire.send(&Request::get(target).cookies(keys.cookies()).repeatable()).await?;
+    if let Some(outage) = answer.outage() {
+        return Err(outage);
+    }
+    match answer.status() {
+        401 => Ok(None),
+        200 => match answer.json().filter(Value::is_object) {
+            Some(account) => Ok(Some(account)),
+            None => Err(strange(&answer, "a question for the account")),
+        },
+        _ => Err(strange(&answer, "a question for the account")),
+    }
+}
+
+/// Names are compared without regard to case, as mail domains and Axigen's accounts are.
+fn is_account_of(account: &Value, login: &str) -> bool {
+    let text = |name: &str| account.get(name).and_then(Value::as_str).unwrap_or_default().to_lowercase();
+    let login = login.to_lowercase();
+    let name = text("accountName");
+    // A login without a domain means the primary one (documented), whose name we do not know.
+    match login.split_once('@') {
+        Some(_) => format!("{name}@{}", text("domainName")) == login,
+        None => !name.is_empty() && name == login,
+    }
+}
+
+fn strange(answer: &Answer, question: &str) -> Outage {
+    if answer.redirects() && matches!(answer.location(), Some(Location::Elsewhere)) {
+        return Outage::Protocol("it redirects to another scheme, host or port; see `url` and `host`".to_owned());
+    }
+    match answer.status() {
+        404 => Outage::Protocol("it has no Mailbox API there; set `surface` to \"legacy\"".to_owned()),
+        200 => Outage::Protocol(format!("it answered {question} with something else")),
+        status => Outage::Protocol(format!("it answered {question} with status {status}")),
+    }
+}
