@@ -2,15 +2,60 @@
 //!
 //! The integration tests start the same servers with the same code.
 
+mod house;
+mod packages;
+mod portal;
+
 pub mod dovecot;
 pub mod nginx;
 pub mod process;
 pub mod roundcube;
 
+// One stand-in for the tests and for people, so that what the demo shows is what is tested.
+#[path = "../../tests/fakes/mod.rs"]
+#[expect(dead_code, reason = "the tests use more of it than the demo")]
+mod fakes;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::house::House;
+use self::packages::say;
 use crate::domain::Secret;
+
+/// What can be asked of the demo.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Whether missing Debian packages may be installed.
+    pub install: bool,
+    /// The port of the web server on 127.0.0.1; 8080 where none is given and that is free.
+    pub port: Option<u16>,
+}
+
+/// Runs the demo until `SIGINT` or `SIGTERM`, and leaves nothing behind.
+///
+/// # Errors
+/// nginx is not there, or one of the servers does not come up or dies.
+pub async fn run(options: Options) -> Result<(), DemoError> {
+    let installed = packages::prepare(options.install)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DemoError::Signal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Signal)?;
+    let keyward = std::env::current_exe().map_err(|error| DemoError::file(Path::new("keyward"), &error))?;
+    let demo = async {
+        say("Starting ...");
+        let mut house = House::start(&keyward, installed, options.port).await?;
+        say(&house.welcome());
+        house.watch().await
+    };
+    // Whoever loses is dropped, and with the house all its servers end and its files go.
+    tokio::select! {
+        failure = demo => failure,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}
 
 /// Somebody with a mailbox.
 #[derive(Clone, Debug)]
@@ -58,6 +103,15 @@ pub enum DemoError {
         /// What came instead of its login page.
         problem: String,
     },
+    /// The stand-in for Axigen could not listen.
+    #[error("the stand-in for Axigen does not start: {0}")]
+    StandIn(#[source] io::Error),
+    /// Something of the demo's own is wrong.
+    #[error("the demo's own {0} is not accepted")]
+    Own(&'static str),
+    /// The system does not tell us of signals.
+    #[error("signals can not be received: {0}")]
+    Signal(#[source] io::Error),
     /// A file or program can not be used.
     #[error("{}: {message}", path.display())]
     File {

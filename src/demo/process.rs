@@ -139,6 +139,12 @@ impl Workspace {
         Ok(path)
     }
 
+    /// The same directory for programs that run with our own rights.
+    #[must_use]
+    pub fn with_our_rights(&self) -> Self {
+        Self { path: self.path.clone(), account: Account { ids: None, ..self.account.clone() } }
+    }
+
     /// A command that runs here, without any rights.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {

@@ -12,11 +12,11 @@ use super::process::{Address, Process, Workspace, find_program, free_address};
 use super::{DemoError, Person};
 
 /// Where Debian keeps what a web server shall serve of Roundcube.
-const PUBLIC: &str = "/var/lib/roundcube/public_html";
+pub(super) const PUBLIC: &str = "/var/lib/roundcube/public_html";
 /// Where Debian keeps its settings.
 const SETTINGS: &str = "/etc/roundcube";
 /// Its tables, as a sign that Roundcube is there.
-const SQLITE_SCHEMA: &str = "/usr/share/roundcube/SQL/sqlite.initial.sql";
+pub(super) const SQLITE_SCHEMA: &str = "/usr/share/roundcube/SQL/sqlite.initial.sql";
 /// Longest wait for the first page, which also makes the database.
 const FIRST_PAGE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -129,7 +129,7 @@ impl Roundcube {
 }
 
 /// `php-fpm`, or the one with the highest version in its name.
-fn find_php() -> Option<PathBuf> {
+pub(super) fn find_php() -> Option<PathBuf> {
     let versioned = std::fs::read_dir("/usr/sbin").ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let versions = versioned.filter_map(|name| {
         let (major, minor) = name.strip_prefix("php-fpm")?.split_once('.')?;
@@ -137,6 +137,12 @@ fn find_php() -> Option<PathBuf> {
     });
     let newest = versions.max().map(|(major, minor)| format!("php-fpm{major}.{minor}"));
     newest.and_then(|name| find_program(&name)).or_else(|| find_program("php-fpm"))
+}
+
+/// Whether PHP's database driver is installed; Roundcube's own file is there without it.
+pub(super) fn php_knows_sqlite() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/php").into_iter().flatten().flatten();
+    versions.into_iter().any(|version| version.path().join("pdo_sqlite.so").is_file())
 }
 
 fn settings(home: &Workspace, imap: SocketAddr, options: &RoundcubeOptions) -> String {

@@ -435,14 +435,20 @@ async fn the_portal_gets_its_own_cookie_and_no_identity_from_a_client() {
 }
 
 #[tokio::test]
-async fn roundcubes_keys_stay_with_keyward_and_its_log_out_link_means_all_of_it() {
+async fn roundcubes_keys_stay_with_keyward() {
     let house = House::with(allow, |_| answer(200, &[("Set-Cookie", "roundcube_sessauth=S")], "mail")).await;
     let answered = house.ask(CUBE, "GET /?_task=mail", &[]);
     assert_eq!((answered.status(), answered.header("Set-Cookie")), (200, None));
-    house.application.take();
-    let answered = house.ask(CUBE, "GET /?_task=logout&_token=x", &[]);
-    assert_eq!((answered.status(), answered.header("Location")), (302, Some("/.keyward/logout")));
-    assert!(house.application.take().is_empty());
+}
+
+#[tokio::test]
+async fn the_applications_log_out_link_means_all_of_it() {
+    let house = House::allowing().await;
+    for (host, link) in [(CUBE, "/?_task=logout&_token=x"), (MAIL, "/?_h=KEY&action=logout")] {
+        let answered = house.ask(host, &format!("GET {link}"), &[]);
+        assert_eq!((answered.status(), answered.header("Location")), (302, Some("/.keyward/logout")));
+        assert!(house.application.take().is_empty(), "{link}");
+    }
 }
 
 #[tokio::test]
