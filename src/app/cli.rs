@@ -24,7 +24,17 @@ pub(super) enum Command {
     #[command(subcommand)]
     Ticket(TicketCommand),
     /// Starts all of it on loopback, with a portal, webmails and nginx, and prints the address to open.
-    Demo(crate::demo::Options),
+    Demo(DemoOptions),
+}
+
+#[derive(Args)]
+pub(super) struct DemoOptions {
+    /// Install the Debian packages that are missing
+    #[arg(long)]
+    pub install: bool,
+    /// The port of the web server on 127.0.0.1 [default: 8080, or any that is free]
+    #[arg(long)]
+    pub port: Option<u16>,
 }
 
 #[derive(Args)]

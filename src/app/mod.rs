@@ -6,6 +6,7 @@
 pub mod assemble;
 mod check;
 mod cli;
+mod demo;
 mod inspect;
 pub mod serve;
 mod ticket;
@@ -36,7 +37,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&configuration_file(options.config)),
         Command::Ticket(TicketCommand::Mint(options)) => ticket::mint(options),
         Command::Ticket(TicketCommand::Inspect(options)) => ticket::inspect(options),
-        Command::Demo(options) => crate::demo::run(&options),
+        Command::Demo(options) => demo::run(&options),
     }
 }
 
