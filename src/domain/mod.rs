@@ -10,6 +10,7 @@ mod identity;
 mod login_name;
 mod reason;
 mod session_keys;
+mod text;
 
 pub use client::Client;
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
@@ -19,3 +20,4 @@ pub use login_name::{LoginName, LoginNameError};
 pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
+pub use text::is_control;
