@@ -4,7 +4,7 @@
 
 #[expect(dead_code, reason = "other tests use more of them")]
 mod fakes;
-#[expect(dead_code, reason = "other tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
 use std::os::unix::fs::PermissionsExt;

@@ -38,7 +38,7 @@ fn addresses() -> Vec<String> {
         "[::ffff:127.0.0.1]",
         "0x7f000001",
     ];
-    let paths = ["/bye", "", "/bye%0d%0aSet-Cookie:x=1", "/bye/../../x"];
+    let paths = ["/bye", "/bye%0d%0aSet-Cookie:x=1"];
     let mut all = Vec::new();
     for scheme in schemes {
         for slashes in slashes {

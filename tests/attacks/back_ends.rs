@@ -242,3 +242,23 @@ async fn a_back_end_that_hangs_is_felt_by_nobody_else() {
         assert!(connection.maybe_answer_at_once().await.is_none());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_ends_after_the_sign_out_opens_nothing() {
+    let house = House::start().await;
+    let cookie = Ticket::of("alice").cookie();
+    let ask = Ask::get(INBOX).cookie(&cookie);
+    house.office.misbehave(Some(Fault::Drip(Duration::from_millis(3))));
+    let mut waiting = house.keyward.connect().await;
+    waiting.send(ask.bytes(Door::AuthRequest)).await;
+    until("the login", || async { house.office.sessions() == 1 }).await;
+    house.keyward.get("/.keyward/logout", &[&format!("Cookie: {cookie}")]).await;
+    assert_eq!(waiting.answer().await.assert_refuses().reason(), "revoked");
+    house.office.misbehave(None);
+    until("the logout", || async { house.office.sessions() == 0 }).await;
+    for door in Door::ALL {
+        assert_eq!(house.keyward.ask(door, &ask).await.assert_refuses().reason(), "revoked");
+    }
+    assert_eq!(house.keyward.metric("keyward_keys{backend=\"office\"}").await, 0.0);
+    assert_eq!(house.office.attempts("alice"), 1);
+}

@@ -115,7 +115,7 @@ struct Crowd {
 }
 
 const CONNECTIONS: usize = 24;
-const ROUNDS: usize = 400;
+const ROUNDS: usize = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_with_cancellations_and_a_tiny_cache_everybody_gets_their_own() {

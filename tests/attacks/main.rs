@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "other tests use more of them")]
 mod fakes;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
 mod addresses;

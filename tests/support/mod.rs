@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-pub use house::House;
+pub use house::{House, mailboxes};
 pub use keyward::demo::process::Address;
 use keyward::demo::process::{Process, TemporaryWorkspace, Workspace, free_address};
 pub use keyward::observe::Door;
