@@ -251,7 +251,7 @@ impl Task {
         let _turn = store.turns.wait(self.backend.id(), &attempt.login).await;
         let fingerprint = store.refusals.fingerprint(self.backend.id(), &attempt.login, attempt.password.as_ref());
         if matches!(&*self.entry.state.lock(), State::Ended) {
-            return Obtained::Revoked;
+            return store.why_ended(&self.entry);
         }
         // While we waited for our turn, the same password may have been refused.
         if let Some(said) = store.refusals.find(&fingerprint, store.clock.now()) {
@@ -285,15 +285,17 @@ impl Task {
         }
     }
 
-    /// Puts the keys into the entry, unless the session was ended meanwhile: then nobody may have
-    /// them, and the back-end is told.
+    /// Puts the keys into the entry, unless it was ended meanwhile, or its back-end is no longer
+    /// configured: then nobody may have them, and the back-end is told.
     fn keep(&self, keys: Arc<SessionKeys>) -> Obtained {
         let mut state = self.entry.state.lock();
-        if matches!(&*state, State::Ended) {
+        if matches!(&*state, State::Ended) || !self.store.knows(&self.backend) {
+            *state = State::Ended;
             drop(state);
+            self.store.remove(&self.entry);
             self.store.forget(&self.backend, Cause::Late);
             self.store.log_out(&self.backend, keys, Cause::Late);
-            return Obtained::Revoked;
+            return self.store.why_ended(&self.entry);
         }
         *state = State::Open(Arc::clone(&keys));
         Obtained::Keys(keys)
@@ -302,7 +304,7 @@ impl Task {
     fn fail(&self, obtained: Obtained) -> Obtained {
         let ended_before = matches!(std::mem::replace(&mut *self.entry.state.lock(), State::Ended), State::Ended);
         self.store.remove(&self.entry);
-        if ended_before { Obtained::Revoked } else { obtained }
+        if ended_before { self.store.why_ended(&self.entry) } else { obtained }
     }
 }
 

@@ -211,6 +211,18 @@ impl KeyStore {
         self.sessions.get(name.as_slice()).is_some_and(|held| held.revoked.is_some())
     }
 
+    /// What to tell those who waited for an entry that was ended under them. Only a sign-out is one;
+    /// an entry that made room, or whose back-end is gone, can be had again.
+    pub(super) fn why_ended(&self, entry: &Entry) -> Obtained {
+        let revoked = self.sessions.get(&entry.session).is_some_and(|held| held.revoked.is_some());
+        if revoked { Obtained::Revoked } else { Obtained::Busy }
+    }
+
+    /// Whether this back-end is configured. Requests under way may still have an older configuration.
+    pub(super) fn knows(&self, backend: &Guarded) -> bool {
+        self.backends.load().contains_key(&backend.id())
+    }
+
     /// The names of the back-ends at which this session is signed in.
     #[must_use]
     pub fn open_at(&self, portal: &str, session: &PortalSession<'_>) -> Vec<String> {

@@ -511,6 +511,55 @@ async fn sessions_of_a_back_end_that_was_removed_are_ended_and_those_of_another_
     assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
 }
 
+#[tokio::test]
+async fn a_login_whose_back_end_was_removed_meanwhile_is_given_up_and_is_no_sign_out() {
+    let world = World::new(Script { gate: Some(Semaphore::new(0)), ..Script::default() });
+    let (obtained, ()) = tokio::join!(world.ask(&ANA), async {
+        world.settle().await;
+        world.store.configure(1000, &[]);
+        world.script.gate.as_ref().unwrap().add_permits(1);
+    });
+    assert!(matches!(obtained, Obtained::Busy), "{obtained:?}");
+    world.settle().await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+}
+
+#[tokio::test]
+async fn a_request_that_still_has_the_old_configuration_leaves_no_session_behind() {
+    let world = World::new(Script::default());
+    world.store.configure(1000, &[]);
+    assert!(matches!(world.ask(&ANA).await, Obtained::Busy));
+    world.settle().await;
+    assert!(world.store.is_empty());
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert!(world.counted(r#"keyward_keys{backend="mail"} 0"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn when_every_place_is_taken_by_a_login_under_way_no_other_begins() {
+    let world = Arc::new(World::with_limit(Script { gate: Some(Semaphore::new(0)), ..Script::default() }, 1));
+    let holder = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.ask(&ANA).await }
+    });
+    while world.logins() == 0 {
+        tokio::task::yield_now().await;
+    }
+    for n in 0..50 {
+        let who = Who { sid: format!("sid-{n:020}").leak(), ..BEN };
+        let asked = (0..8).map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.ask(&who).await })
+        });
+        for obtained in join_all(asked).await {
+            assert!(matches!(obtained, Ok(Obtained::Busy)), "{obtained:?}");
+        }
+    }
+    world.script.gate.as_ref().unwrap().add_permits(1000);
+    assert_eq!(key(&holder.await.unwrap()), "ana-1");
+    assert_eq!((world.logins(), world.store.len()), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_with_a_tiny_cache_and_people_who_give_up_keys_are_always_ones_own() {
     let world = Arc::new(World::with_limit(Script::default(), 3));
@@ -547,5 +596,14 @@ async fn under_load_with_a_tiny_cache_and_people_who_give_up_keys_are_always_one
         answered += task.await.unwrap();
     }
     assert!(answered > 100, "{answered}");
-    assert!(world.store.len() <= 3 + 16, "{}", world.store.len());
+    let gave_up = async || {
+        while world.store.turns.are_taken() || world.store.len() > 3 {
+            tokio::task::yield_now().await;
+        }
+        world.settle().await;
+    };
+    assert!(tokio::time::timeout(SECONDS(20), gave_up()).await.is_ok(), "{} are held", world.store.len());
+    // Nothing was opened that is neither held nor logged out again.
+    let open = format!(r#"keyward_keys{{backend="mail"}} {}"#, world.store.len());
+    assert!(world.counted(&open), "{open}: {}", world.metrics.render());
 }

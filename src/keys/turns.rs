@@ -23,6 +23,12 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turns {
+    /// Whether anybody is being logged in.
+    #[cfg(test)]
+    pub(super) fn are_taken(&self) -> bool {
+        !self.users.is_empty()
+    }
+
     pub(super) async fn wait(&self, backend: BackendId, login: &str) -> Turn<'_> {
         let name = (backend, Box::from(login));
         let mutex = Arc::clone(&self.users.entry(name.clone()).or_default());
