@@ -243,6 +243,25 @@ async fn framing_and_conditions_of_the_question_change_nothing() {
 }
 
 #[tokio::test]
+async fn an_old_web_server_gets_the_same_answer_and_the_end_of_the_connection() {
+    let house = House::start().await;
+    let alice = Ask::get(INBOX).cookie(Ticket::of("alice").cookie());
+    for door in Door::ALL {
+        let head = String::from_utf8(alice.bytes(door)).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
+        let mut connection = house.keyward.connect().await;
+        connection.send(&head).await;
+        connection.answer().await.assert_allows("alice");
+        assert!(connection.maybe_answer().await.is_none());
+        let kept = head.replacen("\r\n", "\r\nConnection: keep-alive\r\n", 1);
+        let mut connection = house.keyward.connect().await;
+        for _ in 0..2 {
+            connection.send(&kept).await;
+            connection.answer().await.assert_allows("alice");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_expectation_of_100_is_never_waited_for() {
     let house = House::start().await;
     let ask = Ask::get(INBOX).cookie(Ticket::of("alice").cookie()).wire_method("POST");

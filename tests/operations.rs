@@ -12,8 +12,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use fakes::server::Fault;
-use keyward::demo::process::find_program;
-use support::{APP_PORTAL, Ask, Connection, Door, House, Setup, Ticket, until};
+use keyward::demo::process::{Process, Workspace, find_program, free_address};
+use support::{APP_PORTAL, Address, Ask, Connection, Door, House, Setup, Ticket, mailboxes, until};
 
 const INBOX: &str = "https://app.example.test/inbox";
 
@@ -319,13 +319,55 @@ async fn a_back_end_that_is_gone_after_a_reload_takes_its_sessions_with_it() {
     let house = House::start().await;
     let alice = Ask::get(INBOX).cookie(Ticket::of("alice").cookie());
     house.keyward.ask(Door::AuthRequest, &alice).await.assert_allows("alice");
-    let other = support::mailboxes().await;
+    let other = mailboxes().await;
     house.keyward.rewrite(&House::config(&other.url(), &house.post.url(), "", ""));
     house.keyward.reload("applied").await;
     until("the logout", || async { house.office.sessions() == 0 }).await;
     let answer = house.keyward.ask(Door::AuthRequest, &alice).await;
     let cookie = answer.assert_allows("alice").one("X-Upstream-Cookie");
     assert_eq!(other.owner(cookie.strip_prefix("_hmail=").unwrap()).as_deref(), Some("alice"));
+}
+
+#[tokio::test]
+async fn a_login_whose_back_end_goes_in_a_reload_is_no_sign_out() {
+    let house = House::start().await;
+    let alice = Ask::page(INBOX).cookie(Ticket::of("alice").cookie());
+    house.office.misbehave(Some(Fault::Drip(Duration::from_millis(10))));
+    let mut waiting = house.keyward.connect().await;
+    waiting.send(alice.bytes(Door::AuthRequest)).await;
+    until("the login", || async { house.office.sessions() == 1 }).await;
+    let other = mailboxes().await;
+    house.keyward.rewrite(&House::config(&other.url(), &house.post.url(), "", ""));
+    house.keyward.reload("applied").await;
+    let answer = waiting.answer().await;
+    assert_eq!((answer.assert_refuses().status, answer.reason().as_str()), (503, "busy"));
+    house.office.misbehave(None);
+    until("the logout", || async { house.office.sessions() == 0 }).await;
+    house.keyward.ask(Door::AuthRequest, &alice).await.assert_allows("alice");
+    assert_eq!(other.logins("alice"), 1);
+}
+
+#[tokio::test]
+async fn a_socket_that_a_dead_process_left_is_taken_over_and_a_living_one_is_not() {
+    let mut first = Setup::new("").on_socket("").start().await;
+    let config = first.config().to_owned();
+    let directory = first.directory().to_owned();
+    let second =
+        std::fs::read_to_string(&config).unwrap().replace(&format!("ops = \"{}\"", first.ops), "ops = \"off\"");
+    let file = directory.join("second.toml");
+    std::fs::write(&file, second).unwrap();
+    let file = file.to_str().unwrap();
+    let output = keyward(&["serve", "-c", file]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(first.ask(Door::AuthRequest, &Ask::get(INBOX)).await.reason(), "no_route", "the first goes on");
+
+    first.signal("KILL");
+    assert!(!first.ended().await.success());
+    let program = Path::new(env!("CARGO_BIN_EXE_keyward"));
+    let workspace = Workspace::temporary().unwrap();
+    let mut process = Process::start("second", program, &["serve", "-c", file], &workspace.with_our_rights()).unwrap();
+    process.ready(&first.auth).await.unwrap();
+    assert_eq!(first.ask(Door::AuthRequest, &Ask::get(INBOX)).await.reason(), "no_route");
 }
 
 #[tokio::test]
@@ -354,18 +396,18 @@ async fn the_operators_listener_can_be_off_and_nothing_of_it_is_elsewhere() {
     let house = House::start().await;
     let config = std::fs::read_to_string(house.keyward.config()).unwrap();
     let without = config.replace(&format!("ops = \"{}\"", house.keyward.ops), "ops = \"off\"");
-    let address = keyward::demo::process::free_address().unwrap();
-    let support::Address::Tcp(auth) = &house.keyward.auth else { panic!("a port") };
+    let address = free_address().unwrap();
+    let Address::Tcp(auth) = &house.keyward.auth else { panic!("a port") };
     let file = house.keyward.directory().join("off.toml");
     std::fs::write(&file, without.replace(&auth.to_string(), &address.to_string())).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_keyward"));
-    let workspace = keyward::demo::process::Workspace::temporary().unwrap();
+    let workspace = Workspace::temporary().unwrap();
     let arguments = ["serve", "-c", file.to_str().unwrap()];
-    let started = keyward::demo::process::Process::start("off", program, &arguments, &workspace.with_our_rights());
+    let started = Process::start("off", program, &arguments, &workspace.with_our_rights());
     let mut process = started.unwrap();
-    process.ready(&support::Address::Tcp(address)).await.unwrap();
+    process.ready(&Address::Tcp(address)).await.unwrap();
     for path in ["/metrics", "/livez", "/readyz"] {
-        let mut connection = Connection::open(&support::Address::Tcp(address)).await;
+        let mut connection = Connection::open(&Address::Tcp(address)).await;
         connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
         assert_eq!(connection.answer().await.status, 404);
     }
