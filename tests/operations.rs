@@ -392,6 +392,41 @@ async fn reloading_under_load_loses_no_question() {
 }
 
 #[tokio::test]
+async fn more_connections_than_files_are_survived_and_no_no_comes_of_them() {
+    let impatient = "failure_backoff = \"1ms\"";
+    let house = House::with_back_ends(impatient, "", |setup| setup.before("ulimit -n 80")).await;
+    let alice = Ask::get(INBOX).cookie(Ticket::of("alice").cookie());
+    let mut first = house.keyward.connect().await;
+    first.ask(Door::AuthRequest, &alice).await.assert_allows("alice");
+    let mut many = Vec::new();
+    for _ in 0..200 {
+        many.push(house.keyward.connect().await);
+    }
+    first.ask(Door::AuthRequest, &alice).await.assert_allows("alice");
+    // No file is left for a connection to the back-end.
+    let bob = first.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(Ticket::of("bob").cookie())).await;
+    if bob.status != 200 {
+        assert_eq!((bob.assert_refuses().status, bob.reason().as_str()), (503, "backend_unavailable"));
+    }
+    drop(many);
+    let bob = Ask::get(INBOX).cookie(Ticket::of("bob").cookie());
+    until("the files are back", || async { house.keyward.ask(Door::ForwardAuth, &bob).await.status == 200 }).await;
+    house.still_serves().await;
+    assert_eq!(house.keyward.metric("keyward_panics_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_stops_nobody() {
+    let house = House::with("", |setup| setup.before("mkfifo log; (read -r _) < log & exec 2> log")).await;
+    for _ in 0..20 {
+        house.still_serves().await;
+    }
+    house.keyward.signal("HUP");
+    house.still_serves().await;
+    assert_eq!(house.keyward.metric("keyward_panics_total").await, 0.0);
+}
+
+#[tokio::test]
 async fn the_operators_listener_can_be_off_and_nothing_of_it_is_elsewhere() {
     let house = House::start().await;
     let config = std::fs::read_to_string(house.keyward.config()).unwrap();

@@ -37,12 +37,14 @@ pub struct Setup {
     config: String,
     environment: Vec<String>,
     listen: Option<String>,
+    /// What the shell does before it becomes the program.
+    before: String,
 }
 
 impl Setup {
     /// With this configuration, less `[listen]`, which is made up.
     pub fn new(config: &str) -> Self {
-        Self { config: config.to_owned(), environment: Vec::new(), listen: None }
+        Self { config: config.to_owned(), environment: Vec::new(), listen: None, before: String::new() }
     }
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {
@@ -54,6 +56,11 @@ impl Setup {
     pub fn on_socket(mut self, more: &str) -> Self {
         self.listen = Some(more.to_owned());
         self
+    }
+
+    /// With commands for the shell that becomes the program, such as limits.
+    pub fn before(self, commands: &str) -> Self {
+        Self { before: commands.to_owned(), ..self }
     }
 
     /// Starts it and waits until it answers.
@@ -83,7 +90,8 @@ impl Setup {
         let listen = format!("[listen]\n{line}\nops = \"{ops}\"\n");
         let config = ours.write("keyward.toml", &format!("{listen}{}", self.config)).unwrap();
         // The shell leaves its process, and so its number, to the program.
-        let mut arguments = vec!["-c", "echo $$ > keyward.pid; exec \"$@\"", "sh", "/usr/bin/env", "-u", "RUST_LOG"];
+        let script = format!("echo $$ > keyward.pid; {}\nexec \"$@\"", self.before);
+        let mut arguments = vec!["-c", &script, "sh", "/usr/bin/env", "-u", "RUST_LOG"];
         arguments.extend(self.environment.iter().map(String::as_str));
         arguments.extend([env!("CARGO_BIN_EXE_keyward"), "serve", "-c", config.to_str().unwrap()]);
         let process = Process::start("keyward", Path::new("/bin/sh"), &arguments, &ours).unwrap();
