@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::fakes::axigen::{Person, Variant};
 use crate::fakes::server::{Fault, Reply};
-use crate::support::{Ask, Door, House, MAIL_PORTAL, Ticket, until};
+use crate::support::{Ask, Connection, Door, House, MAIL_PORTAL, Ticket, until};
 use crate::{INBOX, MAIL};
 
 /// After an outage the next question is a new try.
@@ -212,7 +212,8 @@ async fn a_refused_password_is_tried_once_whoever_brings_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_back_end_that_hangs_is_felt_by_nobody_else() {
-    let house = House::with_back_ends("login_timeout = \"10s\"\nmax_logins = 2", "", |setup| setup).await;
+    let limits = ("login_timeout = \"5m\"\nmax_logins = 2", "[limits]\ndrain_timeout = \"1s\"");
+    let house = House::with_back_ends(limits.0, limits.1, |setup| setup).await;
     let alice = Ticket::of("alice").cookie();
     house.keyward.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&alice)).await.assert_allows("alice");
     house.office.misbehave(Some(Fault::Hang));
@@ -238,9 +239,8 @@ async fn a_back_end_that_hangs_is_felt_by_nobody_else() {
     }
     assert_eq!(house.keyward.operator("/readyz").await.status, 200);
     assert_eq!(house.keyward.metric(in_flight).await, 2.0, "they still hang");
-    for connection in &mut waiting {
-        assert!(connection.maybe_answer_at_once().await.is_none());
-    }
+    let answers = join_all(waiting.iter_mut().map(Connection::maybe_answer_at_once)).await;
+    assert!(answers.iter().all(Option::is_none), "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
