@@ -3,12 +3,12 @@
 //! Exit codes: 0 all is well, 1 mistakes in the configuration (or a ticket that is rejected),
 //! 2 the command line was not understood, 3 it could not listen or failed while running.
 
-pub mod assemble;
+mod assemble;
 mod check;
 mod cli;
 mod demo;
 mod inspect;
-pub mod serve;
+mod serve;
 mod ticket;
 
 use std::path::PathBuf;
