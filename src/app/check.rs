@@ -11,8 +11,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     match assemble::read(path, &Metrics::new(), &clock) {
         Ok(parts) => {
-            let (routes, portals, backends) =
-                (parts.settings.routes.len(), parts.portals.len(), parts.backends.len());
+            let (routes, portals, backends) = (parts.settings.routes.len(), parts.portals.len(), parts.backends.len());
             println!("{} is right: routes {routes}, portals {portals}, back-ends {backends}", path.display());
             ExitCode::SUCCESS
         }

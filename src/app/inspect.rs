@@ -52,10 +52,15 @@ struct Report(String);
 
 impl Report {
     fn line(&mut self, label: &str, text: &str) {
-        // Labels may be a stranger's field names, so they are escaped like everything else.
-        let label = label.escape_debug().to_string();
+        // Field names and the reasons of a rejection may hold a stranger's text.
+        let (label, text) = (label.escape_debug().to_string(), harmless(text));
         let _ = writeln!(self.0, "{label:<9} {text}");
     }
+}
+
+/// The text without anything that a terminal would obey.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn claims(report: &mut Report, payload: &str) -> Option<Map<String, Value>> {
@@ -79,10 +84,13 @@ fn claims(report: &mut Report, payload: &str) -> Option<Map<String, Value>> {
 fn claim(name: &str, value: &Value, now: UnixSeconds) -> String {
     match (name, value) {
         ("cred", _) => "not shown".to_owned(),
-        ("iat" | "exp", value) => value.as_u64().map_or_else(|| format!("{value}, which is no time"), |at| time(at, now)),
+        ("iat" | "exp", value) => value.as_u64().map_or_else(|| "is no time".to_owned(), |at| time(at, now)),
         ("sid" | "sub" | "name" | "email", Value::String(text)) => format!("{text:?}"),
         ("roles", Value::Array(roles)) => {
-            let roles: Vec<String> = roles.iter().map(|role| role.as_str().map_or("no text".to_owned(), |role| format!("{role:?}"))).collect();
+            let roles: Vec<String> = roles
+                .iter()
+                .map(|role| role.as_str().map_or("no text".to_owned(), |role| format!("{role:?}")))
+                .collect();
             if roles.is_empty() { "none".to_owned() } else { roles.join(", ") }
         }
         ("sid" | "sub" | "name" | "email" | "roles", _) => "has the wrong type".to_owned(),
@@ -135,15 +143,14 @@ mod tests {
     }
 
     fn claims() -> NewTicket<'static> {
-        NewTicket { sid: "0123456789abcdef".into(), sub: "ana".into(), iat: MADE, exp: MADE + 3600, ..NewTicket::default() }
+        NewTicket::new("0123456789abcdef", "ana", MADE, MADE + 3600)
     }
 
     #[test]
     fn a_good_ticket_is_explained_without_its_password() {
-        let claims = NewTicket { roles: vec!["staff".into(), "a\u{9b}b".into()], ..claims() };
-        // A role with a control character is no role, so this one is left out again below.
-        assert!(key("2026a", SECRET).mint(&claims, None).is_err());
-        let claims = NewTicket { roles: vec!["staff".into()], name: Some("Zoë".into()), ..claims };
+        let mut claims = claims();
+        claims.roles = vec!["staff".into()];
+        claims.name = Some("Zoë".into());
         let ticket = key("2026a", SECRET).mint(&claims, Some(&Secret::from("marked"))).unwrap();
         let (text, accepted) = explain(&ticket, &tickets(), MADE + 60);
         assert!(accepted, "{text}");

@@ -39,19 +39,16 @@ fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
 
 fn minted(options: MintOptions) -> Result<String, Failure> {
     let tickets = keys(&options.keys)?.ok_or_else(|| Failure::usage("give --portal, or --secret-file and --key-id"))?;
-    let key = tickets.key(options.keys.key_id.as_deref()).ok_or_else(|| Failure::usage("the portal has no key of this id"))?;
+    let key = tickets
+        .key(options.keys.key_id.as_deref())
+        .ok_or_else(|| Failure::usage("the portal has no key of this id"))?;
     let password = password(&options)?;
     let iat = SystemClock::new().unix();
-    let claims = NewTicket {
-        sid: options.sid.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())).into(),
-        sub: options.sub.into(),
-        iat,
-        exp: iat.saturating_add(options.valid.as_secs()),
-        roles: options.roles.into_iter().map(Into::into).collect(),
-        name: options.name.map(Into::into),
-        email: options.email.map(Into::into),
-        ..NewTicket::default()
-    };
+    let sid = options.sid.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    let mut claims = NewTicket::new(sid, options.sub, iat, iat.saturating_add(options.valid.as_secs()));
+    claims.roles = options.roles.into_iter().map(Into::into).collect();
+    claims.name = options.name.map(Into::into);
+    claims.email = options.email.map(Into::into);
     key.mint(&claims, password.as_ref()).map_err(|error| Failure::usage(error.to_string()))
 }
 
