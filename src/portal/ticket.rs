@@ -232,7 +232,7 @@ impl Rejection {
 }
 
 /// What a ticket says. Borrowed from the ticket where its JSON needs no unescaping.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewTicket<'a> {
     /// The portal's name for the session.
@@ -274,6 +274,11 @@ fn text<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opt
 }
 
 impl<'a> NewTicket<'a> {
+    /// What every ticket says. Roles, name and e-mail address are added to it.
+    pub fn new(sid: impl Into<Cow<'a, str>>, sub: impl Into<Cow<'a, str>>, iat: UnixSeconds, exp: UnixSeconds) -> Self {
+        Self { sid: sid.into(), sub: sub.into(), iat, exp, roles: Vec::new(), name: None, email: None, cred: None }
+    }
+
     fn parse(json: &'a [u8]) -> Result<Self, Rejection> {
         // serde takes a list for a struct as well, field after field.
         if json.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {

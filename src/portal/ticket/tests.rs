@@ -21,7 +21,7 @@ fn tickets() -> Tickets {
 }
 
 fn claims(sid: &str) -> NewTicket<'_> {
-    NewTicket { sid: sid.into(), sub: "ana".into(), iat: MADE, exp: MADE + 3600, ..NewTicket::default() }
+    NewTicket::new(sid, "ana", MADE, MADE + 3600)
 }
 
 /// A ticket over any payload, with a good MAC.
