@@ -109,14 +109,13 @@ fn check_text(what: &'static str, text: &str) -> Result<(), IdentityError> {
     }
     // The ASCII test first: it is one pass over bytes, and nearly every value ends there.
     let bad = |text: &str| text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
-    if text.bytes().any(|byte| byte < b' ' || byte >= 0x7f) && bad(text) {
+    if text.bytes().any(|byte| !(b' '..0x7f).contains(&byte)) && bad(text) {
         return Err(IdentityError::ControlCharacter(what));
     }
     Ok(())
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
