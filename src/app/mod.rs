@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(options) => serve::run(&configuration_file(options.config)),
         Command::Check(options) => check::run(&configuration_file(options.config)),
-        Command::Ticket(TicketCommand::Mint(options)) => ticket::mint(options),
+        Command::Ticket(TicketCommand::Mint(options)) => ticket::mint(*options),
         Command::Ticket(TicketCommand::Inspect(options)) => ticket::inspect(options),
         Command::Demo(options) => crate::demo::run(&options),
     }

@@ -103,7 +103,7 @@ impl Section {
         // Not the value's own conversions: they take `true` for 1 and round fractions.
         let number = match &value.kind {
             ValueKind::I64(number) => u64::try_from(*number).ok(),
-            ValueKind::String(text) if self.from_environment(key) => text.parse().ok(),
+            ValueKind::String(text) if self.is_from_environment(key) => text.parse().ok(),
             _ => None,
         };
         if let Some(number) = number.filter(|number| range.contains(number)) {
@@ -118,7 +118,7 @@ impl Section {
         let Some(value) = self.take(key) else { return default };
         let parsed = match &value.kind {
             ValueKind::Boolean(flag) => Some(*flag),
-            ValueKind::String(text) if self.from_environment(key) => text.parse().ok(),
+            ValueKind::String(text) if self.is_from_environment(key) => text.parse().ok(),
             _ => None,
         };
         parsed.or_else(|| self.wrong(key, "must be true or false")).unwrap_or(default)
@@ -150,7 +150,7 @@ impl Section {
                     .collect();
                 texts.or_else(|| self.wrong(key, "must be a list of texts, such as [\"a\", \"b\"]"))
             }
-            ValueKind::String(text) if self.from_environment(key) => {
+            ValueKind::String(text) if self.is_from_environment(key) => {
                 Some(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
             }
             _ => self.wrong(key, "must be a list of texts, such as [\"a\", \"b\"]"),
@@ -291,7 +291,7 @@ impl Section {
         self.entries.remove(key).filter(|value| !matches!(value.kind, ValueKind::Nil))
     }
 
-    fn from_environment(&self, key: &str) -> bool {
+    fn is_from_environment(&self, key: &str) -> bool {
         self.origins.get(key).is_some_and(|origin| origin == ENVIRONMENT)
     }
 
