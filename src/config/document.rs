@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(listen.text("auth").as_deref(), Some("b"));
         assert_eq!(listen.text("ops"), None);
         assert_eq!(root.section("limits").integer("keys", 7, 1..=9), 7);
-        let lines: Vec<String> = root.mistakes().all().iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = root.mistakes().iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
@@ -143,7 +143,7 @@ mod tests {
     fn a_variable_that_can_not_be_a_key_is_a_mistake() {
         for name in ["KEYWARD__", "KEYWARD__LISTEN____AUTH", "keyward__listen__auth", "KEYWARD__PORTAL[99999]__KIND"] {
             let root = with_environment("", &[(name, "s3cret")]);
-            let mistakes = root.mistakes().all();
+            let mistakes = root.mistakes();
             assert_eq!(mistakes.len(), 1, "{name}");
             assert!(mistakes[0].to_string().starts_with(&format!("the environment: {name}: is not the name")));
             assert!(!mistakes[0].to_string().contains("s3cret"));
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn an_unknown_variable_is_an_unknown_key() {
         let root = with_environment("", &[("KEYWARD__LISTEM__AUTH", "x")]);
-        let mistakes = root.mistakes();
+        let mistakes = root.shared_mistakes();
         root.finish();
         assert!(mistakes.all()[0].to_string().starts_with("the environment: listem: is not a known"));
     }
