@@ -94,7 +94,7 @@ impl Draft {
     #[must_use]
     pub fn read(document: Document) -> Self {
         let mut root = document.into_section();
-        let mistakes = root.mistakes();
+        let mistakes = root.shared_mistakes();
         let (auth, ops) = read_listen(&mut root);
         let (proxies, trust_unix) = read_trust(&mut root);
         let mut limits = root.section("limits");
