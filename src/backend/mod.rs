@@ -129,9 +129,9 @@ pub enum Outage {
         /// How long, where it said so.
         retry_after: Option<Duration>,
     },
-    /// It works, but has locked this one person out for a while, whatever the password. Nobody else
-    /// must suffer for it, so it opens no back-off.
-    #[error("the back-end has locked the account for a while")]
+    /// It works, but takes no login of this one person for a while, whatever the password. Nobody
+    /// else must suffer for it, so it opens no back-off.
+    #[error("the back-end takes no login of this person for a while")]
     Locked {
         /// How long, where it is known.
         retry_after: Option<Duration>,

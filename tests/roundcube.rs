@@ -1,0 +1,146 @@
+//! The kind `roundcube` against the real Roundcube: what is peculiar to it.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal, Wire};
+use keyward::config::Section;
+use keyward::demo::process::{TemporaryWorkspace, Workspace};
+use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
+use keyward::demo::{DemoError, Person};
+use keyward::domain::{Client, Secret, SessionKeys, SystemClock};
+
+const RIGHT: &str = "correct horse";
+
+struct Stage {
+    backend: Box<dyn Backend>,
+    servers: Roundcube,
+    workspace: TemporaryWorkspace,
+}
+
+async fn stage(settings: &str, session_lifetime: Duration) -> Option<Stage> {
+    let people: Vec<Person> = ["anna.schmidt", "berta.mayer"]
+        .map(|name| Person { name: name.to_owned(), password: Secret::from(RIGHT), subject: "hello".to_owned() })
+        .to_vec();
+    let workspace = Workspace::temporary().unwrap();
+    let options = RoundcubeOptions { session_lifetime, ..RoundcubeOptions::default() };
+    let servers = match Roundcube::start(workspace.path(), &people, &options).await {
+        Err(DemoError::Missing(what)) => {
+            println!("skipped, because {what} is not installed");
+            return None;
+        }
+        other => other.unwrap(),
+    };
+    let url = servers.url().parse().unwrap();
+    let wire = Wire::new(url, None, Duration::from_secs(5), Arc::new(SystemClock::new())).unwrap();
+    let mut section = Section::from_toml(settings).unwrap();
+    let kind = KINDS.iter().find(|kind| kind.name == "roundcube").unwrap();
+    let backend = (kind.build)(&mut section, wire);
+    assert_eq!(section.mistakes(), vec![]);
+    Some(Stage { backend, servers, workspace })
+}
+
+impl Stage {
+    async fn login(&self, login: &str, password: &str, language: &'static str) -> Result<Login, Outage> {
+        let client = Client {
+            address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+            user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
+            accept_language: Cow::Borrowed(language.as_bytes()),
+        };
+        let attempt = Attempt { login: login.to_owned(), password: Some(Secret::from(password)), client };
+        self.backend.login(&attempt).await
+    }
+
+    async fn keys(&self, login: &str, language: &'static str) -> SessionKeys {
+        match self.login(login, RIGHT, language).await {
+            Ok(Login::Opened(keys)) => keys,
+            other => panic!("{login} could not sign in: {other:?}"),
+        }
+    }
+
+    /// The mail server stops answering, and comes back.
+    fn mail_server(&self, signal: &str) {
+        let pid = self.workspace.path().join("imap/run/master.pid");
+        let pid = std::fs::read_to_string(pid).unwrap();
+        assert!(std::process::Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+    }
+
+    async fn page(&self, keys: &SessionKeys) -> String {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("{}/?_task=mail", self.servers.url())).header("Cookie", keys.cookies());
+        request.send().await.unwrap().text().await.unwrap()
+    }
+}
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn a_refusal_is_understood_in_every_language() {
+    let Some(stage) = stage("refused_texts = ['none']", TEN_MINUTES).await else { return };
+    for language in ["de-DE,de;q=0.9", "ja", "en", ""] {
+        let outcome = stage.login("nobody", "wrong", language).await;
+        assert!(matches!(outcome, Ok(Login::Refused(Refusal::Credentials))), "{language}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_locked_account_and_a_dead_mail_server_are_no_refusals_in_any_language() {
+    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    // Only an account that Roundcube has seen can be locked.
+    stage.keys("anna.schmidt", "de").await;
+    for _ in 0..3 {
+        let outcome = stage.login("anna.schmidt", "wrong", "de").await;
+        assert!(matches!(outcome, Ok(Login::Refused(_))), "{outcome:?}");
+    }
+    for language in ["de", "en"] {
+        let outcome = stage.login("anna.schmidt", RIGHT, language).await;
+        assert!(matches!(outcome, Err(Outage::Locked { .. })), "{language}: {outcome:?}");
+    }
+    stage.keys("berta.mayer", "de").await;
+    stage.mail_server("-TERM");
+    for language in ["de", "en"] {
+        let outcome = stage.login("berta.mayer", RIGHT, language).await;
+        assert!(matches!(outcome, Err(Outage::Unreachable(_))), "{language}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_mailbox_speaks_the_persons_language() {
+    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    let keys = stage.keys("anna.schmidt", "de-DE,de;q=0.9").await;
+    assert!(stage.page(&keys).await.contains("\"locale\":\"de_DE\""));
+    let keys = stage.keys("anna.schmidt", "en").await;
+    assert!(stage.page(&keys).await.contains("\"locale\":\"de_DE\""), "the first login's language stays");
+}
+
+#[tokio::test]
+async fn a_name_that_roundcube_would_change_is_not_signed_in() {
+    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    for name in [" anna.schmidt", "anna.schmidt ", "<b>anna.schmidt", ""] {
+        let outcome = stage.login(name, RIGHT, "en").await;
+        assert!(matches!(outcome, Ok(Login::Refused(_))), "{name:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_cookie_is_kept() {
+    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    let keys = stage.keys("anna.schmidt", "en").await;
+    // A cookie of the slot before, as it would look five minutes later.
+    let (secret, slot) = keys.cookie("roundcube_sessauth").unwrap().rsplit_once('-').unwrap();
+    let older = format!("{secret}-{}", slot.parse::<u64>().unwrap() - 300);
+    let old = SessionKeys::builder()
+        .cookie("roundcube_sessid", keys.cookie("roundcube_sessid").unwrap())
+        .and_then(|builder| builder.cookie("roundcube_sessauth", &older))
+        .and_then(|builder| builder.memo(keys.memo().to_owned()))
+        .and_then(keyward::domain::SessionKeysBuilder::build)
+        .unwrap();
+    let Ok(Liveness::Renewed(renewed)) = stage.backend.check(&old).await else { panic!("not renewed") };
+    assert_eq!(renewed.cookies(), keys.cookies());
+    assert_eq!(renewed.memo(), keys.memo());
+    assert!(matches!(stage.backend.check(&renewed).await, Ok(Liveness::Alive)));
+    stage.backend.logout(&renewed).await.unwrap();
+    assert!(matches!(stage.backend.check(&renewed).await, Ok(Liveness::Dead)));
+}
