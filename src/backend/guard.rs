@@ -39,6 +39,12 @@ impl BackendId {
         let digest = hash.finalize();
         Self(digest.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte)))
     }
+
+    /// The same as bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
 }
 
 /// What is known of a back-end whatever its kind.
@@ -182,6 +188,12 @@ impl Guarded {
         self.metrics.up.set(i64::from(self.backoff.pause().is_none()));
         self.count_login(&outcome, took);
         outcome
+    }
+
+    /// Whether every place for a login is taken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.logins.available_permits() == 0
     }
 
     /// Asks whether the session still lives, which keeps it alive.

@@ -1,14 +1,27 @@
 //! What the operator wrote, checked. Reports every mistake at once, with file, key and remedy.
 //!
-//! The room does not know the kinds of portals and back-ends: each reads its own settings out of a
-//! [`Section`], and whatever nobody has read is an unknown key.
+//! A [`Document`] is what was written, a [`Draft`] what became of it: [`Settings`] for everybody,
+//! and the portals and back-ends, whose kinds this room does not know. Each kind reads its own
+//! settings out of a [`Section`], and whatever nobody has read is an unknown key. The draft's
+//! [`Mistakes`] are complete once all kinds have read.
 
+mod backend;
 mod document;
+mod listen;
+mod mistake;
+mod portal;
+mod route;
 mod section;
 mod settings;
 
+pub use backend::{BackendLimits, BackendSettings, CredentialSource};
 pub use document::Document;
-pub use section::{Mistake, Section};
-pub use settings::{
-    BackendLimits, BackendSettings, CredentialSource, ListenAddress, PortalSettings, RouteSettings, Settings,
-};
+pub use listen::ListenAddress;
+pub use mistake::{Mistake, Mistakes};
+pub use portal::PortalSettings;
+pub use route::RouteSettings;
+pub use section::{Section, read_secret_file};
+pub use settings::{Draft, Settings};
+
+#[cfg(test)]
+mod tests;

@@ -1,30 +1,15 @@
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::RangeInclusive;
-use std::rc::Rc;
+use std::path::Path;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-use crate::domain::Secret;
+use super::document::ENVIRONMENT;
+use super::mistake::{Mistake, Mistakes};
+use crate::domain::{ExposeSecret, Secret};
 
-/// One mistake in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The file, or `environment`.
-    pub file: String,
-    /// The key with its tables, for example `backend[mail].login_timeout`.
-    pub key: String,
-    /// What is wrong and what to write instead. Never the value of a secret.
-    pub message: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}: {}", self.file, self.key, self.message)
-    }
-}
+const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// One table of the configuration, read key by key.
 ///
@@ -32,39 +17,45 @@ impl fmt::Display for Mistake {
 /// so that the reader goes on and all mistakes come out together. [`Section::finish`] notes what
 /// nobody asked for.
 pub struct Section {
+    /// As mistakes name it: `backend[mail]`.
     path: String,
+    /// The same without the names of list entries: `backend`.
+    pattern: String,
     file: String,
     entries: BTreeMap<String, Value>,
+    /// Keys whose value did not come from the file, with where they came from.
+    origins: BTreeMap<String, String>,
     asked: Vec<&'static str>,
-    mistakes: Rc<RefCell<Vec<Mistake>>>,
+    mistakes: Mistakes,
 }
 
 impl Section {
-    /// A table from a TOML text of its own, for tests of those who read sections.
-    ///
-    /// # Errors
-    /// The text is no TOML.
-    pub fn from_toml(text: &str) -> Result<Self, config::ConfigError> {
-        let source = config::File::from_str(text, config::FileFormat::Toml);
-        let value = config::Config::builder().add_source(source).build()?.try_deserialize::<Value>()?;
-        Ok(Self::root(value, "a text"))
+    pub(super) fn root(value: Value, file: &str, mistakes: Mistakes) -> Self {
+        Self::of(String::new(), String::new(), file, value, mistakes)
     }
 
-    pub(super) fn root(value: Value, file: &str) -> Self {
-        let mistakes = Rc::new(RefCell::new(Vec::new()));
-        Self::of(String::new(), file.to_owned(), value, &mistakes)
-    }
-
-    fn of(path: String, file: String, value: Value, mistakes: &Rc<RefCell<Vec<Mistake>>>) -> Self {
-        let file = value.origin().map_or(file, str::to_owned);
-        let mut section =
-            Self { path, file, entries: BTreeMap::new(), asked: Vec::new(), mistakes: Rc::clone(mistakes) };
+    fn of(path: String, pattern: String, file: &str, value: Value, mistakes: Mistakes) -> Self {
+        let file = value.origin().unwrap_or(file).to_owned();
+        let (entries, origins, asked) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut section = Self { path, pattern, file, entries, origins, asked, mistakes };
         match value.kind {
-            ValueKind::Table(table) => section.entries = table.into_iter().collect(),
+            ValueKind::Table(table) => {
+                for (key, value) in table {
+                    if let Some(origin) = value.origin().or_else(|| origin_within(&value)) {
+                        section.origins.insert(key.clone(), origin.to_owned());
+                    }
+                    section.entries.insert(key, value);
+                }
+            }
             ValueKind::Nil => {}
-            _ => section.note(None, &section.file, "must be a table; write [section] and keys below it"),
+            _ => section.mistake_here("must be a table; write [section] and keys below it"),
         }
         section
+    }
+
+    fn below(&self, key: &'static str, path: String, value: Value) -> Self {
+        let pattern = if self.pattern.is_empty() { key.to_owned() } else { format!("{}.{key}", self.pattern) };
+        Self::of(path, pattern, &self.file, value, self.mistakes.clone())
     }
 
     /// A text, if there is one.
@@ -72,24 +63,22 @@ impl Section {
         let value = self.take(key)?;
         match value.kind {
             ValueKind::String(text) => Some(text),
-            // The environment has only texts, and a number in the file where a text is meant is clear enough.
-            ValueKind::I64(_) | ValueKind::U64(_) => value.into_string().ok(),
-            _ => self.wrong(key, &value, "must be a text in quotes"),
+            _ => self.wrong(key, "must be a text in quotes"),
         }
     }
 
     /// A text that must be there and not be empty.
     pub fn required(&mut self, key: &'static str) -> String {
         if !self.entries.contains_key(key) {
-            self.asked.push(key);
-            self.mistake(key, "is missing");
+            self.ask(key);
+            self.mistake(key, "is missing, and there is no default; write one");
             return String::new();
         }
-        let text = self.text(key);
-        if text.as_deref() == Some("") {
+        let text = self.text(key).unwrap_or_default();
+        if text.is_empty() {
             self.mistake(key, "must not be empty");
         }
-        text.unwrap_or_default()
+        text
     }
 
     /// A duration such as `10s`, `5m` or `60h`.
@@ -101,24 +90,27 @@ impl Section {
         };
         match parsed {
             Some(duration) if !duration.is_zero() && duration <= LONGEST_DURATION => duration,
-            Some(_) => self.wrong(key, &value, "must be longer than zero and at most a year").unwrap_or(default),
-            None => self
-                .wrong(key, &value, "is not a duration; write a number and a unit in quotes, such as \"10s\" or \"5m\"")
-                .unwrap_or(default),
+            Some(_) => self.wrong(key, "must be longer than zero and at most a year").unwrap_or(default),
+            None => {
+                self.wrong(key, "must be a number and a unit in quotes, such as \"10s\" or \"5m\"").unwrap_or(default)
+            }
         }
     }
 
     /// A whole number within a range.
     pub fn integer(&mut self, key: &'static str, default: u64, range: RangeInclusive<u64>) -> u64 {
         let Some(value) = self.take(key) else { return default };
-        match value.clone().into_uint() {
-            Ok(number) if range.contains(&number) => number,
-            _ => {
-                let (low, high) = range.into_inner();
-                let message = format!("must be a whole number from {low} to {high}");
-                self.wrong(key, &value, &message).unwrap_or(default)
-            }
+        // Not the value's own conversions: they take `true` for 1 and round fractions.
+        let number = match &value.kind {
+            ValueKind::I64(number) => u64::try_from(*number).ok(),
+            ValueKind::String(text) if self.from_environment(key) => text.parse().ok(),
+            _ => None,
+        };
+        if let Some(number) = number.filter(|number| range.contains(number)) {
+            return number;
         }
+        let (low, high) = range.into_inner();
+        self.wrong(key, &format!("must be a whole number from {low} to {high}")).unwrap_or(default)
     }
 
     /// `true` or `false`.
@@ -126,10 +118,10 @@ impl Section {
         let Some(value) = self.take(key) else { return default };
         let parsed = match &value.kind {
             ValueKind::Boolean(flag) => Some(*flag),
-            ValueKind::String(text) => text.parse().ok(),
+            ValueKind::String(text) if self.from_environment(key) => text.parse().ok(),
             _ => None,
         };
-        parsed.or_else(|| self.wrong(key, &value, "must be true or false")).unwrap_or(default)
+        parsed.or_else(|| self.wrong(key, "must be true or false")).unwrap_or(default)
     }
 
     /// One of several words. The first is the default.
@@ -147,8 +139,7 @@ impl Section {
     /// A list of texts, if there is one. In the environment they are separated by commas.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
         let value = self.take(key)?;
-        let from_environment = value.origin().is_some_and(|origin| origin == "the environment");
-        match value.kind.clone() {
+        match value.kind {
             ValueKind::Array(items) => {
                 let texts: Option<Vec<String>> = items
                     .into_iter()
@@ -157,73 +148,73 @@ impl Section {
                         _ => None,
                     })
                     .collect();
-                texts.or_else(|| self.wrong(key, &value, "must be a list of texts, such as [\"a\", \"b\"]"))
+                texts.or_else(|| self.wrong(key, "must be a list of texts, such as [\"a\", \"b\"]"))
             }
-            ValueKind::String(text) if from_environment => {
+            ValueKind::String(text) if self.from_environment(key) => {
                 Some(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
             }
-            _ => self.wrong(key, &value, "must be a list of texts, such as [\"a\", \"b\"]"),
+            _ => self.wrong(key, "must be a list of texts, such as [\"a\", \"b\"]"),
         }
     }
 
     /// An `http` or `https` address without user, password or fragment.
     pub fn url(&mut self, key: &'static str) -> Option<url::Url> {
         let text = self.text(key)?;
-        let parsed = url::Url::parse(&text).ok().filter(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.host().is_some()
-                && url.username().is_empty()
-                && url.password().is_none()
-                && url.fragment().is_none()
-        });
+        let parsed = web_address(&text);
         if parsed.is_none() {
             self.mistake(key, "must be an address such as \"http://127.0.0.1:8000\", without user or fragment");
         }
         parsed
     }
 
+    /// An address that must be there, as [`Section::url`] has it.
+    #[expect(clippy::expect_used, reason = "a fixed and valid address")]
+    pub fn required_url(&mut self, key: &'static str) -> url::Url {
+        let url = if self.has(key) { self.url(key) } else { self.required(key).parse().ok() };
+        url.unwrap_or_else(|| url::Url::parse("http://127.0.0.1").expect("valid"))
+    }
+
     /// A secret, given inline or as a file named by `<key>_file`; both is a mistake.
-    ///
-    /// One line break at the end of the file is cut, since every editor puts one there.
     pub fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
         let inline = self.text(key);
         let file = self.text(file_key);
+        let given_as = if file.is_some() { file_key } else { key };
         let secret = match (inline, file) {
             (Some(_), Some(_)) => {
                 self.mistake(key, &format!("is given twice; keep either {key} or {file_key}"));
                 return None;
             }
-            (Some(inline), None) => inline,
-            (None, Some(file)) => match std::fs::read_to_string(&file) {
-                Ok(text) => {
-                    let text = text.strip_suffix('\n').unwrap_or(&text);
-                    text.strip_suffix('\r').unwrap_or(text).to_owned()
-                }
+            (Some(inline), None) => Secret::from(inline),
+            (None, Some(file)) => match read_secret_file(Path::new(&file)) {
+                Ok(secret) => secret,
+                // The name is not repeated: people do write the secret itself here.
                 Err(error) => {
-                    self.mistake(file_key, &format!("{file} can not be read: {error}"));
+                    self.mistake(file_key, &format!("names a file that can not be read: {error}"));
                     return None;
                 }
             },
             (None, None) => return None,
         };
-        if secret.is_empty() {
-            self.mistake(key, "is empty; an empty secret is no secret");
+        if secret.expose_secret().is_empty() {
+            self.mistake(given_as, "is empty; an empty secret is no secret");
             return None;
         }
-        Some(Secret::from(secret))
+        Some(secret)
     }
 
     /// A table below this one; an empty one where nothing was written.
     pub fn section(&mut self, key: &'static str) -> Self {
         let value = self.take(key).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
-        Self::of(self.key_path(key), self.file.clone(), value, &self.mistakes)
+        self.below(key, self.key_path(key), value)
     }
 
-    /// The tables of a list (`[[key]]`), named in mistakes by their `label` key where they have one.
+    /// The tables of a list (`[[key]]`), named in mistakes by their `label` key where they have
+    /// one, else by their number.
     pub fn sections(&mut self, key: &'static str, label: &str) -> Vec<Self> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let ValueKind::Array(items) = value.kind else {
-            self.mistake(key, &format!("must be a list of tables; write [[{}]]", self.key_path(key)));
+            let path = self.key_path(key);
+            self.mistake(key, &format!("must be a list of tables; write [[{path}]] in the file"));
             return Vec::new();
         };
         let tables = items.into_iter().enumerate().map(|(index, item)| {
@@ -232,7 +223,7 @@ impl Section {
                 _ => None,
             };
             let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| (index + 1).to_string());
-            Self::of(format!("{}[{name}]", self.key_path(key)), self.file.clone(), item, &self.mistakes)
+            self.below(key, format!("{}[{name}]", self.key_path(key)), item)
         });
         tables.collect()
     }
@@ -244,7 +235,7 @@ impl Section {
         for (key, value) in entries {
             match value.kind {
                 ValueKind::String(text) => pairs.push((key, text)),
-                _ => self.note(Some(&key), &self.file, "must be a text in quotes"),
+                _ => self.mistake(&key, "must be a text in quotes"),
             }
         }
         pairs
@@ -259,48 +250,58 @@ impl Section {
     /// Whether a mistake was noted at one of this table's keys.
     #[must_use]
     pub fn noted(&self, key: &str) -> bool {
-        let path = self.key_path(key);
-        self.mistakes.borrow().iter().any(|mistake| mistake.key == path)
+        self.mistakes.noted_at(&self.key_path(key))
     }
 
-    /// Notes a mistake at one of this table's keys.
+    /// Notes a mistake at one of this table's keys, or at one entry of a list: `proxies[2]`.
     pub fn mistake(&self, key: &str, message: &str) {
-        self.note(Some(key), &self.file, message);
+        let name = key.split_once('[').map_or(key, |(name, _)| name);
+        let file = self.origins.get(name).unwrap_or(&self.file);
+        self.note(file, self.key_path(key), message);
+    }
+
+    /// Notes a mistake of the table as a whole.
+    pub fn mistake_here(&self, message: &str) {
+        self.note(&self.file, self.path.clone(), message);
     }
 
     /// Notes every key that nobody has read.
     pub fn finish(self) {
-        for (key, value) in &self.entries {
-            let file = value.origin().unwrap_or(&self.file);
-            let known = self.asked.join(", ");
-            self.note(Some(key), file, &format!("is not a known key here; known are: {known}"));
+        let known = self.asked.join(", ");
+        for key in self.entries.keys() {
+            self.mistake(key, &format!("is not a known key here; known are: {known}"));
         }
     }
 
-    /// All mistakes noted so far, in this table and every other of the document.
+    /// The mistakes of the whole document.
     #[must_use]
-    pub fn mistakes(&self) -> Vec<Mistake> {
-        self.mistakes.borrow().clone()
+    pub fn mistakes(&self) -> Mistakes {
+        self.mistakes.clone()
+    }
+
+    fn ask(&mut self, key: &'static str) {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+        self.mistakes.asked(if self.pattern.is_empty() { key.to_owned() } else { format!("{}.{key}", self.pattern) });
     }
 
     fn take(&mut self, key: &'static str) -> Option<Value> {
-        self.asked.push(key);
+        self.ask(key);
         self.entries.remove(key).filter(|value| !matches!(value.kind, ValueKind::Nil))
     }
 
-    fn wrong<T>(&self, key: &str, value: &Value, message: &str) -> Option<T> {
-        let file = value.origin().unwrap_or(&self.file);
-        self.note(Some(key), file, message);
+    fn from_environment(&self, key: &str) -> bool {
+        self.origins.get(key).is_some_and(|origin| origin == ENVIRONMENT)
+    }
+
+    fn wrong<T>(&self, key: &str, message: &str) -> Option<T> {
+        self.mistake(key, message);
         None
     }
 
-    fn note(&self, key: Option<&str>, file: &str, message: &str) {
-        let key = key.map_or_else(|| self.path.clone(), |key| self.key_path(key));
-        let mistake = Mistake { file: file.to_owned(), key, message: message.to_owned() };
-        let mut mistakes = self.mistakes.borrow_mut();
-        if !mistakes.contains(&mistake) {
-            mistakes.push(mistake);
-        }
+    fn note(&self, file: &str, key: String, message: &str) {
+        self.mistakes.note(Mistake { file: file.to_owned(), key, message: message.to_owned() });
     }
 
     fn key_path(&self, key: &str) -> String {
@@ -308,4 +309,139 @@ impl Section {
     }
 }
 
-const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Reads a secret from a file. One line break at its end is cut, since every editor puts one there.
+///
+/// # Errors
+/// The file can not be read or is not UTF-8.
+pub fn read_secret_file(path: &Path) -> std::io::Result<Secret> {
+    let text = std::fs::read_to_string(path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
+}
+
+/// Where a table came from that exists only because of what stands in it.
+fn origin_within(value: &Value) -> Option<&str> {
+    let ValueKind::Table(table) = &value.kind else { return None };
+    let mut origins = table.values().map(|value| value.origin().or_else(|| origin_within(value)));
+    // One key of the file's own is enough to make it the file's table.
+    let first = origins.next()??;
+    origins.all(|origin| origin == Some(first)).then_some(first)
+}
+
+/// An absolute `http` or `https` address that names no user and no place within the page.
+pub(super) fn web_address(text: &str) -> Option<url::Url> {
+    url::Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host().is_some()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Document;
+
+    fn section(text: &str) -> Section {
+        Document::parse("k.toml", text).unwrap().into_section()
+    }
+
+    fn lines(section: &Section) -> Vec<String> {
+        section.mistakes().all().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_a_mistake_and_the_default_is_used() {
+        let mut root = section(
+            "t = 1\nd = 10\ne = \"0s\"\nf = \"999y\"\ni = \"5\"\nj = true\nk = 1.5\nl = 0\nm = -1\nb = \"true\"\nn = [1]\no = \"a,b\"\nu = \"ftp://x\"\nv = \"http://a:b@x\"\nw = \"http://x/#y\"\nc = \"green\"\np = 3\nq = {}",
+        );
+        let default = Duration::from_secs(7);
+        assert_eq!(root.text("t"), None);
+        for key in ["d", "e", "f"] {
+            assert_eq!(root.duration(key, default), default, "{key}");
+        }
+        for key in ["i", "j", "k", "l", "m"] {
+            assert_eq!(root.integer(key, 3, 1..=9), 3, "{key}");
+        }
+        assert!(root.flag("b", true));
+        assert_eq!((root.texts("n"), root.texts("o")), (None, None));
+        assert_eq!((root.url("u"), root.url("v"), root.url("w")), (None, None, None));
+        assert_eq!(root.choice("c", &[("red", 1), ("blue", 2)]), 1);
+        let _ = root.section("p");
+        assert!(root.sections("q", "name").is_empty());
+        let lines = lines(&root);
+        assert_eq!(lines.len(), 18, "{lines:#?}");
+        assert!(lines.contains(&"k.toml: c: must be one of \"red\", \"blue\"".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&"k.toml: q: must be a list of tables; write [[q]] in the file".to_owned()));
+    }
+
+    #[test]
+    fn right_values_are_read_and_leave_no_mistake() {
+        let mut root = section(
+            "t = \"x\"\nd = \"1h 30m\"\ni = 9\nb = true\nn = [\"a\"]\nu = \"https://h/p\"\n[[s]]\nid = \"one\"",
+        );
+        assert_eq!(root.required("t"), "x");
+        assert_eq!(root.duration("d", Duration::ZERO), Duration::from_secs(5400));
+        assert_eq!(root.integer("i", 1, 1..=9), 9);
+        assert!(root.flag("b", false));
+        assert_eq!(root.texts("n"), Some(vec!["a".to_owned()]));
+        assert_eq!(root.url("u").unwrap().as_str(), "https://h/p");
+        let entries = root.sections("s", "id");
+        entries[0].mistake("id", "is here");
+        assert_eq!(lines(&root), ["k.toml: s[one].id: is here"]);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_an_unknown_key_in_every_table() {
+        let mut root = section("a = 1\nb = 2\n[t]\nc = 1\n[[l]]\nid = \"x\"\nd = 1");
+        assert_eq!(root.integer("a", 1, 0..=9), 1);
+        root.section("t").finish();
+        let mut entry = root.sections("l", "id").remove(0);
+        let _ = entry.text("id");
+        entry.finish();
+        let mistakes = root.mistakes();
+        root.finish();
+        let lines: Vec<String> = mistakes.all().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "k.toml: t.c: is not a known key here; known are: ",
+                "k.toml: l[x].d: is not a known key here; known are: id",
+                "k.toml: b: is not a known key here; known are: a, t, l",
+            ]
+        );
+        assert_eq!(mistakes.known_keys().into_iter().collect::<Vec<_>>(), ["a", "l", "l.id", "t"]);
+    }
+
+    #[test]
+    fn a_secret_comes_inline_or_from_a_file_and_never_from_both() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for (content, secret) in [("a b\n", Some("a b")), ("a\r\n", Some("a")), ("a\n\n", Some("a\n")), ("\n", None)] {
+            std::fs::write(path, content).unwrap();
+            let mut root = section(&format!("s_file = {path:?}"));
+            let read = root.secret("s", "s_file");
+            assert_eq!(read.as_ref().map(ExposeSecret::expose_secret), secret, "{content:?}");
+            assert_eq!(root.noted("s_file"), secret.is_none(), "{content:?}");
+        }
+        let mut root = section(&format!("s = \"marked\"\ns_file = {path:?}\ne = \"\"\nm_file = \"/nowhere/marked\""));
+        assert!(root.secret("s", "s_file").is_none());
+        assert!(root.secret("e", "e_file").is_none());
+        assert!(root.secret("m", "m_file").is_none());
+        assert!(root.secret("absent", "absent_file").is_none());
+        let lines = lines(&root);
+        assert_eq!(lines.len(), 3, "{lines:#?}");
+        assert_eq!(lines[0], "k.toml: s: is given twice; keep either s or s_file");
+        assert!(lines.iter().all(|line| !line.contains("marked")), "{lines:#?}");
+    }
+
+    #[test]
+    fn one_key_has_one_mistake_the_first() {
+        let mut root = section("");
+        let _ = root.required("name");
+        root.mistake("name", "must have letters");
+        assert_eq!(lines(&root), ["k.toml: name: is missing, and there is no default; write one"]);
+    }
+}

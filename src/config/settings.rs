@@ -1,32 +1,42 @@
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::section::Section;
-use crate::domain::LoginName;
+use ipnet::IpNet;
+use tracing::level_filters::LevelFilter;
 
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// `ip:port`.
-    Tcp(SocketAddr),
-    /// `unix:/path`, with the file's mode.
-    Unix {
-        /// The socket's path.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
+use super::backend::BackendSettings;
+use super::document::Document;
+use super::listen::ListenAddress;
+use super::mistake::Mistakes;
+use super::portal::PortalSettings;
+use super::route::RouteSettings;
+use super::section::{Section, web_address};
+use crate::observe::logging::Format;
+
+/// A configuration whose portals and back-ends have not been built yet.
+///
+/// Only their kinds can say whether their settings are right, so whether there is a mistake is
+/// known when all of them were built: [`Mistakes::unless_any`].
+pub struct Draft {
+    /// What needs no kind to be understood.
+    pub settings: Settings,
+    /// `[[portal]]`, in order.
+    pub portals: Vec<PortalSettings>,
+    /// `[[backend]]`, in order.
+    pub backends: Vec<BackendSettings>,
+    /// What was noted so far, and what the kinds will note.
+    pub mistakes: Mistakes,
 }
 
-/// The whole configuration, checked as far as it can be without knowing the kinds.
+/// The configuration as the program uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `[listen] auth`.
     pub auth: ListenAddress,
     /// `[listen] ops`, off when it is written as `"off"`.
     pub ops: Option<ListenAddress>,
     /// `[trust] proxies`: addresses that may say what the original request was.
-    pub proxies: Vec<ipnet::IpNet>,
+    pub proxies: Vec<IpNet>,
     /// Whether peers on Unix sockets may, too (`"unix"` in `[trust] proxies`).
     pub trust_unix: bool,
     /// `[limits] answer`: most bytes of headers in an answer.
@@ -36,96 +46,209 @@ pub struct Settings {
     /// `[limits] drain_timeout`: longest wait for running requests after `SIGTERM`.
     pub drain_timeout: Duration,
     /// `[log] level`.
-    pub log_level: tracing::level_filters::LevelFilter,
+    pub log_level: LevelFilter,
     /// `[log] format`.
-    pub log_format: crate::observe::logging::Format,
+    pub log_format: Format,
     /// `[logout] return_to`: addresses where a browser may go after sign-out, compared whole.
     pub logout_return_to: Vec<url::Url>,
     /// `[headers]`: names of the identity headers: user, name, email, groups.
     pub identity_headers: [String; 4],
-    /// `[[portal]]`.
-    pub portals: Vec<PortalSettings>,
-    /// `[[backend]]`.
-    pub backends: Vec<BackendSettings>,
     /// `[[route]]`, in order.
     pub routes: Vec<RouteSettings>,
 }
 
-/// One `[[portal]]`. What its kind wants stands in `section`, to be read and finished by the kind.
-pub struct PortalSettings {
-    /// Its name, unique.
-    pub name: String,
-    /// Its kind, not looked up yet.
-    pub kind: String,
-    /// Where people sign in; `{url}` stands for the address to return to.
-    pub login_url: String,
-    /// The rest.
-    pub section: Section,
+const DEFAULT_AUTH: ListenAddress = ListenAddress::loopback(8420);
+const DEFAULT_OPS: ListenAddress = ListenAddress::loopback(9420);
+const DEFAULT_PROXIES: [&str; 3] = ["127.0.0.0/8", "::1/128", "unix"];
+/// Keys and defaults under `[headers]`.
+const IDENTITY_HEADERS: [(&str, &str); 4] =
+    [("user", "Remote-User"), ("name", "Remote-Name"), ("email", "Remote-Email"), ("groups", "Remote-Groups")];
+/// Headers that mean something else in an answer to a web server, and beginnings of such.
+const RESERVED_HEADERS: [&str; 20] = [
+    "accept",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-",
+    "cookie",
+    "date",
+    "host",
+    "keep-alive",
+    "location",
+    "proxy-",
+    "referrer-policy",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "status",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+const RESERVED_X_HEADERS: [&str; 7] =
+    ["x-accel-", "x-forwarded-", "x-keyward-", "x-original-", "x-real-ip", "x-set-cookie", "x-upstream-"];
+
+impl Draft {
+    /// Reads everything but the settings of the kinds.
+    #[must_use]
+    pub fn read(document: Document) -> Self {
+        let mut root = document.into_section();
+        let mistakes = root.mistakes();
+        let (auth, ops) = read_listen(&mut root);
+        let (proxies, trust_unix) = read_trust(&mut root);
+        let mut limits = root.section("limits");
+        let answer_limit = limits.integer("answer", 16 * 1024, 4096..=1024 * 1024);
+        let key_limit = limits.integer("keys", 1_000_000, 1..=100_000_000);
+        let drain_timeout = limits.duration("drain_timeout", Duration::from_secs(10));
+        limits.finish();
+        let (log_level, log_format) = read_log(&mut root);
+        let logout_return_to = read_return_to(&mut root);
+        let identity_headers = read_headers(&mut root);
+        let portals = PortalSettings::read_all(&mut root);
+        let backends = BackendSettings::read_all(&mut root);
+        let routes = RouteSettings::read_all(&mut root, &portals, &backends);
+        root.finish();
+        let settings = Settings {
+            auth,
+            ops,
+            proxies,
+            trust_unix,
+            answer_limit: usize::try_from(answer_limit).unwrap_or(usize::MAX),
+            key_limit: usize::try_from(key_limit).unwrap_or(usize::MAX),
+            drain_timeout,
+            log_level,
+            log_format,
+            logout_return_to,
+            identity_headers,
+            routes,
+        };
+        Self { settings, portals, backends, mistakes }
+    }
 }
 
-/// One `[[backend]]`. What its kind wants stands in `section`, to be read and finished by the kind.
-pub struct BackendSettings {
-    /// Its name, unique.
-    pub name: String,
-    /// Its kind, not looked up yet.
-    pub kind: String,
-    /// Where it is reached, server-side.
-    pub url: url::Url,
-    /// `credentials`: what the login uses.
-    pub credentials: CredentialSource,
-    /// `login`: the template of the name used there.
-    pub login: LoginName,
-    /// Deadlines and limits.
-    pub limits: BackendLimits,
-    /// `[backend.roles]`: external role to internal one; empty for "as they are".
-    pub roles: Vec<(String, String)>,
-    /// The rest.
-    pub section: Section,
+/// Reads the `name` of a portal or back-end, which stands in metrics, addresses and logs.
+pub(super) fn read_name(section: &mut Section, taken: impl Fn(&str) -> bool) -> String {
+    let name = section.required("name");
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.len() > 64 || !name.bytes().all(plain) {
+        section.mistake("name", "must have 1 to 64 of the characters a-z 0-9 and -");
+    } else if taken(&name) {
+        section.mistake("name", "is used twice; give each its own");
+    }
+    name
 }
 
-/// What a login at a back-end uses (`credentials`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CredentialSource {
-    /// The password that came with the portal session.
-    Portal,
-    /// Nothing but the name.
-    None,
+fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>) {
+    let mut listen = root.section("listen");
+    let auth = ListenAddress::read(&mut listen, "auth", "auth_mode", DEFAULT_AUTH).unwrap_or_else(|| {
+        listen.mistake("auth", "can not be off; without it nobody could be asked");
+        DEFAULT_AUTH
+    });
+    let ops = ListenAddress::read(&mut listen, "ops", "ops_mode", DEFAULT_OPS);
+    if ops.as_ref().is_some_and(|ops| ops.collides_with(&auth)) {
+        listen.mistake("ops", "collides with auth; metrics need an address of their own");
+    }
+    listen.finish();
+    (auth, ops)
 }
 
-/// Deadlines and limits that every back-end has, whatever its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendLimits {
-    /// What one request waits for a login, queueing included; also the deadline of the login itself.
-    pub login_timeout: Duration,
-    /// Logins at once.
-    pub max_logins: usize,
-    /// Longest time without a decision before the session is ended.
-    pub idle_timeout: Duration,
-    /// Longest life of a session.
-    pub max_age: Duration,
-    /// Time between refreshes of a session that is in use.
-    pub keep_alive_interval: Duration,
-    /// How long a refused password is remembered.
-    pub refused_for: Duration,
-    /// First pause after an outage; doubles up to one minute.
-    pub failure_backoff: Duration,
+fn read_trust(root: &mut Section) -> (Vec<IpNet>, bool) {
+    let mut trust = root.section("trust");
+    let entries = trust.texts("proxies").unwrap_or_else(|| DEFAULT_PROXIES.map(str::to_owned).to_vec());
+    if entries.is_empty() {
+        trust.mistake("proxies", "is empty, so every request would be refused; leave it out for the default");
+    }
+    let mut networks = Vec::new();
+    let mut unix = false;
+    for (index, entry) in entries.iter().enumerate() {
+        if entry == "unix" {
+            unix = true;
+            continue;
+        }
+        match parse_network(entry) {
+            Ok(network) => networks.push(network),
+            Err(message) => trust.mistake(&format!("proxies[{}]", index + 1), &message),
+        }
+    }
+    trust.finish();
+    (networks, unix)
 }
 
-/// One `[[route]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteSettings {
-    /// Host name in lower case, without port.
-    pub host: String,
-    /// Prefix of whole segments, without a slash at its end; empty for the root.
-    pub path: String,
-    /// Methods, empty for all.
-    pub methods: Vec<String>,
-    /// Name of a portal; none only where `public`.
-    pub portal: Option<String>,
-    /// Name of a back-end, if the route has one.
-    pub backend: Option<String>,
-    /// Any of these; empty for every signed-in user.
-    pub roles: Vec<String>,
-    /// Whether everybody may.
-    pub public: bool,
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let Ok(network) = parsed else {
+        return Err("must be an address, a network such as \"10.0.0.0/8\", or \"unix\"".to_owned());
+    };
+    if network.prefix_len() == 0 {
+        return Err("trusts everybody; name the web servers".to_owned());
+    }
+    // 10.0.0.5/8 is far more often a slip than a wish, and it trusts sixteen million machines.
+    if network != network.trunc() {
+        return Err(format!(
+            "names one address and a network; write \"{}\" or \"{}\"",
+            network.addr(),
+            network.trunc()
+        ));
+    }
+    Ok(network)
+}
+
+fn read_log(root: &mut Section) -> (LevelFilter, Format) {
+    let mut log = root.section("log");
+    let level = log.choice(
+        "level",
+        &[
+            ("info", LevelFilter::INFO),
+            ("error", LevelFilter::ERROR),
+            ("warn", LevelFilter::WARN),
+            ("debug", LevelFilter::DEBUG),
+            ("trace", LevelFilter::TRACE),
+        ],
+    );
+    let format = log.choice("format", &[("auto", Format::Auto), ("json", Format::Json), ("text", Format::Text)]);
+    log.finish();
+    (level, format)
+}
+
+fn read_return_to(root: &mut Section) -> Vec<url::Url> {
+    let mut logout = root.section("logout");
+    let mut addresses = Vec::new();
+    for (index, text) in logout.texts("return_to").unwrap_or_default().iter().enumerate() {
+        match web_address(text) {
+            Some(address) => addresses.push(address),
+            None => logout.mistake(
+                &format!("return_to[{}]", index + 1),
+                "must be a whole address such as \"https://portal.example.test/bye\", without user or fragment",
+            ),
+        }
+    }
+    logout.finish();
+    addresses
+}
+
+fn read_headers(root: &mut Section) -> [String; 4] {
+    let mut headers = root.section("headers");
+    let names = IDENTITY_HEADERS.map(|(key, default)| headers.text(key).unwrap_or_else(|| default.to_owned()));
+    for (index, name) in names.iter().enumerate() {
+        let key = IDENTITY_HEADERS[index].0;
+        let lower = name.to_ascii_lowercase();
+        // No underscore: nginx drops such headers, and in CGI it is the same as a hyphen.
+        let plain = lower.starts_with(|c: char| c.is_ascii_lowercase())
+            && lower.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if !plain || lower.len() > 64 {
+            headers.mistake(key, "must be a header name of letters, digits and hyphens");
+        } else if RESERVED_HEADERS.iter().chain(&RESERVED_X_HEADERS).any(|reserved| is_reserved(&lower, reserved)) {
+            headers.mistake(key, "is a header that has a meaning of its own; take another");
+        } else if names[..index].iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            headers.mistake(key, "is the name of another identity header; give each its own");
+        }
+    }
+    headers.finish();
+    names
+}
+
+/// Names are reserved whole, families of names (written with a hyphen at the end) by their beginning.
+fn is_reserved(name: &str, reserved: &str) -> bool {
+    name == reserved || ((reserved.ends_with('-') || reserved == "x-set-cookie") && name.starts_with(reserved))
 }

@@ -1,1 +1,234 @@
-//! x
+//! The only place that judges: a question in, a [`Decision`] out.
+//!
+//! [`Gate::decide`] answers at once whatever can be known at once; only a first login or an overdue
+//! check leaves a [`Waiting`], to be awaited. Nothing here knows which protocol the question came
+//! over.
+
+mod ask;
+mod grant;
+mod path;
+mod route;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::portal::Scratch;
+pub use ask::{Ask, AskError, Host, Target};
+pub use grant::Grant;
+pub use route::{Access, Route, Router};
+
+use crate::backend::{Guarded, Outage};
+use crate::config::CredentialSource;
+use crate::domain::{Clock, Identity, Reason, Ruling, SessionKeys, UnixSeconds};
+use crate::keys::{Found, KeyStore, Obtained, Order};
+use crate::portal::{Portal, PortalSession, Verdict};
+
+/// What is said to clients that are to come back after an outage of unknown length.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The answer to one question.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    /// It may pass, and this goes upstream with it.
+    Allow(Grant<'a>),
+    /// Somebody must sign in. A page may be redirected there, anything else is told.
+    SignIn {
+        /// Why.
+        reason: Reason,
+        /// The portal's sign-in page, with the way back in it.
+        login: String,
+        /// Whether the browser may be sent there.
+        redirect: bool,
+    },
+    /// No.
+    Deny(Reason),
+    /// Nobody can tell at the moment.
+    Unavailable {
+        /// Why.
+        reason: Reason,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+impl Decision<'_> {
+    /// The ruling, for metrics and logs.
+    #[must_use]
+    pub const fn ruling(&self) -> Ruling {
+        match self {
+            Self::Allow(_) => Ruling::Allow,
+            Self::SignIn { redirect: true, .. } => Ruling::Redirect,
+            Self::SignIn { redirect: false, .. } => Ruling::SignIn,
+            Self::Deny(_) => Ruling::Deny,
+            Self::Unavailable { .. } => Ruling::Unavailable,
+        }
+    }
+
+    /// The reason, for metrics and logs.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Allow(grant) => grant.reason(),
+            Self::SignIn { reason, .. } | Self::Deny(reason) | Self::Unavailable { reason, .. } => *reason,
+        }
+    }
+}
+
+/// What is known at once.
+pub enum Step<'a> {
+    /// The answer.
+    Decided(Decision<'a>),
+    /// A login or a check is needed first.
+    Waiting(Waiting<'a>),
+}
+
+/// What a question is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// May this pass?
+    Pass,
+    /// The back-end answered as to a stranger although it was given keys: get new ones.
+    Renew,
+}
+
+/// Everything that judging takes.
+pub struct Gate {
+    router: Router,
+    portals: Vec<Arc<Portal>>,
+    keys: Arc<KeyStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Gate {
+    /// A gate for these routes. `portals` are all that are configured: none of their cookies ever
+    /// goes upstream, whichever route a request takes.
+    #[must_use]
+    pub fn new(router: Router, portals: Vec<Arc<Portal>>, keys: Arc<KeyStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { router, portals, keys, clock }
+    }
+
+    /// Judges as far as it can be done without waiting.
+    pub fn decide<'a>(&'a self, ask: &'a Ask<'a>, purpose: Purpose, scratch: &'a mut Scratch) -> Step<'a> {
+        let route = match self.router.find(ask.host.name(), ask.method, ask.target.path()) {
+            Ok(route) => route,
+            Err(reason) => return Step::Decided(Decision::Deny(reason)),
+        };
+        let (portal, roles) = match &route.access {
+            Access::Public => return Step::Decided(self.allow_anybody(ask, route.backend.as_ref())),
+            Access::SignedIn { portal, roles } => (portal, roles),
+        };
+        let now = self.clock.unix();
+        let session = match portal.validate(&ask.cookies.values(portal.cookie()), now, scratch) {
+            Verdict::Genuine(session) => session,
+            Verdict::Rejected(reason) => return Step::Decided(sign_in(reason, portal, ask)),
+        };
+        if !route::has_role(session.identity(), roles) {
+            let revoked = self.keys.is_revoked(portal.name(), &session);
+            return Step::Decided(if revoked {
+                sign_in(Reason::Revoked, portal, ask)
+            } else {
+                Decision::Deny(Reason::Role)
+            });
+        }
+        let Some(backend) = &route.backend else {
+            return Step::Decided(if self.keys.is_revoked(portal.name(), &session) {
+                sign_in(Reason::Revoked, portal, ask)
+            } else {
+                self.allow(ask, session, None, now)
+            });
+        };
+        self.decide_with_keys(ask, purpose, portal, backend, session, now)
+    }
+
+    fn decide_with_keys<'a>(
+        &'a self,
+        ask: &'a Ask<'a>,
+        purpose: Purpose,
+        portal: &'a Arc<Portal>,
+        backend: &'a Arc<Guarded>,
+        session: PortalSession<'a>,
+        now: UnixSeconds,
+    ) -> Step<'a> {
+        let Some(login) = backend.login_name(session.identity()) else {
+            return Step::Decided(Decision::Deny(Reason::NoCredentials));
+        };
+        if purpose == Purpose::Pass {
+            match self.keys.find(portal.name(), &session, backend, &login, &ask.client) {
+                Found::Keys(keys) => return Step::Decided(self.allow(ask, session, Some((backend, keys)), now)),
+                Found::Revoked => return Step::Decided(sign_in(Reason::Revoked, portal, ask)),
+                Found::Nothing => {}
+            }
+        }
+        let login = login.into_owned();
+        Step::Waiting(Waiting { gate: self, ask, portal, backend, session, login, renew: purpose == Purpose::Renew })
+    }
+
+    fn allow_anybody<'a>(&'a self, ask: &'a Ask<'a>, backend: Option<&'a Arc<Guarded>>) -> Decision<'a> {
+        Decision::Allow(Grant::new(ask, &self.portals, None, backend, None, 0))
+    }
+
+    fn allow<'a>(
+        &'a self,
+        ask: &'a Ask<'a>,
+        session: PortalSession<'a>,
+        opened: Option<(&'a Arc<Guarded>, Arc<SessionKeys>)>,
+        now: UnixSeconds,
+    ) -> Decision<'a> {
+        let seconds = session.expires().saturating_sub(now);
+        let identity: Identity<'a> = session.into_identity();
+        let (backend, keys) = opened.map_or((None, None), |(backend, keys)| (Some(backend), Some(keys)));
+        Decision::Allow(Grant::new(ask, &self.portals, Some(identity), backend, keys, seconds))
+    }
+}
+
+/// A question whose answer needs a login or a check.
+pub struct Waiting<'a> {
+    gate: &'a Gate,
+    ask: &'a Ask<'a>,
+    portal: &'a Arc<Portal>,
+    backend: &'a Arc<Guarded>,
+    session: PortalSession<'a>,
+    login: String,
+    renew: bool,
+}
+
+impl<'a> Waiting<'a> {
+    /// Waits for the login, at most the back-end's `login_timeout`. When dropped, the login goes on
+    /// for the next request.
+    pub async fn finish(self) -> Decision<'a> {
+        let Self { gate, ask, portal, backend, session, login, renew } = self;
+        let password = || match backend.credentials() {
+            CredentialSource::Portal => portal.password(&session).map(Some),
+            CredentialSource::None => Ok(None),
+        };
+        let order = Order {
+            portal: portal.name(),
+            session: &session,
+            backend,
+            login: &login,
+            client: &ask.client,
+            password: &password,
+            renew,
+        };
+        match gate.keys.obtain(order).await {
+            Obtained::Keys(keys) => gate.allow(ask, session, Some((backend, keys)), gate.clock.unix()),
+            Obtained::Refused(_) => Decision::Deny(Reason::CredentialsRefused),
+            Obtained::NoPassword(_) => Decision::Deny(Reason::NoCredentials),
+            Obtained::Revoked => sign_in(Reason::Revoked, portal, ask),
+            Obtained::Busy => Decision::Unavailable { reason: Reason::Busy, retry_after: RETRY_AFTER },
+            Obtained::Unavailable(outage) => {
+                let retry_after = match outage {
+                    Outage::BackingOff { retry_after }
+                    | Outage::Throttled { retry_after: Some(retry_after) }
+                    | Outage::Locked { retry_after: Some(retry_after) } => retry_after.max(Duration::from_secs(1)),
+                    _ => RETRY_AFTER,
+                };
+                Decision::Unavailable { reason: Reason::BackendUnavailable, retry_after }
+            }
+        }
+    }
+}
+
+fn sign_in<'a>(reason: Reason, portal: &Portal, ask: &Ask<'_>) -> Decision<'a> {
+    Decision::SignIn { reason, login: portal.login_address(&ask.url()), redirect: ask.is_page }
+}

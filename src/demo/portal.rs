@@ -125,11 +125,8 @@ async fn sign_in(request: HttpRequest, form: web::Form<SignIn>, settings: web::D
     let Some(member) = settings.members.iter().find(|member| member.user == form.person) else {
         return HttpResponse::BadRequest().finish();
     };
-    let mut claims = NewTicket::default();
-    claims.sid = format!("{:032x}", rand::random::<u128>()).into();
-    claims.sub = member.user.into();
-    claims.iat = settings.clock.unix();
-    claims.exp = claims.iat + SESSION;
+    let (sid, now) = (format!("{:032x}", rand::random::<u128>()), settings.clock.unix());
+    let mut claims = NewTicket::new(sid, member.user, now, now + SESSION);
     claims.name = Some(member.name.into());
     claims.email = Some(member.email.into());
     let Ok(ticket) = settings.key.mint(&claims, Some(&member.password)) else {

@@ -17,6 +17,13 @@ enum Part {
     Domain,
 }
 
+impl Default for LoginName {
+    /// `{sub}`: the name that the portal uses.
+    fn default() -> Self {
+        Self { parts: vec![Part::User] }
+    }
+}
+
 /// Why a text is no template for a login name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginNameError {

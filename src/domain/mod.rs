@@ -5,6 +5,7 @@
 
 mod client;
 mod clock;
+mod cookies;
 mod identity;
 mod login_name;
 mod reason;
@@ -12,6 +13,7 @@ mod session_keys;
 
 pub use client::Client;
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
+pub use cookies::Cookies;
 pub use identity::{Identity, IdentityError};
 pub use login_name::{LoginName, LoginNameError};
 pub use reason::{Reason, Ruling};

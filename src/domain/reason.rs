@@ -33,6 +33,7 @@ pub enum Reason {
     BackendUnavailable,
     PortalUnavailable,
     Busy,
+    AnswerTooLarge,
 }
 
 impl Ruling {
@@ -54,7 +55,7 @@ impl Ruling {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ok,
         Self::Public,
         Self::NoSession,
@@ -71,6 +72,7 @@ impl Reason {
         Self::BackendUnavailable,
         Self::PortalUnavailable,
         Self::Busy,
+        Self::AnswerTooLarge,
     ];
 
     /// The word for it in metrics, logs and answers.
@@ -93,6 +95,7 @@ impl Reason {
             Self::BackendUnavailable => "backend_unavailable",
             Self::PortalUnavailable => "portal_unavailable",
             Self::Busy => "busy",
+            Self::AnswerTooLarge => "answer_too_large",
         }
     }
 
@@ -116,6 +119,7 @@ impl Reason {
             Self::BackendUnavailable => "the application can not be reached",
             Self::PortalUnavailable => "the portal can not be reached",
             Self::Busy => "too many people are signing in at the moment",
+            Self::AnswerTooLarge => "the cookies and keys do not fit into the web server's buffers",
         }
     }
 
@@ -132,7 +136,9 @@ impl Reason {
             | Self::UntrustedPeer
             | Self::CredentialsRefused
             | Self::NoCredentials => &[Ruling::Deny],
-            Self::BackendUnavailable | Self::PortalUnavailable | Self::Busy => &[Ruling::Unavailable],
+            Self::BackendUnavailable | Self::PortalUnavailable | Self::Busy | Self::AnswerTooLarge => {
+                &[Ruling::Unavailable]
+            }
         }
     }
 }

@@ -1,1 +1,23 @@
-//! x
+//! The back-end sessions we already hold, one per portal session and back-end (and per client where
+//! the back-end ties sessions to the browser).
+//!
+//! [`KeyStore::find`] is the hot path: one look-up, no I/O, no future. Everything that takes time is
+//! begun by [`KeyStore::obtain`], runs as a task of its own and is shared by all who wait for it, bad
+//! outcomes too. [`KeyStore::tick`] does what time asks for: keep-alives, expiry, clean-up; a session
+//! at rest costs no timer and no task.
+
+mod chores;
+mod entry;
+mod login;
+mod refusals;
+mod revocations;
+mod store;
+mod turns;
+mod wheel;
+
+#[cfg(test)]
+mod tests;
+
+pub use login::Order;
+
+pub use store::{Found, KeyStore, Obtained};

@@ -212,7 +212,7 @@ impl Metrics {
             registry,
         };
         for door in Door::ALL {
-            metrics.door(door);
+            let _ = metrics.door(door);
         }
         for outcome in ["applied", "refused"] {
             metrics.reloads.with_label_values(&[outcome]);

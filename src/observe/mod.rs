@@ -2,5 +2,9 @@
 
 pub mod logging;
 mod metrics;
+mod panics;
+mod stopwatch;
 
 pub use metrics::{BackendMetrics, Door, DoorMetrics, Metrics, PortalMetrics};
+pub use panics::count_panics;
+pub use stopwatch::Stopwatch;

@@ -6,6 +6,7 @@
 pub mod ticket;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::config::{PortalSettings, Section};
 use crate::domain::{Identity, Reason, Secret, UnixSeconds};
@@ -65,14 +66,19 @@ pub enum NoPassword {
     Unreadable,
 }
 
-/// A checked portal session.
-#[derive(Debug)]
+/// A checked portal session. It prints nothing of itself: its id opens cached keys.
 pub struct PortalSession<'a> {
     id: Cow<'a, str>,
     identity: Identity<'a>,
     expires: UnixSeconds,
     key: u16,
     sealed_password: Option<Cow<'a, str>>,
+}
+
+impl fmt::Debug for PortalSession<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PortalSession(…)")
+    }
 }
 
 impl PortalSession<'_> {
@@ -106,6 +112,12 @@ impl<'a> PortalSession<'a> {
     #[must_use]
     pub const fn identity(&self) -> &Identity<'a> {
         &self.identity
+    }
+
+    /// Whose session it is, and nothing more of it.
+    #[must_use]
+    pub fn into_identity(self) -> Identity<'a> {
+        self.identity
     }
 }
 

@@ -12,24 +12,24 @@
 //!
 //! `sid` has 16 to 128 characters, the whole ticket at most 8 KiB. Times are Unix seconds: a ticket
 //! is good until the second before `exp`, and `iat` may lie 60 seconds ahead of our clock. Other
-//! fields than these, and a field given twice, make it malformed.
+//! fields than these, a field given twice, and `null` make it malformed.
 //!
 //! # Test vectors
 //!
 //! For the secret `0123456789abcdef0123456789abcdef` under the key id `2026a`:
 //!
 //! ```text
-//! K_mac   (hex) VECTOR_MAC_KEY
-//! K_seal  (hex) VECTOR_SEAL_KEY
-//! payload VECTOR_PLAIN_JSON
-//! ticket  VECTOR_PLAIN_TICKET
+//! K_mac   (hex) 8d251e2c87dcc995be4085b8a256c4dead10de462c1b649214d0e6017d1302d7
+//! K_seal  (hex) 0073e2186bdf66f57834743d235a788f9988857446f913a3fbdda934c6d503c0
+//! payload {"sid":"0123456789abcdef","sub":"ana","iat":1767225600,"exp":1767229200,"roles":["staff"],"name":"Ana Día","email":"ana@example.test"}
+//! ticket  kw1.2026a.eyJzaWQiOiIwMTIzNDU2Nzg5YWJjZGVmIiwic3ViIjoiYW5hIiwiaWF0IjoxNzY3MjI1NjAwLCJleHAiOjE3NjcyMjkyMDAsInJvbGVzIjpbInN0YWZmIl0sIm5hbWUiOiJBbmEgRMOtYSIsImVtYWlsIjoiYW5hQGV4YW1wbGUudGVzdCJ9.W4s2FkZMug4K0ZZ6D7DhZCBYlN4x1UPq6pUb0BeTHB4
 //! ```
 //!
 //! The same with the password `p&w #x` sealed under the nonce `000102030405060708090a0b`:
 //!
 //! ```text
-//! cred    VECTOR_CRED
-//! ticket  VECTOR_CRED_TICKET
+//! cred    AAECAwQFBgcICQoLlu2rFwGgqkld8Ai3rh4dTJ3XpwvGag
+//! ticket  kw1.2026a.eyJzaWQiOiIwMTIzNDU2Nzg5YWJjZGVmIiwic3ViIjoiYW5hIiwiaWF0IjoxNzY3MjI1NjAwLCJleHAiOjE3NjcyMjkyMDAsInJvbGVzIjpbInN0YWZmIl0sIm5hbWUiOiJBbmEgRMOtYSIsImVtYWlsIjoiYW5hQGV4YW1wbGUudGVzdCIsImNyZWQiOiJBQUVDQXdRRkJnY0lDUW9MbHUyckZ3R2dxa2xkOEFpM3JoNGRUSjNYcHd2R2FnIn0.CuDgq01T2YPJ9fhCfX-r7MTmR53A79IYMpOiy4PHfMM
 //! ```
 
 use std::borrow::Cow;
@@ -46,7 +46,7 @@ use sha2::Sha256;
 
 use super::{Kind, NoPassword, PortalSession, Scratch, Verdict, Verifier};
 use crate::config::Section;
-use crate::domain::{Identity, Reason, Secret, UnixSeconds};
+use crate::domain::{Identity, IdentityError, Reason, Secret, UnixSeconds};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "ticket", build };
@@ -142,7 +142,8 @@ impl TicketKey {
         let mut claims = claims.clone();
         claims.cred = cred.as_deref().map(Cow::Borrowed);
         let json = serde_json::to_string(&claims).map_err(|_| MintError::TooLong)?;
-        claims.check().map_err(|_| MintError::Claims)?;
+        let made = claims.iat;
+        claims.into_session(0, made)?;
         let signed = format!("kw1.{}.{}", self.id, URL_SAFE_NO_PAD.encode(json));
         let mac = self.mac.clone().chain_update(&signed).finalize().into_bytes();
         let ticket = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
@@ -162,23 +163,76 @@ impl TicketKey {
         let (nonce, message) = bytes.split_first_chunk::<NONCE>()?;
         let payload = Payload { msg: message, aad: sid.as_bytes() };
         let password = self.seal.decrypt(&Nonce::from(*nonce), payload).ok()?;
-        String::from_utf8(password).ok().map(Secret::from)
+        // An empty password is an anonymous sign-in at many servers, so it is none.
+        String::from_utf8(password).ok().filter(|password| !password.is_empty()).map(Secret::from)
     }
 }
 
 /// Why a ticket was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum MintError {
-    /// See the module's text for what is allowed.
-    #[error("sid must have 16 to 128 characters, sub must not be empty, nothing may hold control characters")]
-    Claims,
+    /// It would be rejected at once.
+    #[error("nobody would accept the ticket: {0}")]
+    Claims(#[from] Rejection),
     /// More than 8 KiB.
     #[error("the ticket would be longer than 8 KiB, more than a cookie can carry")]
     TooLong,
 }
 
+/// Why exactly a ticket is rejected. The browser is told only [`Rejection::reason`].
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// More than 8 KiB.
+    #[error("it is longer than 8 KiB")]
+    TooLong,
+    /// Not four parts, or the first is not `kw1`.
+    #[error("it is not of the form kw1.key-id.payload.mac")]
+    Shape,
+    /// Nobody here has the key.
+    #[error("no key of this id is known")]
+    UnknownKey,
+    /// Made with another key, or changed since.
+    #[error("the mac is not the one that this key makes")]
+    Mac,
+    /// Padding, other characters, or loose bits at the end.
+    #[error("the payload is not base64url without padding")]
+    Encoding,
+    /// No JSON object, or one with wrong, missing, doubled or unknown fields.
+    #[error("the payload is not what a ticket holds: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A JSON text that is no object.
+    #[error("the payload is not a JSON object")]
+    NoObject,
+    /// `sid` is too short, too long, or holds control characters.
+    #[error("sid must have 16 to 128 characters, none of them a control character")]
+    SessionId,
+    /// Who it names can not be an identity.
+    #[error("it names nobody: {0}")]
+    Identity(#[from] IdentityError),
+    /// `exp` has come.
+    #[error("it has expired")]
+    Expired,
+    /// `iat` is more than 60 seconds ahead.
+    #[error("it was made in the future: iat is more than 60 seconds ahead of this clock")]
+    FromTheFuture,
+    /// `exp` does not lie behind `iat`.
+    #[error("it ends before it begins: exp is not later than iat")]
+    NeverValid,
+}
+
+impl Rejection {
+    /// What the rest of the program makes of it.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Expired => Reason::Expired,
+            _ => Reason::Forged,
+        }
+    }
+}
+
 /// What a ticket says. Borrowed from the ticket where its JSON needs no unescaping.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewTicket<'a> {
     /// The portal's name for the session.
@@ -195,38 +249,61 @@ pub struct NewTicket<'a> {
     #[serde(borrow, default, deserialize_with = "roles", skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Cow<'a, str>>,
     /// The user's full name.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
     /// The user's e-mail address.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub email: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     cred: Option<Cow<'a, str>>,
 }
 
-/// `Vec<Cow<str>>` would copy every role; this borrows those that need no unescaping.
+/// A text that is borrowed where it needs no unescaping, also inside lists and options, where
+/// `Cow<str>` alone would always be copied.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn roles<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Cow<'a, str>>, D::Error> {
-    #[derive(Deserialize)]
-    struct Role<'a>(#[serde(borrow)] Cow<'a, str>);
-    let roles = Vec::<Role<'a>>::deserialize(deserializer)?;
-    Ok(roles.into_iter().map(|Role(role)| role).collect())
+    let roles = Vec::<Text<'a>>::deserialize(deserializer)?;
+    Ok(roles.into_iter().map(|Text(role)| role).collect())
+}
+
+/// Read as a text and not as an option, so that `null` is what it is: the wrong type.
+fn text<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    Text::deserialize(deserializer).map(|Text(text)| Some(text))
 }
 
 impl<'a> NewTicket<'a> {
-    /// The identity in it, if every field is what it must be.
-    fn check(&self) -> Result<(), Reason> {
-        let characters = self.sid.chars().count();
-        if !(16..=128).contains(&characters) || self.sid.chars().any(char::is_control) {
-            return Err(Reason::Forged);
-        }
-        Ok(())
+    /// What every ticket says. Roles, name and e-mail address are added to it.
+    pub fn new(sid: impl Into<Cow<'a, str>>, sub: impl Into<Cow<'a, str>>, iat: UnixSeconds, exp: UnixSeconds) -> Self {
+        Self { sid: sid.into(), sub: sub.into(), iat, exp, roles: Vec::new(), name: None, email: None, cred: None }
     }
 
-    fn into_session(self, key: u16) -> Result<PortalSession<'a>, Reason> {
-        self.check()?;
-        let identity =
-            Identity::new(self.sub, self.name.unwrap_or_default(), self.email.unwrap_or_default(), self.roles)
-                .map_err(|_| Reason::Forged)?;
+    fn parse(json: &'a [u8]) -> Result<Self, Rejection> {
+        // serde takes a list for a struct as well, field after field.
+        if json.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return Err(Rejection::NoObject);
+        }
+        Ok(serde_json::from_slice(json)?)
+    }
+
+    /// The session it stands for, if every field is what it must be at this time.
+    fn into_session(self, key: u16, now: UnixSeconds) -> Result<PortalSession<'a>, Rejection> {
+        if self.exp <= now {
+            return Err(if self.exp <= self.iat { Rejection::NeverValid } else { Rejection::Expired });
+        }
+        if self.iat > now.saturating_add(CLOCK_SKEW) {
+            return Err(Rejection::FromTheFuture);
+        }
+        if self.exp <= self.iat {
+            return Err(Rejection::NeverValid);
+        }
+        let characters = self.sid.chars().count();
+        if !(16..=128).contains(&characters) || self.sid.chars().any(char::is_control) {
+            return Err(Rejection::SessionId);
+        }
+        let (name, email) = (self.name.unwrap_or_default(), self.email.unwrap_or_default());
+        let identity = Identity::new(self.sub, name, email, self.roles)?;
         Ok(PortalSession { id: self.sid, identity, expires: self.exp, key, sealed_password: self.cred })
     }
 }
@@ -244,39 +321,100 @@ impl Tickets {
         Self { cookie: cookie.to_owned(), keys }
     }
 
-    /// Checks the MAC before anything of the payload is looked at.
-    fn check_signature<'a>(&self, ticket: &'a str) -> Result<(u16, &'a str), Reason> {
-        if ticket.len() > LONGEST_TICKET {
-            return Err(Reason::Forged);
+    /// Reads the cookie's name and the keys out of a portal's section.
+    pub fn read(section: &mut Section) -> Self {
+        let cookie = section.required("cookie");
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if !cookie.bytes().all(token) {
+            section.mistake("cookie", "must be a cookie name: letters, digits, - and _");
         }
-        let (signed, mac) = ticket.rsplit_once('.').ok_or(Reason::Forged)?;
+        let entries = section.sections("key", "id");
+        if entries.is_empty() {
+            section.mistake("key", "is missing; write [[portal.key]] with id and secret, or no ticket can be checked");
+        }
+        let mut ids = Vec::new();
+        let mut keys = Vec::new();
+        for mut entry in entries {
+            let id = entry.required("id");
+            if ids.contains(&id) {
+                entry.mistake("id", "is used by two keys; give each its own");
+            }
+            let given = entry.has("secret") || entry.has("secret_file");
+            let place = if entry.has("secret_file") { "secret_file" } else { "secret" };
+            match entry.secret("secret", "secret_file").map(|secret| TicketKey::new(&id, &secret)) {
+                Some(Ok(key)) => keys.push(key),
+                Some(Err(error @ TicketKeyError::Id)) => entry.mistake("id", &error.to_string()),
+                Some(Err(error)) => entry.mistake(place, &error.to_string()),
+                None if !given => entry.mistake("secret", "is missing; give secret or secret_file"),
+                // What was given is a mistake, and it is noted.
+                None => {}
+            }
+            ids.push(id);
+            entry.finish();
+        }
+        Self::new(&cookie, keys)
+    }
+
+    /// The key of this id, or the one that mints: the first.
+    #[must_use]
+    pub fn key(&self, id: Option<&str>) -> Option<&TicketKey> {
+        id.map_or_else(|| self.keys.first(), |id| self.keys.iter().find(|key| key.id == id))
+    }
+
+    /// Checks one ticket, the way of every request.
+    ///
+    /// # Errors
+    /// [`Rejection`], the first of all that would apply.
+    pub fn check<'a>(
+        &self,
+        ticket: &'a str,
+        now: UnixSeconds,
+        scratch: &'a mut Scratch,
+    ) -> Result<PortalSession<'a>, Rejection> {
+        let (key, payload) = self.check_signature(ticket)?;
+        scratch.payload.clear();
+        URL_SAFE_NO_PAD.decode_vec(payload, &mut scratch.payload).map_err(|_| Rejection::Encoding)?;
+        NewTicket::parse(&scratch.payload)?.into_session(key, now)
+    }
+
+    /// Checks the MAC before anything of the payload is looked at.
+    fn check_signature<'a>(&self, ticket: &'a str) -> Result<(u16, &'a str), Rejection> {
+        if ticket.len() > LONGEST_TICKET {
+            return Err(Rejection::TooLong);
+        }
+        let (signed, mac) = ticket.rsplit_once('.').ok_or(Rejection::Shape)?;
         let mut parts = signed.split('.');
         let (version, id, payload) = (parts.next(), parts.next(), parts.next());
         let (Some("kw1"), Some(id), Some(payload), None) = (version, id, payload, parts.next()) else {
-            return Err(Reason::Forged);
+            return Err(Rejection::Shape);
         };
-        let index = self.keys.iter().position(|key| key.id == id).ok_or(Reason::Forged)?;
+        let index = self.keys.iter().position(|key| key.id == id).ok_or(Rejection::UnknownKey)?;
         if !self.keys[index].signed_by_us(signed, mac) {
-            return Err(Reason::Forged);
+            return Err(Rejection::Mac);
         }
-        Ok((u16::try_from(index).map_err(|_| Reason::Forged)?, payload))
+        Ok((u16::try_from(index).map_err(|_| Rejection::UnknownKey)?, payload))
     }
 
     /// The one genuine ticket among those presented. Two that differ mean that somebody planted
-    /// one, and nobody can tell which.
-    fn only_genuine<'a>(&self, presented: &[&'a str]) -> Result<(u16, &'a str), Reason> {
-        let mut found: Option<(u16, &str, &str)> = None;
+    /// one, and nobody can tell which. One that has expired is not genuine any more: a portal that
+    /// once set its cookie for another path must not lock people out.
+    fn only_genuine<'a>(
+        &self,
+        presented: &[&'a str],
+        now: UnixSeconds,
+        scratch: &mut Scratch,
+    ) -> Result<&'a str, Reason> {
+        let mut found: Option<&str> = None;
         let mut rejection = Reason::NoSession;
         for ticket in presented.iter().take(MOST_COOKIES) {
-            match self.check_signature(ticket) {
-                Ok((key, payload)) => match found {
-                    Some((_, _, other)) if other != *ticket => return Err(Reason::Forged),
-                    _ => found = Some((key, payload, ticket)),
-                },
-                Err(reason) => rejection = reason,
+            match self.check(ticket, now, scratch) {
+                Ok(_) if found.is_some_and(|other| other != *ticket) => return Err(Reason::Forged),
+                Ok(_) => found = Some(ticket),
+                Err(cause) if rejection != Reason::Expired => rejection = cause.reason(),
+                Err(_) => {}
             }
         }
-        found.map(|(key, payload, _)| (key, payload)).ok_or(rejection)
+        found.ok_or(rejection)
     }
 }
 
@@ -286,9 +424,19 @@ impl Verifier for Tickets {
     }
 
     fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        match self.session(presented, now, scratch) {
+        // Nearly everybody brings one. Several are looked at twice, since what a verdict borrows
+        // from the scratch memory ends with the next look.
+        let ticket = match presented {
+            [] => return Verdict::Rejected(Reason::NoSession),
+            [ticket] => *ticket,
+            several => match self.only_genuine(several, now, scratch) {
+                Ok(ticket) => ticket,
+                Err(reason) => return Verdict::Rejected(reason),
+            },
+        };
+        match self.check(ticket, now, scratch) {
             Ok(session) => Verdict::Genuine(session),
-            Err(reason) => Verdict::Rejected(reason),
+            Err(rejection) => Verdict::Rejected(rejection.reason()),
         }
     }
 
@@ -299,53 +447,8 @@ impl Verifier for Tickets {
     }
 }
 
-impl Tickets {
-    fn session<'a>(
-        &self,
-        presented: &[&'a str],
-        now: UnixSeconds,
-        scratch: &'a mut Scratch,
-    ) -> Result<PortalSession<'a>, Reason> {
-        let (key, payload) = self.only_genuine(presented)?;
-        scratch.payload.clear();
-        URL_SAFE_NO_PAD.decode_vec(payload, &mut scratch.payload).map_err(|_| Reason::Forged)?;
-        let claims: NewTicket<'a> = serde_json::from_slice(&scratch.payload).map_err(|_| Reason::Forged)?;
-        if claims.exp <= now {
-            return Err(Reason::Expired);
-        }
-        if claims.iat > now.saturating_add(CLOCK_SKEW) || claims.iat > claims.exp {
-            return Err(Reason::Forged);
-        }
-        claims.into_session(key)
-    }
-}
-
 fn build(section: &mut Section) -> Box<dyn Verifier> {
-    let cookie = section.required("cookie");
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !cookie.bytes().all(token) {
-        section.mistake("cookie", "must be a cookie name: letters, digits, - and _");
-    }
-    let mut keys: Vec<TicketKey> = Vec::new();
-    for mut entry in section.sections("key", "id") {
-        let id = entry.required("id");
-        if keys.iter().any(|key| key.id == id) {
-            entry.mistake("id", "is used by two keys; give each its own");
-        }
-        match entry.secret("secret", "secret_file") {
-            None if !entry.noted("secret") => entry.mistake("secret", "is missing; give secret or secret_file"),
-            None => {}
-            Some(secret) => match TicketKey::new(&id, &secret) {
-                Ok(key) => keys.push(key),
-                Err(error) => entry.mistake("secret", &error.to_string()),
-            },
-        }
-        entry.finish();
-    }
-    if keys.is_empty() {
-        section.mistake("key", "is missing; write [[portal.key]] with id and secret, or no ticket can be checked");
-    }
-    Box::new(Tickets::new(&cookie, keys))
+    Box::new(Tickets::read(section))
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
@@ -355,3 +458,6 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let pairs = digits.chunks_exact(2);
     pairs.remainder().is_empty().then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,67 @@
-//! x
+//! Wire in, wire out. Each file translates one protocol into a question for the gate and the gate's
+//! answer back; nothing here judges.
+
+mod answer;
+mod client;
+mod decisions;
+mod html;
+mod listener;
+mod ops;
+mod pages;
+mod question;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::http::header::HeaderName;
+use arc_swap::ArcSwap;
+
+use crate::decision::Gate;
+use crate::handover::SelfService;
+use crate::observe::Metrics;
+
+pub use client::Trust;
+pub use listener::{ListenError, Servers};
+
+/// What a reload replaces, all at once.
+pub struct Live {
+    /// Who may pass.
+    pub gate: Gate,
+    /// Whose word about the original request is taken.
+    pub trust: Trust,
+    /// Most bytes of headers in an answer.
+    pub answer_limit: usize,
+    /// The headers for user, name, e-mail address and groups.
+    pub identity_headers: [HeaderName; 4],
+    /// What people may do with their own sessions.
+    pub self_service: SelfService,
+}
+
+/// What every listener shares.
+pub struct State {
+    live: ArcSwap<Live>,
+    metrics: Arc<Metrics>,
+    ready: AtomicBool,
+}
+
+impl State {
+    /// The state of a process that is ready.
+    #[must_use]
+    pub fn new(live: Live, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { live: ArcSwap::from_pointee(live), metrics, ready: AtomicBool::new(true) })
+    }
+
+    /// Takes a new configuration. Requests under way finish with the old one.
+    pub fn replace(&self, live: Live) {
+        self.live.store(Arc::new(live));
+    }
+
+    /// Tells load balancers that no new request is wanted.
+    pub fn drain(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}

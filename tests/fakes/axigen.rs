@@ -281,11 +281,17 @@ impl State {
         let session = &self.sessions[index];
         let name = self.people.iter().find(|person| person.login == session.login).map_or("", |person| &person.name);
         let (login, name) = (escaped(&session.login), escaped(name));
-        Reply::html(200, page(&format!("Mailbox of {name}"), &format!(
-            "<header><b>Axigen stand-in</b><span>{login}</span><a href=\"/?_h={}&amp;action=logout\">Log out</a></header>\
+        Reply::html(
+            200,
+            page(
+                &format!("Mailbox of {name}"),
+                &format!(
+                    "<header><b>Axigen stand-in</b><span>{login}</span><a href=\"/?_h={}&amp;action=logout\">Log out</a></header>\
              <h1>Mailbox of {name}</h1><ul><li>Welcome to your mailbox, {name}</li></ul>",
-            session.url_key
-        )))
+                    session.url_key
+                ),
+            ),
+        )
     }
 }
 

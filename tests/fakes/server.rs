@@ -134,7 +134,8 @@ impl Server {
         H: Fn(Request) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
-        let handler: Box<dyn Fn(Request) -> Handling + Send + Sync> = Box::new(move |request| Box::pin(handler(request)));
+        let handler: Box<dyn Fn(Request) -> Handling + Send + Sync> =
+            Box::new(move |request| Box::pin(handler(request)));
         let shared = Arc::new(Shared { handler, fault: Mutex::new(None), requests: Mutex::new(Vec::new()) });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;

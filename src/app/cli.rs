@@ -1,0 +1,132 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Single sign-on into webmail for web servers.
+#[derive(Parser)]
+#[command(name = "keyward", version, about, after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 mistakes in the configuration (or a rejected ticket), \
+2 the command line was not understood, 3 it could not listen or failed while running.";
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Answers the web server until it is told to stop.
+    Serve(ConfigurationFile),
+    /// Prints every mistake in the configuration. Contacts nothing.
+    Check(ConfigurationFile),
+    /// Makes or explains a portal ticket.
+    #[command(subcommand)]
+    Ticket(TicketCommand),
+    /// Starts all of it on loopback, with a portal, webmails and nginx, and prints the address to open.
+    Demo(DemoOptions),
+}
+
+#[derive(Args)]
+pub(super) struct DemoOptions {
+    /// Install the Debian packages that are missing
+    #[arg(long)]
+    pub install: bool,
+    /// The port of the web server on 127.0.0.1 [default: 8080, or any that is free]
+    #[arg(long)]
+    pub port: Option<u16>,
+}
+
+#[derive(Args)]
+pub(super) struct ConfigurationFile {
+    /// The configuration [default: /etc/keyward/keyward.toml, else conf/keyward.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum TicketCommand {
+    /// Makes a ticket and prints nothing else.
+    Mint(MintOptions),
+    /// Explains a ticket line by line, and exactly why it is rejected if it is.
+    Inspect(InspectOptions),
+}
+
+/// Where the keys come from: a file with one secret, or a portal of the configuration.
+#[derive(Args)]
+pub(super) struct KeySource {
+    /// A file with the secret: text, base64:… or hex:…; needs --key-id
+    #[arg(long, value_name = "FILE", requires = "key_id", conflicts_with_all = ["portal", "config"])]
+    pub secret_file: Option<PathBuf>,
+    /// The id of the key; with --portal, its first key if left out
+    #[arg(long, value_name = "ID")]
+    pub key_id: Option<String>,
+    /// A portal of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub portal: Option<String>,
+    /// The configuration [default: as for serve]
+    #[arg(short, long, value_name = "FILE", requires = "portal")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct MintOptions {
+    #[command(flatten)]
+    pub keys: KeySource,
+    /// The user
+    #[arg(long)]
+    pub sub: String,
+    /// The session, 16 to 128 characters [default: 128 random bits]
+    #[arg(long)]
+    pub sid: Option<String>,
+    /// How long the ticket is good
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub valid: Duration,
+    /// A role; may be given several times
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// The user's full name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The user's e-mail address
+    #[arg(long)]
+    pub email: Option<String>,
+    /// A file with the password to seal in; - for standard input. There is no option for the
+    /// password itself: everybody on the machine can read command lines
+    #[arg(long, value_name = "FILE", conflicts_with = "ask_password")]
+    pub password_file: Option<PathBuf>,
+    /// Ask for the password at the terminal
+    #[arg(long)]
+    pub ask_password: bool,
+}
+
+#[derive(Args)]
+pub(super) struct InspectOptions {
+    #[command(flatten)]
+    pub keys: KeySource,
+    /// The ticket; from standard input if left out
+    pub ticket: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_contradiction() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_option_takes_a_password_or_secret_itself() {
+        for line in [
+            ["keyward", "ticket", "mint", "--sub", "a", "--password", "x"],
+            ["keyward", "ticket", "mint", "--sub", "a", "--secret", "x"],
+            ["keyward", "ticket", "mint", "--sub", "a", "--ask-password", "x"],
+        ] {
+            assert!(Arguments::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+use super::section::Section;
+use super::settings::read_name;
+
+/// One `[[portal]]`. What its kind wants stands in `section`, to be read and finished by the kind.
+pub struct PortalSettings {
+    /// Its name, unique.
+    pub name: String,
+    /// Its kind, not looked up yet.
+    pub kind: String,
+    /// Where people sign in; `{url}` stands for the address to return to.
+    pub login_url: String,
+    /// The rest.
+    pub section: Section,
+}
+
+impl PortalSettings {
+    pub(super) fn read_all(root: &mut Section) -> Vec<Self> {
+        let mut portals: Vec<Self> = Vec::new();
+        for mut section in root.sections("portal", "name") {
+            let taken = |name: &str| portals.iter().any(|portal| portal.name == name);
+            let name = read_name(&mut section, taken);
+            let kind = section.required("kind");
+            let login_url = section.required("login_url");
+            portals.push(Self { name, kind, login_url, section });
+        }
+        portals
+    }
+}

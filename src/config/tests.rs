@@ -1,0 +1,247 @@
+use super::*;
+
+const PARTIES: &str = r#"
+[[portal]]
+name = "customers"
+kind = "ticket"
+login_url = "https://portal.example.test/login?next={url}"
+[[backend]]
+name = "mail"
+kind = "axigen"
+url = "http://127.0.0.1:8000"
+"#;
+
+fn draft(text: &str) -> Draft {
+    Draft::read(Document::parse("k.toml", text).unwrap())
+}
+
+/// The mistakes of this text behind a good portal and back-end.
+fn mistakes(text: &str) -> Vec<String> {
+    draft(&format!("{PARTIES}\n{text}")).mistakes.all().iter().map(ToString::to_string).collect()
+}
+
+/// Each text has exactly one mistake, at this key and with these words.
+fn each_is_one_mistake(cases: &[(&str, &str, &str)]) {
+    for (text, key, words) in cases {
+        let found = mistakes(text);
+        assert_eq!(found.len(), 1, "{text}: {found:#?}");
+        assert!(found[0].starts_with(&format!("k.toml: {key}: ")), "{text}: {found:#?}");
+        assert!(found[0].contains(words), "{text}: {found:#?}");
+    }
+}
+
+fn route(text: &str) -> String {
+    format!("[[route]]\nhost = \"h.test\"\nportal = \"customers\"\n{text}\n")
+}
+
+#[test]
+fn an_empty_file_has_all_defaults() {
+    let draft = draft("");
+    assert_eq!(draft.mistakes.all(), []);
+    let settings = draft.settings;
+    assert_eq!(settings.auth, ListenAddress::Tcp("127.0.0.1:8420".parse().unwrap()));
+    assert_eq!(settings.ops, Some(ListenAddress::Tcp("127.0.0.1:9420".parse().unwrap())));
+    assert_eq!(settings.proxies, ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    assert!(settings.trust_unix);
+    assert_eq!((settings.answer_limit, settings.key_limit), (16384, 1_000_000));
+    assert_eq!(settings.identity_headers, ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"]);
+}
+
+#[test]
+fn a_back_end_has_the_documented_defaults() {
+    let draft = draft(PARTIES);
+    assert_eq!(draft.mistakes.all(), []);
+    let backend = &draft.backends[0];
+    assert_eq!(backend.limits, BackendLimits::default());
+    assert_eq!(backend.credentials, CredentialSource::Portal);
+    assert_eq!(backend.login, crate::domain::LoginName::parse("{sub}").unwrap());
+    assert!(backend.roles.is_empty());
+}
+
+#[test]
+fn all_mistakes_come_out_together() {
+    let found = mistakes(
+        "[listen]\nauth = \"x\"\n[limits]\nanswer = 1\n[nonsense]\n[[backend]]\nname = \"mail\"\nlogin_timeout = 3\n[[route]]\nroles = []",
+    );
+    for start in [
+        "k.toml: listen.auth: ",
+        "k.toml: limits.answer: ",
+        "k.toml: nonsense: is not a known key here; known are: listen, trust,",
+        "k.toml: backend[mail].name: is used twice",
+        "k.toml: backend[mail].kind: is missing",
+        "k.toml: backend[mail].url: is missing",
+        "k.toml: backend[mail].login_timeout: ",
+        "k.toml: route[1].host: is missing",
+        "k.toml: route[1].roles: is empty",
+        "k.toml: route[1].portal: is missing",
+    ] {
+        assert!(found.iter().any(|line| line.starts_with(start)), "{start} is not in {found:#?}");
+    }
+    assert_eq!(found.len(), 10, "{found:#?}");
+}
+
+#[test]
+fn listen_addresses_are_ports_or_sockets_and_differ() {
+    let read = |text: &str| draft(text).settings;
+    let unix = |path: &str, mode| ListenAddress::Unix { path: path.into(), mode };
+    assert_eq!(read("[listen]\nauth = \"unix:/run/k.sock\"").auth, unix("/run/k.sock", 0o660));
+    assert_eq!(read("[listen]\nauth = \"unix:/k\"\nauth_mode = \"0600\"").auth, unix("/k", 0o600));
+    assert_eq!(read("[listen]\nops = \"off\"").ops, None);
+    assert_eq!(draft("[listen]\nauth = \"[::1]:0\"\nops = \"[::1]:0\"").mistakes.all(), []);
+    let long = format!("[listen]\nauth = \"unix:/{}\"", "x".repeat(107));
+    each_is_one_mistake(&[
+        ("[listen]\nauth = \"localhost:8420\"", "listen.auth", "ip:port"),
+        ("[listen]\nauth = \"127.0.0.1\"", "listen.auth", "ip:port"),
+        ("[listen]\nauth = \"off\"", "listen.auth", "can not be off"),
+        ("[listen]\nauth = \"unix:run/k.sock\"", "listen.auth", "absolute"),
+        (&long, "listen.auth", "107"),
+        ("[listen]\nauth_mode = \"0600\"", "listen.auth_mode", "Unix socket"),
+        ("[listen]\nauth = \"unix:/k\"\nauth_mode = \"0999\"", "listen.auth_mode", "octal"),
+        ("[listen]\nauth = \"unix:/k\"\nauth_mode = \"4755\"", "listen.auth_mode", "octal"),
+        ("[listen]\nauth = \"unix:/k\"\nauth_mode = \"+60\"", "listen.auth_mode", "octal"),
+        ("[listen]\nauth = \"unix:/k\"\nops = \"unix:/k\"", "listen.ops", "collides"),
+        ("[listen]\nops = \"127.0.0.1:8420\"", "listen.ops", "collides"),
+        ("[listen]\nops = \"0.0.0.0:8420\"", "listen.ops", "collides"),
+        ("[listen]\nfastcgi = \"127.0.0.1:8421\"", "listen.fastcgi", "not a known key"),
+    ]);
+}
+
+#[test]
+fn trust_is_given_to_named_peers_only() {
+    let settings = draft("[trust]\nproxies = [\"10.1.0.0/16\", \"192.0.2.7\", \"fd00::1\"]").settings;
+    let networks = ["10.1.0.0/16", "192.0.2.7/32", "fd00::1/128"].map(|text| text.parse().unwrap());
+    assert_eq!((settings.proxies.as_slice(), settings.trust_unix), (networks.as_slice(), false));
+    each_is_one_mistake(&[
+        ("[trust]\nproxies = []", "trust.proxies", "is empty"),
+        ("[trust]\nproxies = [\"unix\", \"nginx\"]", "trust.proxies[2]", "must be an address"),
+        ("[trust]\nproxies = [\"0.0.0.0/0\"]", "trust.proxies[1]", "everybody"),
+        ("[trust]\nproxies = [\"::/0\"]", "trust.proxies[1]", "everybody"),
+        ("[trust]\nproxies = [\"10.0.0.5/8\"]", "trust.proxies[1]", "\"10.0.0.5\" or \"10.0.0.0/8\""),
+    ]);
+}
+
+#[test]
+fn limits_logs_sign_out_and_headers_are_checked() {
+    each_is_one_mistake(&[
+        ("[limits]\nanswer = 4095", "limits.answer", "from 4096 to 1048576"),
+        ("[limits]\nkeys = 0", "limits.keys", "from 1"),
+        ("[limits]\ndrain_timeout = \"0s\"", "limits.drain_timeout", "longer than zero"),
+        ("[log]\nlevel = \"loud\"", "log.level", "\"info\""),
+        ("[log]\nformat = \"xml\"", "log.format", "\"auto\""),
+        ("[logout]\nreturn_to = [\"/bye\"]", "logout.return_to[1]", "whole address"),
+        ("[logout]\nreturn_to = [\"javascript:alert(1)\"]", "logout.return_to[1]", "whole address"),
+        ("[headers]\nuser = \"X User\"", "headers.user", "letters"),
+        ("[headers]\nuser = \"Remote_User\"", "headers.user", "letters"),
+        ("[headers]\nuser = \"\"", "headers.user", "letters"),
+        ("[headers]\nname = \"remote-user\"", "headers.name", "another identity header"),
+        ("[headers]\nuser = \"X-Upstream-Cookie\"", "headers.user", "of its own"),
+        ("[headers]\nuser = \"Content-Length\"", "headers.user", "of its own"),
+        ("[headers]\nuser = \"X-Set-Cookie-1\"", "headers.user", "of its own"),
+        ("[headers]\nuser = \"AUTHORIZATION\"", "headers.user", "of its own"),
+    ]);
+    assert_eq!(mistakes("[headers]\nuser = \"X-Host\"\nname = \"Cookie-Name\""), [] as [&str; 0]);
+}
+
+#[test]
+fn names_have_plain_letters_and_are_unique() {
+    for name in ["", "Mail", "a.b", "a_b", "ä", "a b", &"x".repeat(65)] {
+        let text = format!("[[backend]]\nname = {name:?}\nkind = \"k\"\nurl = \"http://h\"");
+        assert_eq!(mistakes(&text).len(), 1, "{name}");
+    }
+    each_is_one_mistake(&[(
+        "[[portal]]\nname = \"customers\"\nkind = \"ticket\"\nlogin_url = \"x\"",
+        "portal[customers].name",
+        "twice",
+    )]);
+}
+
+#[test]
+fn back_end_settings_fit_each_other() {
+    let backend = |text: &str| format!("[[backend]]\nname = \"b\"\nkind = \"k\"\n{text}\n");
+    let good = backend("url = \"http://h\"\n[backend.roles]\nstaff = \"admin\"");
+    assert_eq!(mistakes(&good), [] as [&str; 0]);
+    assert_eq!(draft(&good).backends[0].roles, [("staff".to_owned(), "admin".to_owned())]);
+    for (text, key, words) in [
+        ("url = \"http://h?x=1\"", "url", "query"),
+        ("url = \"unix:/x\"", "url", "must be an address"),
+        ("url = \"http://h\"\ncredentials = \"derived\"", "credentials", "\"portal\", \"none\""),
+        ("url = \"http://h\"\nlogin = \"admin\"", "login", "names nobody"),
+        ("url = \"http://h\"\nlogin = \"{user}\"", "login", "not known"),
+        ("url = \"http://h\"\nmax_logins = 0", "max_logins", "from 1"),
+        ("url = \"http://h\"\nkeep_alive_interval = \"15m\"", "keep_alive_interval", "shorter than idle_timeout"),
+        ("url = \"http://h\"\nmax_age = \"15m\"", "idle_timeout", "shorter than max_age"),
+        ("url = \"http://h\"\nlogin_timeout = \"15m\"", "login_timeout", "shorter than idle_timeout"),
+        ("url = \"http://h\"\nfailure_backoff = \"61s\"", "failure_backoff", "one minute"),
+        ("url = \"http://h\"\n[backend.roles]\nstaff = \"\"", "roles.staff", "must be a role"),
+        ("url = \"http://h\"\n[backend.roles]\nstaff = \"a,b\"", "roles.staff", "must be a role"),
+    ] {
+        each_is_one_mistake(&[(&backend(text), &format!("backend[b].{key}"), words)]);
+    }
+}
+
+#[test]
+fn a_route_is_stored_in_one_spelling() {
+    let text =
+        format!("{PARTIES}[[route]]\nhost = \"Mail.Example.TEST\"\npath = \"/a-b/c_d~e.f/\"\nportal = \"customers\"");
+    let read = draft(&text);
+    assert_eq!(read.mistakes.all(), []);
+    assert_eq!((&*read.settings.routes[0].host, &*read.settings.routes[0].path), ("mail.example.test", "/a-b/c_d~e.f"));
+    let root = draft(&format!("{PARTIES}{}", route("path = \"/\""))).settings.routes;
+    assert_eq!(root[0].path, "");
+}
+
+#[test]
+fn a_route_that_could_be_misread_is_a_mistake() {
+    for host in
+        ["", "a:80", "a b", "a..b", ".a", "a.", "a/b", "http://a", "*.a", "127.1", "müller.test", "a@b", "a%2eb"]
+    {
+        let text = format!("[[route]]\nhost = {host:?}\nportal = \"customers\"");
+        each_is_one_mistake(&[(&text, "route[1].host", "")]);
+    }
+    for path in
+        ["", "a", "//", "/a//b", "/a/../b", "/./a", "/..", "/%61", "/a b", "/a?b", "/a#b", "/a;b", "/ä", "/a\\b"]
+    {
+        each_is_one_mistake(&[(&route(&format!("path = {path:?}")), "route[1].path", "")]);
+    }
+    each_is_one_mistake(&[
+        (&route("methods = []"), "route[1].methods", "is empty"),
+        (&route("methods = [\"GET\", \"get\"]"), "route[1].methods[2]", "capitals"),
+        (&route("methods = [\"\"]"), "route[1].methods[1]", "capitals"),
+        (&route("roles = []"), "route[1].roles", "is empty"),
+        (&route("roles = [\"\"]"), "route[1].roles[1]", "must be a role"),
+        (&route("roles = [\"a\", \"b,c\"]"), "route[1].roles[2]", "must be a role"),
+        (&route("role = [\"admin\"]"), "route[1].role", "not a known key"),
+        (&route("roles = \"admin\""), "route[1].roles", "list of texts"),
+        (&route("backend = \"post\""), "route[1].backend", "not the name of a [[backend]]"),
+        ("[[route]]\nhost = \"h\"\nportal = \"x\"", "route[1].portal", "not the name of a [[portal]]"),
+        ("[[route]]\nhost = \"h\"", "route[1].portal", "public = true"),
+        (&route("public = true"), "route[1].portal", "everybody"),
+        ("[[route]]\nhost = \"h\"\npublic = true\nroles = [\"a\"]", "route[1].roles", "everybody"),
+    ]);
+}
+
+#[test]
+fn a_route_behind_one_that_takes_everything_is_a_mistake() {
+    let pair = |first: &str, second: &str| mistakes(&format!("{}{}", route(first), route(second)));
+    for (first, second) in [
+        ("", ""),
+        ("path = \"/\"", "path = \"/admin\""),
+        ("path = \"/a\"", "path = \"/a/b\""),
+        ("path = \"/a/\"", "path = \"/a\""),
+        ("", "methods = [\"GET\"]"),
+        ("methods = [\"GET\", \"POST\"]", "methods = [\"POST\"]"),
+        ("roles = [\"admin\"]", ""),
+    ] {
+        let found = pair(first, second);
+        assert_eq!(found.len(), 1, "{first} | {second}");
+        assert!(found[0].starts_with("k.toml: route[2]: can never match, because route 1"), "{found:?}");
+    }
+    for (first, second) in [
+        ("path = \"/admin\"", "path = \"/\""),
+        ("path = \"/a\"", "path = \"/ab\""),
+        ("methods = [\"GET\"]", ""),
+        ("methods = [\"GET\"]", "methods = [\"GET\", \"POST\"]"),
+    ] {
+        assert_eq!(pair(first, second), [] as [&str; 0], "{first} | {second}");
+    }
+}

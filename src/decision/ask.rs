@@ -1,0 +1,186 @@
+//! The question, free of the protocol it came over.
+
+use std::borrow::Cow;
+
+use crate::domain::{Client, Cookies};
+
+/// Longest path and query, in bytes.
+const LONGEST_TARGET: usize = 16 * 1024;
+
+/// One request that somebody wants judged.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// Whether the browser came by https.
+    pub secure: bool,
+    /// The host the browser asked for.
+    pub host: Host<'a>,
+    /// The path and query the browser asked for.
+    pub target: Target<'a>,
+    /// The method, as it came.
+    pub method: &'a str,
+    /// The browser's cookies.
+    pub cookies: Cookies<'a>,
+    /// The browser.
+    pub client: Client<'a>,
+    /// Whether a person is looking: a page may be redirected, anything else may not.
+    pub is_page: bool,
+}
+
+impl Ask<'_> {
+    /// The address the browser asked for.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}{}", self.host.origin(self.secure), self.target.raw)
+    }
+}
+
+/// This is no host name, or no path and query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// Something that could mean another host to somebody else.
+    #[error("the host is not a host name with an optional port")]
+    Host,
+    /// No slash at its start, a control character, a blank, a fragment, or too long.
+    #[error("the address is not a path with an optional query")]
+    Target,
+}
+
+/// A host in its one canonical form: lower case, no dot at its end, the port apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host<'a> {
+    name: Cow<'a, str>,
+    port: Option<u16>,
+}
+
+impl<'a> Host<'a> {
+    /// Reads `name`, `name:port` or `[v6]:port`.
+    ///
+    /// # Errors
+    /// [`AskError::Host`] for user names, other characters, empty labels, and ports that are none.
+    pub fn parse(authority: &'a str) -> Result<Self, AskError> {
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (name, Some(port)),
+            _ => (authority, None),
+        };
+        let digits = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = match port {
+            None => None,
+            Some(port) if digits(port) => Some(port.parse().map_err(|_| AskError::Host)?),
+            Some(_) => return Err(AskError::Host),
+        };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let in_brackets = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let valid = match in_brackets {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => name.len() <= 253 && name.split('.').all(is_label),
+        };
+        if !valid {
+            return Err(AskError::Host);
+        }
+        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(name.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(name)
+        };
+        Ok(Self { name, port })
+    }
+
+    /// The origin, `https://name:port`, without the scheme's own port.
+    #[must_use]
+    pub fn origin(&self, secure: bool) -> String {
+        let (scheme, default_port) = if secure { ("https", 443) } else { ("http", 80) };
+        match self.port.filter(|port| *port != default_port) {
+            Some(port) => format!("{scheme}://{}:{port}", self.name),
+            None => format!("{scheme}://{}", self.name),
+        }
+    }
+
+    /// The name, in lower case.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Underscores are no part of host names, but of names that people use inside their networks.
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// A path and query, byte for byte as the browser sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    raw: &'a str,
+    path_length: usize,
+}
+
+impl<'a> Target<'a> {
+    /// Reads a path with an optional query.
+    ///
+    /// # Errors
+    /// [`AskError::Target`] for what could not stand in a request line.
+    pub fn parse(raw: &'a str) -> Result<Self, AskError> {
+        let allowed = |byte: u8| byte > b' ' && byte != 0x7f && byte != b'#';
+        if !raw.starts_with('/') || raw.len() > LONGEST_TARGET || !raw.bytes().all(allowed) {
+            return Err(AskError::Target);
+        }
+        Ok(Self { raw, path_length: raw.find('?').unwrap_or(raw.len()) })
+    }
+
+    /// The whole.
+    #[must_use]
+    pub const fn raw(&self) -> &'a str {
+        self.raw
+    }
+
+    /// The path alone, not decoded.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        &self.raw[..self.path_length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_one_form_or_none() {
+        for (authority, expected) in [
+            ("app.example.test", Some(("app.example.test", None))),
+            ("APP.Example.test:8443", Some(("app.example.test", Some(8443)))),
+            ("app.example.test.:443", Some(("app.example.test", Some(443)))),
+            ("[::1]:80", Some(("[::1]", Some(80)))),
+            ("[::1]", Some(("[::1]", None))),
+            ("app.example.test@mail.example.test", None),
+            ("app.example.test:80:90", None),
+            ("app.example.test:", None),
+            ("app.example.test:+80", None),
+            ("app.example.test:99999", None),
+            ("app..example.test", None),
+            ("app.example.test..", None),
+            (".example.test", None),
+            ("", None),
+            ("::1", None),
+            ("[::1", None),
+            ("a/b", None),
+            ("a\\b", None),
+            ("a%2eb", None),
+            ("a b", None),
+            ("bücher.test", None),
+            ("a,b", None),
+        ] {
+            let host = Host::parse(authority).ok();
+            assert_eq!(host.as_ref().map(|host| (host.name(), host.port)), expected, "{authority}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_path_and_perhaps_a_query() {
+        assert_eq!(Target::parse("/a?b?c").unwrap().path(), "/a");
+        for raw in ["", "a", "*", "http://x/", "/a b", "/a#b", "/a\r\nb", "/a\tb", "?/"] {
+            assert_eq!(Target::parse(raw), Err(AskError::Target), "{raw:?}");
+        }
+        assert_eq!(Target::parse(&format!("/{}", "x".repeat(LONGEST_TARGET))), Err(AskError::Target));
+    }
+}

@@ -1,0 +1,101 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::Ask;
+use crate::backend::Guarded;
+use crate::domain::{Identity, Reason, SessionKeys};
+use crate::inject::{write_upstream_cookies, write_upstream_target};
+use crate::portal::Portal;
+
+/// The permission to pass, and everything that goes upstream with it. Made only by the gate, so no
+/// other code can let anything through.
+pub struct Grant<'a> {
+    ask: &'a Ask<'a>,
+    portals: &'a [Arc<Portal>],
+    identity: Option<Identity<'a>>,
+    backend: Option<&'a Arc<Guarded>>,
+    keys: Option<Arc<SessionKeys>>,
+    session_seconds: u64,
+}
+
+impl<'a> Grant<'a> {
+    pub(super) fn new(
+        ask: &'a Ask<'a>,
+        portals: &'a [Arc<Portal>],
+        identity: Option<Identity<'a>>,
+        backend: Option<&'a Arc<Guarded>>,
+        keys: Option<Arc<SessionKeys>>,
+        session_seconds: u64,
+    ) -> Self {
+        Self { ask, portals, identity, backend, keys, session_seconds }
+    }
+
+    /// Who passes; nobody on a public route.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity<'a>> {
+        self.identity.as_ref()
+    }
+
+    /// Why it may pass.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        if self.identity.is_some() { Reason::Ok } else { Reason::Public }
+    }
+
+    /// What is left of the portal session, in seconds; 0 on a public route.
+    #[must_use]
+    pub const fn session_seconds(&self) -> u64 {
+        self.session_seconds
+    }
+
+    /// Appends the complete upstream `Cookie` value: no portal's cookies, none that the back-end
+    /// would take for its own but ours.
+    pub fn write_cookies(&self, out: &mut Vec<u8>) {
+        let cut = |name: &[u8]| {
+            self.portals.iter().any(|portal| portal.cookie().as_bytes() == name)
+                || self.backend.is_some_and(|backend| backend.owns_cookie(name))
+        };
+        write_upstream_cookies(out, &self.ask.cookies, cut, self.keys.as_ref().map_or("", |keys| keys.cookies()));
+    }
+
+    /// Appends the complete upstream path and query.
+    pub fn write_target(&self, out: &mut Vec<u8>) {
+        let query_key = self.backend.and_then(|backend| backend.query_key());
+        let pair = self.keys.as_ref().map_or("", |keys| keys.query());
+        write_upstream_target(out, self.ask.target.raw(), query_key, pair);
+    }
+
+    /// The upstream `Authorization` value, empty where there is none; `None` where the back-end
+    /// takes none from us.
+    #[must_use]
+    pub fn authorization(&self) -> Option<&str> {
+        let takes = self.backend.is_some_and(|backend| backend.takes_authorization());
+        takes.then(|| self.keys.as_ref().map_or("", |keys| keys.authorization()))
+    }
+
+    /// Appends the roles, joined by commas: as the portal says them, or as the back-end's role map
+    /// translates them, which drops what it does not know.
+    pub fn write_groups(&self, out: &mut Vec<u8>) {
+        let Some(identity) = &self.identity else { return };
+        match self.backend {
+            Some(backend) => write_joined(out, backend.roles(identity)),
+            None => write_joined(out, identity.roles().iter().map(AsRef::as_ref)),
+        }
+    }
+}
+
+fn write_joined<'a>(out: &mut Vec<u8>, roles: impl Iterator<Item = &'a str>) {
+    let start = out.len();
+    for role in roles {
+        if out.len() > start {
+            out.push(b',');
+        }
+        out.extend_from_slice(role.as_bytes());
+    }
+}
+
+impl fmt::Debug for Grant<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Grant").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}

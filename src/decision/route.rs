@@ -1,0 +1,140 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::path::Readings;
+use crate::backend::Guarded;
+use crate::domain::{Identity, Reason};
+use crate::portal::Portal;
+
+/// One rule: who may go where, and with whose keys.
+pub struct Route {
+    /// The host, in lower case and without port.
+    pub host: String,
+    /// Prefix of whole segments, without a slash at its end; empty for everything.
+    pub path: String,
+    /// Methods it is for; empty for all.
+    pub methods: Vec<String>,
+    /// Who may pass.
+    pub access: Access,
+    /// The back-end whose keys are injected, if the route has one.
+    pub backend: Option<Arc<Guarded>>,
+}
+
+/// Who may pass a route.
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Whom this portal vouches for.
+    SignedIn {
+        /// The portal.
+        portal: Arc<Portal>,
+        /// Any of these roles; empty for every signed-in user.
+        roles: Vec<String>,
+    },
+}
+
+impl Route {
+    fn covers(&self, method: &str, path: &str) -> bool {
+        let rest = path.strip_prefix(self.path.as_str());
+        let whole_segments = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        whole_segments && (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
+    }
+}
+
+/// Whether somebody has one of the roles; none needed is enough.
+pub fn has_role(identity: &Identity<'_>, wanted: &[String]) -> bool {
+    wanted.is_empty() || wanted.iter().any(|role| identity.roles().iter().any(|held| held == role))
+}
+
+/// All routes, by host, in the order they were written.
+pub struct Router {
+    hosts: HashMap<String, Vec<Route>>,
+}
+
+impl Router {
+    /// Takes the routes in order.
+    #[must_use]
+    pub fn new(routes: Vec<Route>) -> Self {
+        let mut hosts: HashMap<String, Vec<Route>> = HashMap::new();
+        for route in routes {
+            hosts.entry(route.host.clone()).or_default().push(route);
+        }
+        Self { hosts }
+    }
+
+    /// The one route under which every reading of the path falls.
+    ///
+    /// # Errors
+    /// [`Reason::NoRoute`], or [`Reason::AmbiguousPath`] where readings lead to different routes,
+    /// or to a route and to none.
+    pub fn find(&self, host: &str, method: &str, path: &str) -> Result<&Route, Reason> {
+        let routes = self.hosts.get(host).ok_or(Reason::NoRoute)?;
+        let readings = Readings::of(path).map_err(|_| Reason::AmbiguousPath)?;
+        let first_match = |reading: &str| routes.iter().position(|route| route.covers(method, reading));
+        let mut found = readings.iter().map(first_match);
+        let first = found.next().flatten();
+        if found.any(|other| other != first) {
+            return Err(Reason::AmbiguousPath);
+        }
+        first.map(|index| &routes[index]).ok_or(Reason::NoRoute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(rules: &[(&str, &str, &[&str])]) -> Router {
+        let route = |(host, path, methods): &(&str, &str, &[&str])| Route {
+            host: (*host).to_owned(),
+            path: (*path).to_owned(),
+            methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+            access: Access::Public,
+            backend: None,
+        };
+        Router::new(rules.iter().map(route).collect())
+    }
+
+    #[test]
+    fn the_first_route_that_covers_every_reading_counts() {
+        let router = router(&[
+            ("app", "/public", &[]),
+            ("app", "/admin", &[]),
+            ("app", "/read", &["GET"]),
+            ("app", "/read", &[]),
+            ("app", "", &[]),
+            ("mail", "/only", &[]),
+        ]);
+        for (host, method, path, expected) in [
+            ("app", "GET", "/public", Ok("/public")),
+            ("app", "GET", "/public/x", Ok("/public")),
+            ("app", "GET", "/publicx", Ok("")),
+            ("app", "GET", "/admin", Ok("/admin")),
+            ("app", "GET", "/administrator", Ok("")),
+            ("app", "GET", "/admin/%C3%A9", Ok("/admin")),
+            ("app", "GET", "/x/100%25", Ok("")),
+            ("app", "GET", "/a//b", Ok("")),
+            ("app", "GET", "/public/../admin/x", Err(Reason::AmbiguousPath)),
+            ("app", "GET", "/%61dmin/x", Err(Reason::AmbiguousPath)),
+            ("app", "GET", "//admin/x", Err(Reason::AmbiguousPath)),
+            ("app", "GET", "/admin%3fx", Err(Reason::AmbiguousPath)),
+            ("app", "GET", "/a\\b", Err(Reason::AmbiguousPath)),
+            ("mail", "GET", "/other", Err(Reason::NoRoute)),
+            ("mail", "GET", "/only/../other", Err(Reason::AmbiguousPath)),
+            ("127.1", "GET", "/", Err(Reason::NoRoute)),
+            ("APP", "GET", "/", Err(Reason::NoRoute)),
+        ] {
+            let found = router.find(host, method, path).map(|route| route.path.as_str());
+            assert_eq!(found, expected, "{host} {method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_method_is_compared_letter_by_letter() {
+        let router = router(&[("app", "/read", &["GET"])]);
+        assert!(router.find("app", "GET", "/read").is_ok());
+        for method in ["get", "POST", "HEAD", ""] {
+            assert_eq!(router.find("app", method, "/read").err(), Some(Reason::NoRoute), "{method}");
+        }
+    }
+}

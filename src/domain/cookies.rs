@@ -1,0 +1,49 @@
+use smallvec::SmallVec;
+
+/// The browser's `Cookie` header lines as they came. HTTP/1.1 through nginx may bring several.
+#[derive(Clone, Debug, Default)]
+pub struct Cookies<'a> {
+    // Nearly always there is one, and a `Vec` that stays empty allocates nothing.
+    first: &'a [u8],
+    rest: Vec<&'a [u8]>,
+}
+
+impl<'a> Cookies<'a> {
+    /// The lines, in order.
+    pub fn new(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut lines = lines.into_iter();
+        Self { first: lines.next().unwrap_or_default(), rest: lines.collect() }
+    }
+
+    /// Every cookie with its name, in order. What stands before the first `=` is the name; a piece
+    /// without one is a cookie without a name's value, and its name is all of it.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
+        let lines = std::iter::once(self.first).chain(self.rest.iter().copied());
+        lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(|piece| {
+            let pair = piece.trim_ascii();
+            let name = pair.split(|byte| *byte == b'=').next()?.trim_ascii_end();
+            (!pair.is_empty()).then_some((name, pair))
+        })
+    }
+
+    /// Every value that was sent under this name, in order. Values that are no UTF-8 are nobody's.
+    pub fn values(&self, name: &str) -> SmallVec<[&'a str; 2]> {
+        let value = |(held, pair): (&'a [u8], &'a [u8])| {
+            let separator = pair.iter().position(|byte| *byte == b'=')?;
+            let value = pair[separator + 1..].trim_ascii_start();
+            (held == name.as_bytes()).then(|| std::str::from_utf8(value).unwrap_or_default())
+        };
+        self.pairs().filter_map(value).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_in_order_and_odd_bytes_are_nobodys() {
+        let sent = Cookies::new([&b"portal=a; x=1; portal=\xff"[..], &b"portal = c"[..]]);
+        assert_eq!(sent.values("portal").as_slice(), ["a", "", "c"]);
+    }
+}

@@ -1,0 +1,105 @@
+/// Appends the complete upstream path and query: `target` as it came, less every copy of the
+/// query key that the client sent, plus `pair` (`name=value`, or empty).
+///
+/// Some servers split a query at `;` as well, and some take a name in another case or encoding, so a
+/// copy is found under all of these. What is not a copy stays byte for byte, separators included.
+pub fn write_upstream_target(out: &mut Vec<u8>, target: &str, query_key: Option<&str>, pair: &str) {
+    let Some(query_key) = query_key else {
+        out.extend_from_slice(target.as_bytes());
+        return;
+    };
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    out.extend_from_slice(path.as_bytes());
+    let after_path = out.len();
+    if let Some(query) = query {
+        out.push(b'?');
+        write_without(out, query, query_key);
+        // All that was asked were copies of the key: then nothing was asked.
+        if out.len() == after_path + 1 && !query.is_empty() {
+            out.truncate(after_path);
+        }
+    }
+    if !pair.is_empty() {
+        let separator = match &out[after_path..] {
+            [] => "?",
+            [.., b'?' | b'&'] => "",
+            _ => "&",
+        };
+        out.extend_from_slice(separator.as_bytes());
+        out.extend_from_slice(pair.as_bytes());
+    }
+}
+
+fn write_without(out: &mut Vec<u8>, query: &str, query_key: &str) {
+    let (mut separator, mut kept_one) = (None, false);
+    let mut rest = query;
+    loop {
+        let end = rest.find(['&', ';']).unwrap_or(rest.len());
+        let piece = &rest[..end];
+        if !is_copy(piece, query_key) {
+            if let Some(separator) = separator {
+                out.push(separator);
+            }
+            out.extend_from_slice(piece.as_bytes());
+            kept_one = true;
+        }
+        let Some(found) = rest.as_bytes().get(end) else { break };
+        separator = kept_one.then_some(*found);
+        rest = &rest[end + 1..];
+    }
+}
+
+fn is_copy(piece: &str, query_key: &str) -> bool {
+    let name = piece.split_once('=').map_or(piece, |(name, _)| name);
+    if !name.contains(['%', '+']) {
+        return name.eq_ignore_ascii_case(query_key);
+    }
+    // Twice, for whoever decodes again behind the web server.
+    let once: Vec<u8> = percent_encoding::percent_decode_str(&name.replace('+', " ")).collect();
+    let twice: Vec<u8> = percent_encoding::percent_decode(&once).collect();
+    [once, twice].iter().any(|read| read.trim_ascii().eq_ignore_ascii_case(query_key.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(target: &str) -> String {
+        let mut out = Vec::new();
+        write_upstream_target(&mut out, target, Some("_h"), "_h=KEY");
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn our_key_is_there_once_and_the_clients_is_gone() {
+        for (target, expected) in [
+            ("/", "/?_h=KEY"),
+            ("/x?", "/x?_h=KEY"),
+            ("/x?a=1", "/x?a=1&_h=KEY"),
+            ("/x?_h=evil", "/x?_h=KEY"),
+            ("/x?_h=evil&a=1", "/x?a=1&_h=KEY"),
+            ("/x?a=1&_h=evil&b=2&_h=evil", "/x?a=1&b=2&_h=KEY"),
+            ("/x?a=1;_h=evil;b=2", "/x?a=1;b=2&_h=KEY"),
+            ("/x?a=1;role=admin", "/x?a=1;role=admin&_h=KEY"),
+            ("/x?%5fh=evil&%5F%68=evil&_H=evil&_h", "/x?_h=KEY"),
+            ("/x?%255fh=evil&+_h=evil&%20_h=evil", "/x?_h=KEY"),
+            ("/x?_hx=1&x_h=2&a=_h=3", "/x?_hx=1&x_h=2&a=_h=3&_h=KEY"),
+            ("/x?a=%zz&b=%C3%A9&c=?&&d", "/x?a=%zz&b=%C3%A9&c=?&&d&_h=KEY"),
+            ("/x?&&a=1&", "/x?&&a=1&_h=KEY"),
+            ("/x?_h=1&&a", "/x?&a&_h=KEY"),
+            ("/a%2Fb/%20c?q=%26", "/a%2Fb/%20c?q=%26&_h=KEY"),
+        ] {
+            assert_eq!(upstream(target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_back_end_without_a_query_key_gets_the_target_as_it_came() {
+        let mut out = Vec::new();
+        write_upstream_target(&mut out, "/x?_h=1&&;", None, "");
+        assert_eq!(out, b"/x?_h=1&&;");
+    }
+}

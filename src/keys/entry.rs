@@ -1,0 +1,226 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::store::Obtained;
+use crate::backend::{BackendId, Binding, Guarded};
+use crate::config::BackendLimits;
+use crate::domain::{Client, Moment, SessionKeys};
+use crate::portal::PortalSession;
+
+/// One back-end session of one portal session, from the moment somebody wants it.
+///
+/// The mutex guards a few words for a few nanoseconds and is never held across an await.
+pub(super) struct Entry {
+    pub(super) session: Arc<[u8]>,
+    pub(super) backend: BackendId,
+    holder: Holder,
+    pub(super) state: Mutex<State>,
+    /// The last decision, in milliseconds.
+    used: AtomicU64,
+    /// When the back-end last said that the session lives.
+    confirmed: AtomicU64,
+    opened: AtomicU64,
+    /// When a renewal was last begun; 0 for never.
+    renewed: AtomicU64,
+    /// A keep-alive in the background is under way.
+    pub(super) refreshing: AtomicBool,
+    /// Where in the ±10 % this entry's keep-alive lies, 0 to 255.
+    jitter: u8,
+}
+
+/// Whose keys these are: besides the session, everything that a ticket of the same session could
+/// say differently. Keys are handed to exactly this holder.
+#[derive(Debug, PartialEq, Eq)]
+struct Holder {
+    user: Box<str>,
+    /// The name at the back-end, where it is not the user's.
+    login: Option<Box<str>>,
+    bound: Option<Box<Bound>>,
+}
+
+/// What the back-end ties the session to.
+#[derive(Debug, PartialEq, Eq)]
+struct Bound {
+    user_agent: Option<Box<[u8]>>,
+    address: Option<IpAddr>,
+}
+
+/// What an entry is doing.
+pub(super) enum State {
+    /// Just made; whoever made it begins a login at once.
+    Vacant,
+    /// A login, a check or a renewal is under way, and requests wait for it.
+    Busy(watch::Receiver<Option<Obtained>>),
+    /// The session is open.
+    Open(Arc<SessionKeys>),
+    /// It is no longer in the store, or about to be taken out by whoever sees this; what comes too
+    /// late is thrown away.
+    Ended,
+}
+
+impl Entry {
+    pub(super) fn new(session: Arc<[u8]>, wanted: &Wanted<'_>, now: Moment) -> Self {
+        let bound = (wanted.binding != Binding::default()).then(|| {
+            Box::new(Bound {
+                user_agent: wanted.binding.user_agent.then(|| wanted.client.user_agent.as_ref().into()),
+                address: wanted.binding.address.then_some(wanted.client.address),
+            })
+        });
+        let login = (wanted.login != wanted.user).then(|| wanted.login.into());
+        Self {
+            session,
+            backend: wanted.backend,
+            holder: Holder { user: wanted.user.into(), login, bound },
+            state: Mutex::new(State::Vacant),
+            used: AtomicU64::new(now.as_millis()),
+            confirmed: AtomicU64::new(now.as_millis()),
+            opened: AtomicU64::new(now.as_millis()),
+            renewed: AtomicU64::new(0),
+            refreshing: AtomicBool::new(false),
+            jitter: rand::random(),
+        }
+    }
+
+    /// Whether these keys are exactly what is wanted.
+    pub(super) fn is(&self, wanted: &Wanted<'_>) -> bool {
+        let login = self.holder.login.as_deref().unwrap_or(&self.holder.user);
+        self.backend == wanted.backend
+            && *self.holder.user == *wanted.user
+            && login == wanted.login
+            && self.holder.bound.as_ref().is_none_or(|bound| bound.fits(wanted.client))
+    }
+
+    pub(super) fn touch(&self, now: Moment) {
+        self.used.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    pub(super) fn used(&self) -> Moment {
+        Moment::from_millis(self.used.load(Ordering::Relaxed))
+    }
+
+    /// The back-end could not be asked: the keys are used until it can, and it is not asked at every
+    /// request meanwhile.
+    pub(super) fn excuse(&self, now: Moment, limits: &BackendLimits) {
+        let pause = limits.failure_backoff.min(limits.keep_alive_interval);
+        let interval = limits.keep_alive_interval.saturating_sub(pause);
+        let confirmed = now.as_millis().saturating_sub(Moment::default().plus(interval).as_millis());
+        self.confirmed.store(confirmed, Ordering::Relaxed);
+    }
+
+    pub(super) fn confirm(&self, now: Moment) {
+        self.confirmed.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// The session was opened; the login counts as its first use and its first refresh.
+    pub(super) fn open(&self, now: Moment) {
+        self.opened.store(now.as_millis(), Ordering::Relaxed);
+        self.touch(now);
+        self.confirm(now);
+    }
+
+    /// Whether a renewal may begin: at most one per interval, so that a broken back-end is not stormed.
+    pub(super) fn may_renew(&self, now: Moment, interval: Duration) -> bool {
+        let last = self.renewed.load(Ordering::Relaxed);
+        last == 0 || now.since(Moment::from_millis(last)) >= interval
+    }
+
+    pub(super) fn begin_renewal(&self, now: Moment) {
+        // Zero means never, and the first millisecond of a process is no time for a renewal.
+        self.renewed.store(now.as_millis().max(1), Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked for these keys since the back-end last confirmed them.
+    fn is_in_use(&self) -> bool {
+        self.used() > Moment::from_millis(self.confirmed.load(Ordering::Relaxed))
+    }
+
+    /// Whether the keys must be checked before they are used: nobody has confirmed them for longer
+    /// than the interval, and no keep-alive is due to do so by itself in a moment.
+    pub(super) fn is_overdue(&self, now: Moment, limits: &BackendLimits) -> bool {
+        let unconfirmed = now.since(Moment::from_millis(self.confirmed.load(Ordering::Relaxed)));
+        // The first comparison decides nearly always.
+        unconfirmed > limits.keep_alive_interval
+            && !(self.is_in_use() && unconfirmed <= limits.keep_alive_interval.mul_f64(1.1) + PATIENCE)
+    }
+
+    /// When the keep-alive is due, ±10 % of the interval after the last confirmation.
+    pub(super) fn refresh_due(&self, limits: &BackendLimits) -> Moment {
+        let factor = 0.9 + 0.2 * f64::from(self.jitter) / 255.0;
+        Moment::from_millis(self.confirmed.load(Ordering::Relaxed)).plus(limits.keep_alive_interval.mul_f64(factor))
+    }
+
+    /// What time asks for now.
+    pub(super) fn due(&self, now: Moment, limits: &BackendLimits) -> Due {
+        let idle_end = self.used().plus(limits.idle_timeout);
+        let age_end = Moment::from_millis(self.opened.load(Ordering::Relaxed)).plus(limits.max_age);
+        if now >= age_end {
+            return Due::Aged;
+        }
+        if now >= idle_end {
+            return Due::Idle;
+        }
+        let end = idle_end.min(age_end);
+        let refresh = self.refresh_due(limits);
+        if now < refresh {
+            return Due::Later(refresh.min(end));
+        }
+        // Whatever comes of it, half an interval is soon enough to look again: at one whose refresh
+        // failed, and at one that nobody used, which is left to expire unless somebody comes back and
+        // has it checked.
+        let next_look = end.min(now.plus(limits.keep_alive_interval / 2));
+        if self.is_in_use() { Due::Refresh { next_look } } else { Due::Later(next_look) }
+    }
+}
+
+/// The wheel turns once a second, and a keep-alive needs a moment.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What time asks of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Later(Moment),
+    Refresh { next_look: Moment },
+    Idle,
+    Aged,
+}
+
+impl Bound {
+    fn fits(&self, client: &Client<'_>) -> bool {
+        self.user_agent.as_ref().is_none_or(|held| **held == *client.user_agent)
+            && self.address.is_none_or(|held| held == client.address)
+    }
+}
+
+/// Which keys somebody wants, all borrowed.
+pub(super) struct Wanted<'a> {
+    backend: BackendId,
+    binding: Binding,
+    user: &'a str,
+    login: &'a str,
+    client: &'a Client<'a>,
+    /// When a new entry wants to be looked at first.
+    pub(super) first_look: Duration,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(
+        session: &'a PortalSession<'_>,
+        backend: &Guarded,
+        login: &'a str,
+        client: &'a Client<'a>,
+    ) -> Self {
+        Self {
+            backend: backend.id(),
+            binding: backend.binding(),
+            user: session.identity().user(),
+            login,
+            client,
+            first_look: backend.limits().keep_alive_interval / 2,
+        }
+    }
+}

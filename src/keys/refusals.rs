@@ -1,0 +1,54 @@
+use dashmap::DashMap;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::store::Obtained;
+use crate::backend::BackendId;
+use crate::domain::{ExposeSecret, Moment, Secret};
+
+/// Most refusals remembered. A forgotten one costs one more try at the back-end.
+const MOST: usize = 100_000;
+
+/// Passwords that back-ends have refused, and users whom they have locked out, remembered so that
+/// nothing is tried twice: a mailbox locks after a few wrong passwords. Kept as keyed fingerprints of user, back-end and password, whatever the session, so
+/// that another password is tried at once.
+pub(super) struct Refusals {
+    key: Hmac<Sha256>,
+    remembered: DashMap<Fingerprint, (Moment, Obtained)>,
+}
+
+/// What stands for user, back-end and password. Nobody without the process's key can test guesses.
+pub(super) type Fingerprint = [u8; 16];
+
+impl Refusals {
+    pub(super) fn new() -> Self {
+        let key = Hmac::new(&rand::random::<[u8; 64]>().into());
+        Self { key, remembered: DashMap::new() }
+    }
+
+    pub(super) fn fingerprint(&self, backend: BackendId, login: &str, password: Option<&Secret>) -> Fingerprint {
+        let mut mac = self.key.clone();
+        mac.update(&backend.to_bytes());
+        mac.update(&(login.len() as u64).to_le_bytes());
+        mac.update(login.as_bytes());
+        mac.update(password.map_or("", ExposeSecret::expose_secret).as_bytes());
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        fingerprint
+    }
+
+    /// What the back-end said of this password, where it is known to be no use to ask again.
+    pub(super) fn find(&self, fingerprint: &Fingerprint, now: Moment) -> Option<Obtained> {
+        self.remembered.get(fingerprint).filter(|held| held.0 > now).map(|held| held.1.clone())
+    }
+
+    pub(super) fn remember(&self, fingerprint: Fingerprint, until: Moment, said: Obtained) {
+        if self.remembered.len() < MOST {
+            self.remembered.insert(fingerprint, (until, said));
+        }
+    }
+
+    pub(super) fn forget_old(&self, now: Moment) {
+        self.remembered.retain(|_, (until, _)| *until > now);
+    }
+}

@@ -1,0 +1,393 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use smallvec::SmallVec;
+use tokio::runtime::Handle;
+
+use super::chores::Chores;
+use super::entry::{Due, Entry, State, Wanted};
+use super::refusals::Refusals;
+use super::revocations::Revocations;
+use super::turns::Turns;
+use super::wheel::Wheel;
+use crate::backend::{BackendId, Guarded, Outage, Refusal};
+use crate::domain::{Client, Clock, Moment, SessionKeys, UnixSeconds};
+use crate::portal::{NoPassword, PortalSession};
+
+/// Most back-end sessions of one portal session. Where a back-end ties sessions to the browser's
+/// address, a roaming telephone would otherwise collect them.
+const MOST_PER_SESSION: usize = 16;
+/// How many entries are looked at to find one that nobody misses.
+const EVICTION_SAMPLE: usize = 8;
+/// How often such a sample is taken before everybody counts as busy.
+const EVICTION_TRIES: usize = 4;
+/// Due entries handled before other tasks get their turn.
+const BATCH: usize = 512;
+
+/// How asking for keys ended. Cloned for everybody who waited.
+#[derive(Clone, Debug)]
+pub enum Obtained {
+    /// Here they are.
+    Keys(Arc<SessionKeys>),
+    /// The back-end said no, now or a while ago.
+    Refused(Refusal),
+    /// The back-end could not be asked.
+    Unavailable(Outage),
+    /// The session was ended while the login was under way.
+    Revoked,
+    /// The portal gave no password to log in with.
+    NoPassword(NoPassword),
+    /// Too many logins are under way.
+    Busy,
+}
+
+/// What the store knows at once.
+#[derive(Debug)]
+pub enum Found {
+    /// Keys to use now.
+    Keys(Arc<SessionKeys>),
+    /// Nothing that could be used now; [`KeyStore::obtain`] may get it.
+    Nothing,
+    /// The session was ended.
+    Revoked,
+}
+
+/// Why a back-end session is no longer held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Idle,
+    Age,
+    Capacity,
+    Logout,
+    Dead,
+    /// Its login ended after its portal session had.
+    Late,
+}
+
+impl Cause {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Age => "age",
+            Self::Capacity => "capacity",
+            Self::Logout => "logout",
+            Self::Dead => "dead",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// A portal session's name in the store: the portal's name, a zero byte, the portal's `sid`. No
+/// portal's name holds a zero byte, so no two sessions share a name.
+pub(super) struct SessionName(SmallVec<[u8; 128]>);
+
+impl SessionName {
+    pub(super) fn new(portal: &str, session: &str) -> Self {
+        let mut name = SmallVec::new();
+        name.extend_from_slice(portal.as_bytes());
+        name.push(0);
+        name.extend_from_slice(session.as_bytes());
+        Self(name)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What is known of one portal session.
+#[derive(Default)]
+pub(super) struct Held {
+    /// When the portal session ends by itself, where it was ended before.
+    revoked: Option<UnixSeconds>,
+    entries: SmallVec<[Arc<Entry>; 1]>,
+}
+
+/// All back-end sessions, sharded by portal session.
+pub struct KeyStore {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) runtime: Handle,
+    sessions: DashMap<Arc<[u8]>, Held>,
+    count: AtomicUsize,
+    limit: AtomicUsize,
+    backends: ArcSwap<HashMap<BackendId, Arc<Guarded>>>,
+    pub(super) refusals: Refusals,
+    pub(super) turns: Turns,
+    revocations: Revocations,
+    wheel: Wheel,
+    pub(super) chores: Chores,
+}
+
+impl KeyStore {
+    /// An empty store that holds at most `limit` back-end sessions. Logins and chores run on `runtime`.
+    #[must_use]
+    pub fn new(limit: usize, clock: Arc<dyn Clock>, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            sessions: DashMap::new(),
+            count: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            backends: ArcSwap::default(),
+            refusals: Refusals::new(),
+            turns: Turns::default(),
+            revocations: Revocations::default(),
+            wheel: Wheel::new(clock.now()),
+            chores: Chores::new(runtime.clone()),
+            clock,
+            runtime,
+        })
+    }
+
+    /// Takes the back-ends of a new configuration. Sessions at back-ends that are gone are ended;
+    /// those of a back-end whose limits changed go on.
+    pub fn configure(&self, limit: usize, backends: &[Arc<Guarded>]) {
+        let new: HashMap<_, _> = backends.iter().map(|backend| (backend.id(), Arc::clone(backend))).collect();
+        let old = self.backends.swap(Arc::new(new));
+        self.limit.store(limit, Ordering::Relaxed);
+        let kept = self.backends.load();
+        let gone: Vec<_> = old.iter().filter(|(id, _)| !kept.contains_key(*id)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut orphans = Vec::new();
+        self.sessions.retain(|_, held| {
+            let (kept, gone) = held.entries.drain(..).partition(|entry: &Arc<Entry>| kept.contains_key(&entry.backend));
+            held.entries = kept;
+            orphans.extend::<SmallVec<[_; 1]>>(gone);
+            !held.entries.is_empty() || held.revoked.is_some()
+        });
+        for entry in orphans {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            if let Some((_, backend)) = gone.iter().find(|(id, _)| **id == entry.backend) {
+                self.close(&entry, backend, Cause::Logout);
+            }
+        }
+    }
+
+    /// The keys of this session at this back-end, if they can be used at once. This is the hot path.
+    #[must_use]
+    pub fn find(
+        &self,
+        portal: &str,
+        session: &PortalSession<'_>,
+        backend: &Guarded,
+        login: &str,
+        client: &Client<'_>,
+    ) -> Found {
+        let name = SessionName::new(portal, session.id());
+        let Some(held) = self.sessions.get(name.as_slice()) else { return Found::Nothing };
+        if held.revoked.is_some() {
+            return Found::Revoked;
+        }
+        let wanted = Wanted::new(session, backend, login, client);
+        let Some(entry) = held.entries.iter().find(|entry| entry.is(&wanted)) else { return Found::Nothing };
+        let State::Open(keys) = &*entry.state.lock() else { return Found::Nothing };
+        let now = self.clock.now();
+        if entry.is_overdue(now, backend.limits()) {
+            return Found::Nothing;
+        }
+        entry.touch(now);
+        backend.metrics().hit.inc();
+        Found::Keys(Arc::clone(keys))
+    }
+
+    /// Whether the session was ended here.
+    #[must_use]
+    pub fn is_revoked(&self, portal: &str, session: &PortalSession<'_>) -> bool {
+        let name = SessionName::new(portal, session.id());
+        self.sessions.get(name.as_slice()).is_some_and(|held| held.revoked.is_some())
+    }
+
+    /// The names of the back-ends at which this session is signed in.
+    #[must_use]
+    pub fn open_at(&self, portal: &str, session: &PortalSession<'_>) -> Vec<String> {
+        let name = SessionName::new(portal, session.id());
+        let Some(held) = self.sessions.get(name.as_slice()) else { return Vec::new() };
+        let backends = self.backends.load();
+        let open = held.entries.iter().filter(|entry| matches!(&*entry.state.lock(), State::Open(_)));
+        let mut names: Vec<String> =
+            open.filter_map(|entry| Some(backends.get(&entry.backend)?.name().to_owned())).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
+    /// thrown away, and the session is refused until `until`, when it would have ended by itself.
+    pub fn revoke(&self, portal: &str, session: &str, until: UnixSeconds) {
+        let name: Arc<[u8]> = SessionName::new(portal, session).as_slice().into();
+        let entries = {
+            let mut held = self.sessions.entry(Arc::clone(&name)).or_default();
+            held.revoked = held.revoked.max(Some(until));
+            std::mem::take(&mut held.entries)
+        };
+        self.revocations.add(name, until);
+        self.count.fetch_sub(entries.len(), Ordering::Relaxed);
+        for entry in entries {
+            if let Some(backend) = self.backends.load().get(&entry.backend) {
+                self.close(&entry, backend, Cause::Logout);
+            }
+        }
+    }
+
+    /// Back-end sessions held or being opened.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Does what time asks for: keep-alives, expiry, forgetting. Call it about once a second.
+    pub async fn tick(self: &Arc<Self>) {
+        let now = self.clock.now();
+        let mut handled = 0;
+        while let Some(slot) = self.wheel.due(now) {
+            for entry in slot.iter().filter_map(std::sync::Weak::upgrade) {
+                self.attend(&entry, now);
+                handled += 1;
+                if handled % BATCH == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        self.refusals.forget_old(now);
+        while let Some(name) = self.revocations.ended(self.clock.unix()) {
+            self.sessions.remove_if_mut(&name, |_, held| {
+                held.revoked = held.revoked.filter(|until| *until > self.clock.unix());
+                held.revoked.is_none() && held.entries.is_empty()
+            });
+        }
+    }
+
+    fn attend(self: &Arc<Self>, entry: &Arc<Entry>, now: Moment) {
+        let backends = self.backends.load();
+        let Some(backend) = backends.get(&entry.backend) else { return };
+        if matches!(&*entry.state.lock(), State::Ended) {
+            return;
+        }
+        match entry.due(now, backend.limits()) {
+            Due::Later(moment) => self.wheel.schedule(entry, moment),
+            Due::Refresh { next_look } => {
+                self.refresh(entry, backend);
+                self.wheel.schedule(entry, next_look);
+            }
+            Due::Idle => self.evict(entry, backend, Cause::Idle),
+            Due::Aged => self.evict(entry, backend, Cause::Age),
+        }
+    }
+
+    /// Takes an entry out and ends its session at the back-end. A busy one is left alone: somebody
+    /// waits for it, so it is not idle; whatever it becomes is looked at again.
+    fn evict(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, cause: Cause) {
+        if matches!(&*entry.state.lock(), State::Busy(_)) {
+            self.wheel.schedule(entry, self.clock.now().plus(Duration::from_secs(10)));
+        } else {
+            self.remove(entry);
+            self.close(entry, backend, cause);
+        }
+    }
+
+    /// Takes the entry out of its session, and the session out of the map when it holds nothing more.
+    pub(super) fn remove(&self, entry: &Arc<Entry>) {
+        self.sessions.remove_if_mut(&entry.session, |_, held| {
+            let before = held.entries.len();
+            held.entries.retain(|other| !Arc::ptr_eq(other, entry));
+            self.count.fetch_sub(before - held.entries.len(), Ordering::Relaxed);
+            held.entries.is_empty() && held.revoked.is_none()
+        });
+    }
+
+    /// Marks an entry that was taken out, and logs its session out.
+    fn close(&self, entry: &Entry, backend: &Arc<Guarded>, cause: Cause) {
+        let state = std::mem::replace(&mut *entry.state.lock(), State::Ended);
+        if let State::Open(keys) = state {
+            self.forget(backend, cause);
+            self.log_out(backend, keys, cause);
+        }
+    }
+
+    /// Counts a session that is no longer held.
+    pub(super) fn forget(&self, backend: &Guarded, cause: Cause) {
+        let metrics = backend.metrics();
+        metrics.keys.dec();
+        match cause {
+            Cause::Idle => metrics.evicted_idle.inc(),
+            Cause::Age => metrics.evicted_age.inc(),
+            Cause::Capacity => metrics.evicted_capacity.inc(),
+            Cause::Logout => metrics.evicted_logout.inc(),
+            Cause::Dead => metrics.evicted_dead.inc(),
+            Cause::Late => {}
+        }
+    }
+
+    /// Ends a session at the back-end, in the background.
+    pub(super) fn log_out(&self, backend: &Arc<Guarded>, keys: Arc<SessionKeys>, cause: Cause) {
+        let at = Arc::clone(backend);
+        let logout = async move {
+            at.logout(&keys, cause.as_str()).await;
+        };
+        if !self.chores.submit(backend.id(), logout) {
+            tracing::warn!(backend = backend.name(), "too many logouts are waiting; one session is left to expire");
+        }
+    }
+
+    /// The entry that is wanted, made if there is none.
+    pub(super) fn entry(&self, name: &SessionName, wanted: &Wanted<'_>) -> Result<Arc<Entry>, Obtained> {
+        let (entry, surplus) = {
+            let mut held = match self.sessions.get_mut(name.as_slice()) {
+                Some(held) => held,
+                None => self.sessions.entry(name.as_slice().into()).or_default(),
+            };
+            if held.revoked.is_some() {
+                return Err(Obtained::Revoked);
+            }
+            if let Some(entry) = held.entries.iter().find(|entry| entry.is(wanted)) {
+                return Ok(Arc::clone(entry));
+            }
+            let entry = Arc::new(Entry::new(Arc::clone(held.key()), wanted, self.clock.now()));
+            let surplus = (held.entries.len() == MOST_PER_SESSION).then(|| held.entries.remove(0));
+            held.entries.push(Arc::clone(&entry));
+            (entry, surplus)
+        };
+        match surplus {
+            None => _ = self.count.fetch_add(1, Ordering::Relaxed),
+            Some(surplus) => {
+                if let Some(backend) = self.backends.load().get(&surplus.backend) {
+                    self.close(&surplus, backend, Cause::Capacity);
+                }
+            }
+        }
+        self.wheel.schedule(&entry, self.clock.now().plus(wanted.first_look));
+        if self.make_room() {
+            Ok(entry)
+        } else {
+            self.remove(&entry);
+            Err(Obtained::Busy)
+        }
+    }
+
+    /// Gives up sessions until the limit is kept: of a few at random the one that was used longest ago.
+    fn make_room(&self) -> bool {
+        while self.len() > self.limit.load(Ordering::Relaxed) {
+            let open = |entry: &Arc<Entry>| matches!(&*entry.state.lock(), State::Open(_));
+            let oldest_of_some = |_| {
+                let sample = self.wheel.sample(EVICTION_SAMPLE).into_iter();
+                sample.filter(open).min_by_key(|entry| entry.used())
+            };
+            let Some(oldest) = (0..EVICTION_TRIES).find_map(oldest_of_some) else { return false };
+            self.remove(&oldest);
+            if let Some(backend) = self.backends.load().get(&oldest.backend) {
+                self.close(&oldest, backend, Cause::Capacity);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,135 @@
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+
+use super::{Live, html};
+use crate::decision::{Decision, Grant};
+use crate::domain::{Reason, Ruling};
+use crate::observe::Door;
+
+static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+static UPSTREAM_COOKIE: HeaderName = HeaderName::from_static("x-upstream-cookie");
+static UPSTREAM_URI: HeaderName = HeaderName::from_static("x-upstream-uri");
+static UPSTREAM_AUTHORIZATION: HeaderName = HeaderName::from_static("x-upstream-authorization");
+static SESSION_SECONDS: HeaderName = HeaderName::from_static("x-keyward-session-seconds");
+static KEYWARD_REASON: HeaderName = HeaderName::from_static("x-keyward-reason");
+static KEYWARD_LOGIN: HeaderName = HeaderName::from_static("x-keyward-login");
+
+/// What the status line, the punctuation of the headers and those that the framework adds take at most.
+const FRAMING: usize = 256;
+
+/// The answer of a door to a decision, and what it was in the end: what does not fit is unavailable.
+pub(super) fn render(
+    door: Door,
+    decision: &Decision<'_>,
+    is_page: bool,
+    live: &Live,
+) -> (HttpResponse, Ruling, Reason) {
+    let (ruling, reason) = (decision.ruling(), decision.reason());
+    let response = match decision {
+        Decision::Allow(grant) => match allow(grant, live) {
+            Some(response) => response,
+            None => {
+                tracing::error!(
+                    limit = live.answer_limit,
+                    "an answer is longer than [limits] answer; raise it and the web server's header buffers with it"
+                );
+                let reason = Reason::AnswerTooLarge;
+                return (refuse(StatusCode::SERVICE_UNAVAILABLE, reason, is_page, None), Ruling::Unavailable, reason);
+            }
+        },
+        Decision::SignIn { login, redirect: true, .. } => {
+            // nginx makes an error of any redirect, so its dialect is told where to go in a 401.
+            let status = if door == Door::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND };
+            let mut response = refuse(status, reason, is_page, Some(login));
+            insert_text(response.headers_mut(), header::LOCATION, login);
+            response
+        }
+        Decision::SignIn { login, redirect: false, .. } => {
+            let mut response = refuse(StatusCode::UNAUTHORIZED, reason, is_page, Some(login));
+            insert_text(response.headers_mut(), KEYWARD_LOGIN.clone(), login);
+            response
+        }
+        Decision::Deny(_) => refuse(StatusCode::FORBIDDEN, reason, is_page, None),
+        Decision::Unavailable { retry_after, .. } => {
+            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, is_page, None);
+            let seconds = HeaderValue::from(retry_after.as_secs().max(1));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            response
+        }
+    };
+    (response, ruling, reason)
+}
+
+/// Everything that goes upstream, each header always there; `None` where it would be too long.
+fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
+    // All values in one piece of memory, shared by the headers.
+    let mut text = Vec::with_capacity(1024);
+    let mut ends = [0; 7];
+    let mut mark = |index: usize, text: &Vec<u8>| ends[index] = text.len();
+    grant.write_cookies(&mut text);
+    mark(0, &text);
+    grant.write_target(&mut text);
+    mark(1, &text);
+    if let Some(identity) = grant.identity() {
+        text.extend_from_slice(identity.user().as_bytes());
+        mark(2, &text);
+        text.extend_from_slice(identity.name().as_bytes());
+        mark(3, &text);
+        text.extend_from_slice(identity.email().as_bytes());
+        mark(4, &text);
+        grant.write_groups(&mut text);
+        mark(5, &text);
+    } else {
+        (2..=5).for_each(|index| mark(index, &text));
+    }
+    text.extend_from_slice(grant.authorization().unwrap_or_default().as_bytes());
+    mark(6, &text);
+
+    let [user, name, email, groups] = &live.identity_headers;
+    let names = [&UPSTREAM_COOKIE, &UPSTREAM_URI, user, name, email, groups, &UPSTREAM_AUTHORIZATION];
+    let names = if grant.authorization().is_some() { &names[..] } else { &names[..6] };
+    let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
+    if text.len() + name_bytes + FRAMING > live.answer_limit {
+        return None;
+    }
+    let mut response = HttpResponse::new(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.reserve(names.len() + 2);
+    let text = Bytes::from(text);
+    let mut start = 0;
+    for (name, end) in names.iter().zip(ends) {
+        // Identities, keys and cookies were checked where they came in; a byte that no header may
+        // hold would be a defect, and then nothing may pass.
+        let value = HeaderValue::from_maybe_shared(text.slice(start..end)).ok()?;
+        headers.insert((*name).clone(), value);
+        start = end;
+    }
+    headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
+    headers.insert(SESSION_SECONDS.clone(), HeaderValue::from(grant.session_seconds()));
+    Some(response)
+}
+
+/// An answer that lets nothing through. It carries no key and no identity: most web servers hand
+/// its headers to the browser.
+pub(super) fn refuse(status: StatusCode, reason: Reason, is_page: bool, login: Option<&str>) -> HttpResponse {
+    let mut builder = HttpResponse::build(status);
+    builder.insert_header((header::CACHE_CONTROL, NO_STORE.clone()));
+    builder.insert_header((KEYWARD_REASON.clone(), HeaderValue::from_static(reason.as_str())));
+    if is_page && login.is_none() {
+        return html::refusal(&mut builder, status, reason);
+    }
+    let body = match login {
+        Some(login) => serde_json::json!({"reason": reason.as_str(), "login": login}),
+        None => serde_json::json!({"reason": reason.as_str()}),
+    };
+    builder.content_type("application/json").body(body.to_string())
+}
+
+/// A value that was made of printable ASCII; anything else is left out and the answer stays a no.
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}

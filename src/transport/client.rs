@@ -1,0 +1,120 @@
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+use crate::domain::Client;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Whose word about the original request is taken.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// Networks of proxies.
+    pub proxies: Vec<IpNet>,
+    /// Whether peers on Unix sockets are proxies, too.
+    pub unix: bool,
+}
+
+impl Trust {
+    /// Whether the peer of this connection may say what the original request was.
+    #[must_use]
+    pub fn is_proxy(&self, request: &HttpRequest) -> bool {
+        match request.peer_addr() {
+            Some(peer) => self.covers(peer.ip()),
+            // Only a Unix socket has no address.
+            None => self.unix,
+        }
+    }
+
+    fn covers(&self, address: IpAddr) -> bool {
+        // A dual-stack listener shows IPv4 peers as mapped addresses.
+        let address = address.to_canonical();
+        self.proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// The browser's address: of those in `X-Forwarded-For`, the rightmost that is no proxy of
+    /// ours, the leftmost when all are. What stands left of something unreadable is anybody's word.
+    fn client_address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        let mut nearest = peer;
+        let lines: Vec<&str> =
+            headers.get_all(&X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or_default()).collect();
+        for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+            let Some(address) = parse_address(entry.trim()) else { break };
+            nearest = address;
+            if !self.covers(address) {
+                break;
+            }
+        }
+        nearest
+    }
+
+    /// The browser behind a request that a proxy asks about.
+    #[must_use]
+    pub fn client<'a>(&self, request: &'a HttpRequest) -> Client<'a> {
+        let headers = request.headers();
+        let peer = request.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical());
+        let bytes = |name| Cow::Borrowed(headers.get(name).map_or(&[][..], |value| value.as_bytes()));
+        Client {
+            address: self.client_address(headers, peer),
+            user_agent: bytes(header::USER_AGENT),
+            accept_language: bytes(header::ACCEPT_LANGUAGE),
+        }
+    }
+}
+
+/// An address, which some proxies write with a port.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(address.to_canonical());
+    }
+    if let Ok(with_port) = text.parse::<std::net::SocketAddr>() {
+        return Some(with_port.ip().to_canonical());
+    }
+    let in_brackets = text.strip_prefix('[')?.strip_suffix(']')?;
+    in_brackets.parse::<IpAddr>().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_nearest_that_is_no_proxy_of_ours() {
+        let trust = Trust { proxies: vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()], unix: true };
+        for (lines, expected) in [
+            (&[][..], "127.0.0.1"),
+            (&["198.51.100.7"], "198.51.100.7"),
+            (&["6.6.6.6, 198.51.100.7"], "198.51.100.7"),
+            (&["6.6.6.6, 198.51.100.7, 10.1.1.1"], "198.51.100.7"),
+            (&["6.6.6.6", "198.51.100.7, 10.1.1.1"], "198.51.100.7"),
+            (&["10.9.9.9, 10.1.1.1"], "10.9.9.9"),
+            (&["198.51.100.7:4711"], "198.51.100.7"),
+            (&["[2001:db8::7]:4711"], "2001:db8::7"),
+            (&["[2001:db8::7]"], "2001:db8::7"),
+            (&["::ffff:198.51.100.7"], "198.51.100.7"),
+            (&["6.6.6.6, unknown, 10.1.1.1"], "10.1.1.1"),
+            (&["6.6.6.6, , "], "127.0.0.1"),
+        ] {
+            let request = lines
+                .iter()
+                .fold(TestRequest::get(), |request, line| request.append_header(("X-Forwarded-For", *line)));
+            let request = request.peer_addr("127.0.0.1:9".parse().unwrap()).to_http_request();
+            assert_eq!(trust.client(&request).address.to_string(), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_proxies_are_believed() {
+        let trust = Trust { proxies: vec!["127.0.0.0/8".parse().unwrap()], unix: false };
+        for (peer, believed) in [("127.0.0.1:9", true), ("[::ffff:127.0.0.1]:9", true), ("192.0.2.1:9", false)] {
+            let request = TestRequest::get().peer_addr(peer.parse().unwrap()).to_http_request();
+            assert_eq!(trust.is_proxy(&request), believed, "{peer}");
+        }
+        assert!(!trust.is_proxy(&TestRequest::get().to_http_request()));
+    }
+}

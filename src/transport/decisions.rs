@@ -1,0 +1,98 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::FutureExt;
+
+use super::{State, answer, question};
+use crate::decision::{Ask, Decision, Purpose, Scratch, Step};
+use crate::domain::{Reason, Ruling};
+use crate::observe::{Door, DoorMetrics, Stopwatch};
+
+/// One door: a path on the wire, a dialect, a purpose.
+struct DoorState {
+    door: Door,
+    purpose: Purpose,
+    metrics: Arc<DoorMetrics>,
+    state: Arc<State>,
+}
+
+/// Puts the doors under their paths.
+pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
+    for (path, door, purpose) in [
+        ("/authz/auth-request", Door::AuthRequest, Purpose::Pass),
+        ("/authz/renew", Door::AuthRequest, Purpose::Renew),
+        ("/authz/forward-auth", Door::ForwardAuth, Purpose::Pass),
+    ] {
+        let metrics = state.metrics.door(door);
+        let door_state = web::Data::new(DoorState { door, purpose, metrics, state: Arc::clone(state) });
+        // Any method: some proxies ask with that of the original request.
+        service.service(web::resource(path).app_data(door_state).to(decide));
+    }
+}
+
+async fn decide(request: HttpRequest, door: web::Data<DoorState>) -> HttpResponse {
+    let stopwatch = Stopwatch::start();
+    let caught = AssertUnwindSafe(judge(&request, &door)).catch_unwind().await;
+    let (response, ruling, reason) = caught.unwrap_or_else(|_| {
+        let reason = Reason::BackendUnavailable;
+        (answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, false, None), Ruling::Unavailable, reason)
+    });
+    door.metrics.count(ruling, reason);
+    door.metrics.seconds.observe(stopwatch.seconds());
+    response
+}
+
+async fn judge(request: &HttpRequest, door: &DoorState) -> (HttpResponse, Ruling, Reason) {
+    let live = door.state.live.load_full();
+    if !live.trust.is_proxy(request) {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
+        return deny(Reason::UntrustedPeer);
+    }
+    let Some(ask) = question::read(door.door, request, &live.trust) else {
+        tracing::info!(door = door.door.as_str(), "a question was not understood; compare the web server's headers");
+        return deny(Reason::BadRequest);
+    };
+    let mut scratch = Scratch::default();
+    let (decision, waited) = match live.gate.decide(&ask, door.purpose, &mut scratch) {
+        Step::Decided(decision) => (decision, false),
+        Step::Waiting(waiting) => (waiting.finish().await, true),
+    };
+    let answered = answer::render(door.door, &decision, ask.is_page, &live);
+    log(door.door, &ask, &decision, (answered.1, answered.2), waited);
+    answered
+}
+
+fn deny(reason: Reason) -> (HttpResponse, Ruling, Reason) {
+    (answer::refuse(StatusCode::FORBIDDEN, reason, false, None), Ruling::Deny, reason)
+}
+
+/// One line for each decision that is more than a look into the cache, and for all at debug. The
+/// path is logged without its query, which may hold keys.
+fn log(door: Door, ask: &Ask<'_>, decision: &Decision<'_>, (ruling, reason): (Ruling, Reason), waited: bool) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                door = door.as_str(),
+                decision = ruling.as_str(),
+                reason = reason.as_str(),
+                user = match decision {
+                    Decision::Allow(grant) => grant.identity().map(|identity| identity.user()),
+                    _ => None,
+                },
+                host = ask.host.name(),
+                method = ask.method,
+                path = ask.target.path(),
+                client = %ask.client.address,
+                "decided"
+            )
+        };
+    }
+    match ruling {
+        Ruling::Allow if !waited => line!(debug),
+        Ruling::Unavailable => line!(warn),
+        _ => line!(info),
+    }
+}

@@ -1,0 +1,110 @@
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::web::ServiceConfig;
+use actix_web::{App, HttpServer, web};
+
+use super::{State, decisions, ops, pages};
+use crate::config::ListenAddress;
+
+/// Longest wait for a request's head: a web server on the same machine needs no time at all.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Idle connections are kept longer than nginx's own `keepalive_timeout` of 60 seconds, so that it
+/// is nginx who closes them and no question is lost on a closing one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("can not listen on {address}: {source}")]
+pub struct ListenError {
+    address: String,
+    source: io::Error,
+}
+
+/// The running listeners.
+pub struct Servers {
+    servers: Vec<Server>,
+}
+
+impl Servers {
+    /// Opens the listener for decisions, and that for operators where there is one.
+    ///
+    /// # Errors
+    /// An address that is taken or not ours.
+    pub fn open(
+        state: &Arc<State>,
+        auth: &ListenAddress,
+        ops: Option<&ListenAddress>,
+        workers: usize,
+        drain_timeout: Duration,
+    ) -> Result<Self, ListenError> {
+        let shared = Arc::clone(state);
+        let decisions = move |service: &mut ServiceConfig| {
+            decisions::configure(service, &shared);
+            pages::configure(service, &shared);
+        };
+        let mut servers = vec![open(decisions, auth, workers, drain_timeout)?];
+        if let Some(address) = ops {
+            let shared = Arc::clone(state);
+            let operators = move |service: &mut ServiceConfig| ops::configure(service, &shared);
+            servers.push(open(operators, address, 1, drain_timeout)?);
+        }
+        Ok(Self { servers })
+    }
+
+    /// What stops the listeners, letting running requests finish.
+    #[must_use]
+    pub fn handles(&self) -> Vec<ServerHandle> {
+        self.servers.iter().map(Server::handle).collect()
+    }
+
+    /// Serves until the handles stop it.
+    ///
+    /// # Errors
+    /// A listener that broke.
+    pub async fn run(self) -> io::Result<()> {
+        futures_util::future::try_join_all(self.servers).await.map(|_| ())
+    }
+}
+
+fn open(
+    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    address: &ListenAddress,
+    workers: usize,
+    drain_timeout: Duration,
+) -> Result<Server, ListenError> {
+    let app = move || App::new().configure(&configure).default_service(web::to(pages::nothing_here));
+    let server = HttpServer::new(app)
+        .workers(workers)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(IDLE_TIMEOUT)
+        .shutdown_timeout(drain_timeout.as_secs().max(1))
+        .disable_signals();
+    let bound = match address {
+        ListenAddress::Tcp(address) => server.bind(address),
+        ListenAddress::Unix { path, mode } => {
+            listen_on_socket(path, *mode).and_then(|socket| server.listen_uds(socket))
+        }
+    };
+    match bound {
+        Ok(server) => Ok(server.run()),
+        Err(source) => Err(ListenError { address: address.to_string(), source }),
+    }
+}
+
+/// Opens a Unix socket in the place of one that a dead process left behind; a living one keeps it.
+fn listen_on_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(listener)
+}

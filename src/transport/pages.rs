@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::{Live, State, html, question};
+use crate::decision::Host;
+use crate::handover::Provenance;
+
+/// The pages for people, under `/.keyward/`.
+pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
+    service.service(
+        web::scope("/.keyward")
+            .app_data(web::Data::from(Arc::clone(state)))
+            .route("/logout", web::route().to(logout))
+            .route("/whoami", web::get().to(whoami))
+            .route("/style.css", web::get().to(style)),
+    );
+}
+
+async fn style() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
+        .content_type("text/css; charset=utf-8")
+        .body(html::STYLE)
+}
+
+async fn whoami(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    let live = state.live.load_full();
+    let cookies = question::cookies(request.headers());
+    let (status, body) = match live.self_service.whoami(&cookies) {
+        Some(person) => (StatusCode::OK, serde_json::json!(person)),
+        None => (StatusCode::UNAUTHORIZED, serde_json::json!({"reason": "no_session"})),
+    };
+    HttpResponse::build(status)
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .content_type("application/json")
+        .body(body.to_string())
+}
+
+async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    if !matches!(*request.method(), Method::GET | Method::POST) {
+        return HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, POST")).finish();
+    }
+    let live = state.live.load_full();
+    let asked = return_parameter(request.query_string());
+    if provenance(&request, &live) == Provenance::Foreign {
+        return ask_first(asked.as_deref());
+    }
+    live.self_service.sign_out(&question::cookies(request.headers()));
+    match asked.as_deref().and_then(|asked| live.self_service.return_address(asked)) {
+        Some(address) => HttpResponse::SeeOther()
+            .insert_header((header::LOCATION, address.as_str()))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((header::REFERRER_POLICY, "no-referrer"))
+            .finish(),
+        None => html::page(&mut HttpResponse::Ok(), "You are signed out", "<p>Of every application, too.</p>"),
+    }
+}
+
+/// Asks the person, since another site's page may have sent them here. The form posts to the same
+/// address, which makes it a request of our own.
+fn ask_first(asked: Option<&str>) -> HttpResponse {
+    let query = asked.map_or_else(String::new, |asked| {
+        let mut query = url::form_urlencoded::Serializer::new("?".to_owned());
+        query.append_pair(RETURN_PARAMETER, asked).finish()
+    });
+    let body = format!(
+        "<p>Another page sent you here. Do you want to sign out of every application?</p>\n\
+         <form method=\"post\" action=\"/.keyward/logout{}\"><button>Sign out</button></form>",
+        html::escape(&query)
+    );
+    html::page(&mut HttpResponse::Ok(), "Sign out?", &body)
+}
+
+const RETURN_PARAMETER: &str = "post_logout_redirect_uri";
+
+/// The address asked for, if it was asked for once.
+fn return_parameter(query: &str) -> Option<String> {
+    let mut asked = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == RETURN_PARAMETER);
+    let address = asked.next()?.1.into_owned();
+    asked.next().is_none().then_some(address)
+}
+
+fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
+    static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    static PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+    let text = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    let own = own_origin(request, live).unwrap_or_default();
+    Provenance::of(text(&FETCH_SITE), text(&header::ORIGIN), text(&PURPOSE), &own)
+}
+
+/// The origin of the page asked for, from the headers of a trusted proxy, else from the connection.
+fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
+    static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    let headers = request.headers();
+    let forwarded = |name| live.trust.is_proxy(request).then(|| question::only(headers, name)).flatten();
+    let secure = forwarded(&PROTO) == Some("https");
+    let host = forwarded(&HOST).or_else(|| question::only(headers, &header::HOST))?;
+    Some(Host::parse(host).ok()?.origin(secure))
+}
+
+/// What is not there, on this listener.
+pub(super) async fn nothing_here() -> HttpResponse {
+    HttpResponse::NotFound().insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store"))).finish()
+}

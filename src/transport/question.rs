@@ -1,0 +1,187 @@
+//! One dialect a door: where the original request is read from. Each reads its own headers only, so
+//! that nothing a browser sends along under another dialect's names is ever taken for the proxy's.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+use super::client::Trust;
+use crate::decision::{Ask, Host, Target};
+use crate::domain::Cookies;
+use crate::observe::Door;
+
+/// What a proxy says of the original request.
+struct Original<'a> {
+    secure: bool,
+    authority: &'a str,
+    target: &'a str,
+    method: &'a str,
+}
+
+/// Reads the question out of a request at this door; `None` where it is not understood.
+pub(super) fn read<'a>(door: Door, request: &'a HttpRequest, trust: &Trust) -> Option<Ask<'a>> {
+    let headers = request.headers();
+    let original = match door {
+        Door::AuthRequest => auth_request(headers)?,
+        Door::ForwardAuth => forward_auth(headers)?,
+    };
+    Some(Ask {
+        secure: original.secure,
+        host: Host::parse(original.authority).ok()?,
+        target: Target::parse(original.target).ok()?,
+        method: original.method,
+        cookies: cookies(headers),
+        client: trust.client(request),
+        is_page: is_page(original.method, headers),
+    })
+}
+
+/// All `Cookie` lines; nginx hands several on as they came.
+pub(super) fn cookies(headers: &HeaderMap) -> Cookies<'_> {
+    Cookies::new(headers.get_all(header::COOKIE).map(|line| line.as_bytes()))
+}
+
+/// nginx and those that imitate it: the whole address in one header.
+fn auth_request(headers: &HeaderMap) -> Option<Original<'_>> {
+    static URL: HeaderName = HeaderName::from_static("x-original-url");
+    static METHOD: HeaderName = HeaderName::from_static("x-original-method");
+    let url = only(headers, &URL)?;
+    let (secure, rest) = match url.split_once("://")? {
+        ("https", rest) => (true, rest),
+        ("http", rest) => (false, rest),
+        _ => return None,
+    };
+    let (authority, target) = rest.split_at(rest.find('/')?);
+    Some(Original { secure, authority, target, method: method(headers, &METHOD)? })
+}
+
+/// Traefik ForwardAuth and Caddy forward_auth.
+fn forward_auth(headers: &HeaderMap) -> Option<Original<'_>> {
+    static METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+    static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    static URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+    let secure = match only(headers, &PROTO)? {
+        "https" | "wss" => true,
+        "http" | "ws" => false,
+        _ => return None,
+    };
+    let (authority, target) = (only(headers, &HOST)?, only(headers, &URI)?);
+    Some(Original { secure, authority, target, method: method(headers, &METHOD)? })
+}
+
+/// The one value of a header that must be there once.
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name);
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    // Not `to_str`: nginx hands raw UTF-8 in a path on as it came.
+    std::str::from_utf8(value.as_bytes()).ok()
+}
+
+fn method<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    only(headers, name).filter(|method| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+/// Whether a person is looking at a page: then, and only then, a redirect to a sign-in page helps.
+pub(super) fn is_page(method: &str, headers: &HeaderMap) -> bool {
+    static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+    static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+    static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+    if !matches!(method, "GET" | "HEAD") {
+        return false;
+    }
+    if let Some(mode) = headers.get(&FETCH_MODE) {
+        return mode.as_bytes() == b"navigate";
+    }
+    if headers.contains_key(&FETCH_SITE) || headers.contains_key(&FETCH_DEST) {
+        return false;
+    }
+    let wants_html = |accept: &[u8]| accept.windows(9).any(|part| part.eq_ignore_ascii_case(b"text/html"));
+    !headers.contains_key(&REQUESTED_WITH)
+        && headers.get_all(header::ACCEPT).any(|accept| wants_html(accept.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn trust() -> Trust {
+        Trust { proxies: vec!["127.0.0.1/32".parse().unwrap()], unix: true }
+    }
+
+    fn asked(door: Door, headers: &[(&'static str, &'static str)]) -> Option<String> {
+        let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
+        let request = request.to_http_request();
+        read(door, &request, &trust()).map(|ask| format!("{} {}", ask.method, ask.url()))
+    }
+
+    #[test]
+    fn auth_request_reads_its_own_two_headers() {
+        const URL: &str = "X-Original-URL";
+        const GET: (&str, &str) = ("X-Original-Method", "GET");
+        for (headers, expected) in [
+            (&[(URL, "https://app.test:8443/a?b"), GET][..], Some("GET https://app.test:8443/a?b")),
+            (&[(URL, "https://APP.test:443/a"), GET], Some("GET https://app.test/a")),
+            (&[(URL, "http://app.test/%0d%0aX:y"), GET], Some("GET http://app.test/%0d%0aX:y")),
+            (&[(URL, "http://app.test/a"), GET, ("X-Forwarded-Uri", "/public")], Some("GET http://app.test/a")),
+            (&[(URL, "http://app.test/a"), GET, ("X-HTTP-Method-Override", "PUT")], Some("GET http://app.test/a")),
+            (&[("X-Forwarded-Uri", "/a"), ("X-Forwarded-Host", "app.test"), GET], None),
+            (&[(URL, "http://app.test/a"), (URL, "http://app.test/a"), GET], None),
+            (&[(URL, "http://app.test/a"), GET, GET], None),
+            (&[(URL, "http://app.test/a")], None),
+            (&[(URL, "http://app.test/a"), ("X-Original-Method", "")], None),
+            (&[(URL, ""), GET], None),
+            (&[(URL, "http://app.test"), GET], None),
+            (&[(URL, "http:///a"), GET], None),
+            (&[(URL, "http://[::1/a"), GET], None),
+            (&[(URL, "http://u@app.test/a"), GET], None),
+            (&[(URL, "ftp://app.test/a"), GET], None),
+            (&[(URL, "/a"), GET], None),
+            (&[(URL, "http://app.test/a#b"), GET], None),
+            (&[(URL, "http://app.test/a b"), GET], None),
+        ] {
+            assert_eq!(asked(Door::AuthRequest, headers).as_deref(), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn forward_auth_reads_its_own_four_headers() {
+        let whole = [
+            ("X-Forwarded-Method", "POST"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "app.test"),
+            ("X-Forwarded-Uri", "/a?b"),
+        ];
+        assert_eq!(asked(Door::ForwardAuth, &whole).as_deref(), Some("POST https://app.test/a?b"));
+        for (missing, header) in whole.iter().enumerate() {
+            let without: Vec<_> = whole.iter().enumerate().filter(|(n, _)| *n != missing).map(|(_, h)| *h).collect();
+            assert_eq!(asked(Door::ForwardAuth, &without), None, "without {header:?}");
+            let twice: Vec<_> = whole.iter().chain([header]).copied().collect();
+            assert_eq!(asked(Door::ForwardAuth, &twice), None, "twice {header:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_what_a_person_navigates_to() {
+        for (method, headers, expected) in [
+            ("GET", &[("Sec-Fetch-Mode", "navigate")][..], true),
+            ("HEAD", &[("Sec-Fetch-Mode", "navigate")], true),
+            ("POST", &[("Sec-Fetch-Mode", "navigate")], false),
+            ("GET", &[("Sec-Fetch-Mode", "cors"), ("Accept", "text/html")], false),
+            ("GET", &[("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")], false),
+            ("GET", &[("Accept", "text/html,application/xhtml+xml")], true),
+            ("GET", &[("Accept", "text/html"), ("X-Requested-With", "XMLHttpRequest")], false),
+            ("GET", &[("Accept", "application/json")], false),
+            ("PROPFIND", &[("Accept", "text/html")], false),
+            ("GET", &[], false),
+        ] {
+            let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
+            assert_eq!(is_page(method, request.to_http_request().headers()), expected, "{method} {headers:?}");
+        }
+    }
+}
