@@ -28,6 +28,7 @@ fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, extra
         ["axigen", "roundcube", "portal"].map(|name| format!("upstream {name} {{ server {application}; }}\n")).concat();
     format!(
         "include keyward/http.conf;
+        proxy_cache_path cache keys_zone=zone:1m;
         upstream keyward {{ server {keyward}; keepalive 8; }}
         {upstreams}
         server {{ listen {address} default_server; return 421; }}
@@ -268,6 +269,45 @@ async fn an_outage_is_a_503_and_never_a_yes() {
     }
     let program = house.ask(MAIL, "GET /", &["User-Agent: 503"]);
     assert_eq!(program.body, "{\"reason\":\"busy\"}\n");
+}
+
+#[tokio::test]
+async fn settings_of_the_server_around_it_can_not_skip_or_reuse_a_decision() {
+    let traps = "satisfy any; allow all; proxy_cache zone; proxy_cache_key x; proxy_cache_valid any 1h;
+        proxy_ignore_headers Cache-Control Expires Set-Cookie;";
+    let decide = |asked: &Message| match asked.header("Cookie") {
+        Some(_) => allow(asked),
+        None => answer(403, &[], ""),
+    };
+    let house = House::with_extra(traps, decide, |_| answer(200, &[], "mail")).await;
+    for _ in 0..2 {
+        assert_eq!(house.ask(MAIL, "GET /", &["Cookie: portal=T"]).status(), 200);
+        assert_eq!(house.ask(MAIL, "GET /", &[]).status(), 403);
+    }
+    assert_eq!((house.keyward.take().len(), house.application.take().len()), (4, 2));
+}
+
+#[tokio::test]
+async fn odd_framing_and_odd_methods_change_no_decision() {
+    let house = House::allowing().await;
+    let kind = format!("Host: {MAIL}\r\nTransfer-Encoding: chunked");
+    let chunked = send(house.address, &format!("POST /up HTTP/1.1\r\n{kind}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
+    assert_eq!(chunked.status(), 200);
+    let asked = house.keyward.only();
+    assert_eq!((asked.header("Transfer-Encoding"), asked.header("Content-Length")), (None, None));
+    assert!(house.application.only().body.contains("hello"));
+    for method in ["HEAD", "OPTIONS", "PROPFIND"] {
+        let answered = house.ask(MAIL, &format!("{method} /"), &["If-None-Match: *"]);
+        assert_eq!(answered.status(), 200, "{method}");
+        assert_eq!(house.keyward.only().header("X-Original-Method"), Some(method));
+    }
+    for head in
+        ["get / HTTP/1.1", "TRACE / HTTP/1.1", "CONNECT x:1 HTTP/1.1", "GET /%00 HTTP/1.1", "GET /../../x HTTP/1.1"]
+    {
+        let answered = send(house.address, &format!("{head}\r\nHost: {MAIL}\r\nConnection: close\r\n\r\n"));
+        assert!(answered.status() >= 400, "{head}: {}", answered.start);
+        assert!(house.keyward.take().is_empty(), "{head}");
+    }
 }
 
 #[tokio::test]
