@@ -17,11 +17,11 @@ use fakes::axigen::{Axigen, Person};
 use fakes::server::{Fault, Reply, Request, Server, forward};
 use futures_util::future::BoxFuture;
 use keyward::backend::{Attempt, Guarded, KINDS, Liveness, Login, Outage, Profile, Wire};
-use keyward::config::{BackendLimits, CredentialSource, Section};
+use keyward::config::Section;
 use keyward::demo::process::{TemporaryWorkspace, Workspace};
 use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
 use keyward::demo::{self, DemoError};
-use keyward::domain::{Client, Clock, LoginName, Secret, SessionKeys, SystemClock};
+use keyward::domain::{BackendLimits, Client, Clock, CredentialSource, LoginName, Secret, SessionKeys, SystemClock};
 use keyward::observe::Metrics;
 
 /// Longer than any of the real servers takes to say no.

@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
     use crate::backend;
-    use crate::config::{BackendLimits, CredentialSource};
+    use crate::domain::{BackendLimits, CredentialSource};
     use crate::domain::{LoginName, ManualClock};
     use crate::portal;
 

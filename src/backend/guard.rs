@@ -13,8 +13,8 @@ use url::Url;
 
 use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage, Wire};
-use crate::config::{BackendLimits, BackendSettings, CredentialSource};
-use crate::domain::{Clock, Identity, LoginName, SessionKeys};
+use crate::config::BackendSettings;
+use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, SessionKeys};
 use crate::observe::{BackendMetrics, Metrics};
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use tracing::level_filters::LevelFilter;
 
 use super::backend::BackendSettings;
 use super::document::Document;
-use super::listen::ListenAddress;
 use super::mistake::Mistakes;
 use super::portal::PortalSettings;
 use super::route::RouteSettings;
 use super::section::{Section, web_address};
+use crate::domain::ListenAddress;
 use crate::observe::logging::Format;
 
 /// A configuration whose portals and back-ends have not been built yet.

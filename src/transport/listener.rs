@@ -11,7 +11,7 @@ use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer, web};
 
 use super::{State, decisions, ops, pages};
-use crate::config::ListenAddress;
+use crate::domain::ListenAddress;
 
 /// Longest wait for a request's head: a web server on the same machine needs no time at all.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
