@@ -1,4 +1,5 @@
 //! The kind `axigen` against its stand-in: every answer that is documented, seen or to be feared.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod fakes;
 

@@ -97,9 +97,12 @@ impl Guarded {
     #[must_use]
     pub fn new(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Self> {
         let places = profile.limits.max_logins.max(1);
+        let metrics = metrics.backend(&profile.name);
+        // Whatever the one before a reload had found out: this one backs off from nothing.
+        metrics.up.set(1);
         Arc::new(Self {
             id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
-            metrics: metrics.backend(&profile.name),
+            metrics,
             backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             backend,
             clock,

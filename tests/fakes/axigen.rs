@@ -147,7 +147,7 @@ impl Axigen {
 impl State {
     fn answer(&mut self, request: &Request) -> Reply {
         if let Some(path) = request.path().strip_prefix("/api/v1/") {
-            return self.mailbox_api(&path.to_owned(), request);
+            return self.mailbox_api(path, request);
         }
         let query = request.query();
         let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
