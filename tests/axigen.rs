@@ -96,6 +96,16 @@ async fn every_mailbox_api_answer_is_judged_for_what_it_is() {
 }
 
 #[tokio::test]
+async fn a_session_that_nobody_will_use_is_ended() {
+    for (variant, sessions) in [(Variant::Documented, 1), (Variant::PasswordExpired, 0), (Variant::WrongAccount, 0)] {
+        let axigen = axigen().await;
+        axigen.set(variant);
+        let _ = login(&axigen, MAILBOX_API).await;
+        assert_eq!(axigen.sessions(), sessions, "{variant:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_key_in_the_address_goes_before_the_one_in_the_body() {
     let axigen = axigen().await;
     let Ok(Login::Opened(keys)) = login(&axigen, "").await else { panic!("not opened") };

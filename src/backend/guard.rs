@@ -88,6 +88,9 @@ impl Guarded {
             }
         }?;
         let backend = (known.build)(&mut section, wire);
+        if credentials == CredentialSource::None && backend.wants_password() {
+            section.mistake("credentials", &format!("can not be \"none\": {kind} lets nobody in without a password"));
+        }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
         Some(Self::new(profile, backend, metrics, clock))

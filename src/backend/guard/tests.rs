@@ -209,6 +209,18 @@ fn settings_are_read_to_the_end_and_all_mistakes_come_out_together() {
 }
 
 #[test]
+fn where_a_password_is_needed_none_is_a_mistake() {
+    for (credentials, mistakes) in [(CredentialSource::Portal, 0), (CredentialSource::None, 1)] {
+        let Profile { name, kind, url, login, limits, roles, .. } = profile(&[]);
+        let mut document = Section::from_toml("").unwrap();
+        let section = document.section("backend");
+        let settings = BackendSettings { name, kind, url, credentials, login, limits, roles, section };
+        let _ = Guarded::build(settings, &Metrics::new(), Arc::new(ManualClock::at(0)));
+        assert_eq!(document.mistakes().len(), mistakes);
+    }
+}
+
+#[test]
 fn a_back_end_is_known_by_name_kind_and_address() {
     let same = BackendId::of("mail", "axigen", "http://a/");
     assert_eq!(same, BackendId::of("mail", "axigen", "http://a/"));
