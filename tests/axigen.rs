@@ -191,6 +191,17 @@ async fn a_redirect_to_https_says_what_to_change() {
 }
 
 #[tokio::test]
+async fn a_redirect_that_can_not_be_read_is_no_session() {
+    let server = Server::start(|_| async {
+        let reply = Reply::new(303, "{ success: true, sessionKey: \"0123456789abcdef\" }");
+        reply.with("Location", "http://[").with("Set-Cookie", "_hmail=0123456789abcdef")
+    });
+    let server = server.await.unwrap();
+    let outcome = backend(&server.url(), "").login(&attempt(ANA, Some(RIGHT))).await;
+    assert_eq!(told(&outcome), "protocol", "{outcome:?}");
+}
+
+#[tokio::test]
 async fn every_spelling_of_a_session_cookie_is_axigens() {
     let axigen = axigen().await;
     let backend = backend(&axigen.url(), "cookie = 'axi_session'");
