@@ -2,6 +2,7 @@
 //!
 //! A kind stands here with a fixture: a strict stand-in, or the real application where it can be
 //! installed, behind a proxy that breaks the answers. What could not run is printed.
+#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod fakes;
 

@@ -1,10 +1,14 @@
 //! The kind `roundcube` against the real Roundcube: what is peculiar to it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod fakes;
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fakes::server::{Reply, Server, forward};
 use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal, Wire};
 use keyward::config::Section;
 use keyward::demo::process::{TemporaryWorkspace, Workspace};
@@ -33,13 +37,17 @@ async fn stage(settings: &str, session_lifetime: Duration) -> Option<Stage> {
         }
         other => other.unwrap(),
     };
-    let url = servers.url().parse().unwrap();
-    let wire = Wire::new(url, None, Duration::from_secs(5), Arc::new(SystemClock::new())).unwrap();
+    let backend = connector(&servers.url(), settings);
+    Some(Stage { backend, servers, workspace })
+}
+
+fn connector(url: &str, settings: &str) -> Box<dyn Backend> {
+    let wire = Wire::new(url.parse().unwrap(), None, Duration::from_secs(5), Arc::new(SystemClock::new())).unwrap();
     let mut section = Section::from_toml(settings).unwrap();
     let kind = KINDS.iter().find(|kind| kind.name == "roundcube").unwrap();
     let backend = (kind.build)(&mut section, wire);
     assert_eq!(section.mistakes(), vec![]);
-    Some(Stage { backend, servers, workspace })
+    backend
 }
 
 impl Stage {
@@ -143,4 +151,31 @@ async fn a_rotated_cookie_is_kept() {
     assert!(matches!(stage.backend.check(&renewed).await, Ok(Liveness::Alive)));
     stage.backend.logout(&renewed).await.unwrap();
     assert!(matches!(stage.backend.check(&renewed).await, Ok(Liveness::Dead)));
+}
+
+#[tokio::test]
+async fn below_a_path_and_with_the_browsers_own_properties() {
+    let Some(mut stage) = stage("", TEN_MINUTES).await else { return };
+    let real: SocketAddr = stage.servers.url().trim_start_matches("http://").parse().unwrap();
+    let proxy = Server::start(move |mut request| async move {
+        let Some(rest) = request.target.strip_prefix("/roundcube/").map(str::to_owned) else {
+            return Reply::new(404, "");
+        };
+        request.target = format!("/{rest}");
+        forward(real, &request).await.unwrap_or_else(|_| Reply::new(502, ""))
+    });
+    let proxy = proxy.await.unwrap();
+    stage.backend = connector(&format!("{}/roundcube/", proxy.url()), "");
+    let keys = stage.keys("anna.schmidt", "de").await;
+    assert!(matches!(stage.backend.check(&keys).await, Ok(Liveness::Alive)));
+    stage.backend.logout(&keys).await.unwrap();
+    assert!(matches!(stage.backend.check(&keys).await, Ok(Liveness::Dead)));
+    let requests = proxy.requests();
+    for request in &requests {
+        assert_eq!(request.header("x-forwarded-for"), Some("192.0.2.7"), "{}", request.target);
+    }
+    for request in &requests[..2] {
+        assert_eq!(request.header("user-agent"), Some("Mozilla/5.0 (test)"), "{}", request.target);
+        assert_eq!(request.header("accept-language"), Some("de"), "{}", request.target);
+    }
 }

@@ -7,8 +7,6 @@
 mod legacy;
 mod mailbox_api;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use std::sync::OnceLock;
 

@@ -94,6 +94,9 @@ impl Guarded {
             }
         }?;
         let backend = (known.build)(&mut section, wire);
+        if credentials == CredentialSource::None && backend.wants_password() {
+            section.mistake("credentials", &format!("can not be \"none\": {kind} lets nobody in without a password"));
+        }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
         Some(Self::new(profile, backend, metrics, clock))
@@ -103,9 +106,12 @@ impl Guarded {
     #[must_use]
     pub fn new(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Self> {
         let places = profile.limits.max_logins.max(1);
+        let metrics = metrics.backend(&profile.name);
+        // Whatever the one before a reload had found out: this one backs off from nothing.
+        metrics.up.set(1);
         Arc::new(Self {
             id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
-            metrics: metrics.backend(&profile.name),
+            metrics,
             backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             backend,
             clock,

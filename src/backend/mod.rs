@@ -64,6 +64,11 @@ pub trait Backend: Send + Sync + 'static {
         false
     }
 
+    /// Whether a login can not do without a password. `credentials = "none"` is a mistake then.
+    fn wants_password(&self) -> bool {
+        true
+    }
+
     /// Which properties of the browser a session is tied to. Keys are cached per such client.
     fn binding(&self) -> Binding {
         Binding::default()
