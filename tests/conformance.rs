@@ -8,7 +8,6 @@ mod fakes;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +18,9 @@ use fakes::server::{Fault, Reply, Request, Server, forward};
 use futures_util::future::BoxFuture;
 use keyward::backend::{Attempt, Guarded, KINDS, Liveness, Login, Outage, Profile, Wire};
 use keyward::config::Section;
+use keyward::demo;
 use keyward::demo::process::{TemporaryWorkspace, Workspace};
 use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
-use keyward::demo::{self, DemoError};
 use keyward::domain::{BackendLimits, Client, Clock, CredentialSource, LoginName, Secret, SessionKeys, SystemClock};
 use keyward::observe::Metrics;
 
@@ -59,7 +58,7 @@ enum Front {
     Real { proxy: Server, _servers: Box<Roundcube>, _workspace: TemporaryWorkspace },
 }
 
-type Start = fn(&'static str) -> BoxFuture<'static, Result<Bench, Skip>>;
+type Start = fn(&'static str) -> BoxFuture<'static, Bench>;
 
 /// Kind, its settings, and how it is started.
 const FIXTURES: &[(&str, &str, Start)] = &[
@@ -69,10 +68,7 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("roundcube", "", |settings| Box::pin(roundcube(settings))),
 ];
 
-/// Why a fixture could not be started: what is not installed.
-struct Skip(&'static str);
-
-async fn axigen(settings: &'static str) -> Result<Bench, Skip> {
+async fn axigen(settings: &'static str) -> Bench {
     let mut people = vec![pair("ana@example.test", "correct horse"), pair("ben@example.test", "battery staple")];
     for (number, password) in HOSTILE.iter().enumerate() {
         people.push(pair(&format!("h{number} {password}@example.test"), password));
@@ -80,10 +76,10 @@ async fn axigen(settings: &'static str) -> Result<Bench, Skip> {
     people.push(pair("long@example.test", &"ä".repeat(100)));
     let mailboxes = people.iter().map(|(login, password)| Person::new(login, password, login)).collect();
     let front = Front::Fake(Axigen::start(mailboxes).await.expect("loopback works"));
-    Ok(Bench { kind: "axigen", settings, front, people, page: "/" })
+    Bench { kind: "axigen", settings, front, people, page: "/" }
 }
 
-async fn roundcube(settings: &'static str) -> Result<Bench, Skip> {
+async fn roundcube(settings: &'static str) -> Bench {
     let mut people = vec![pair("ana.dias", "correct horse"), pair("ben.okafor", "battery staple")];
     // To PHP "0" is as good as nothing, and Roundcube asks no mail server with an empty password.
     for (number, password) in HOSTILE.iter().enumerate().filter(|(_, password)| **password != "0") {
@@ -99,10 +95,8 @@ async fn roundcube(settings: &'static str) -> Result<Bench, Skip> {
         })
         .collect();
     let workspace = Workspace::temporary().expect("a directory");
-    let servers = match Roundcube::start(workspace.path(), &mailboxes, &RoundcubeOptions::default()).await {
-        Err(DemoError::Missing(what)) => return Err(Skip(what)),
-        other => other.expect("Roundcube starts"),
-    };
+    let servers = Roundcube::start(workspace.path(), &mailboxes, &RoundcubeOptions::default()).await;
+    let servers = servers.expect("Roundcube and Dovecot are installed; tests/run does it");
     let real: SocketAddr = servers.url().trim_start_matches("http://").parse().expect("an address");
     let proxy =
         Server::start(
@@ -110,7 +104,7 @@ async fn roundcube(settings: &'static str) -> Result<Bench, Skip> {
         );
     let proxy = proxy.await.expect("loopback works");
     let front = Front::Real { proxy, _servers: Box::new(servers), _workspace: workspace };
-    Ok(Bench { kind: "roundcube", settings, front, people, page: "/?_task=mail" })
+    Bench { kind: "roundcube", settings, front, people, page: "/?_task=mail" }
 }
 
 fn pair(login: &str, password: &str) -> (String, String) {
@@ -429,31 +423,15 @@ const BEHAVIOURS: &[(&str, Behaviour)] = table![
     the_applications_cookies_are_known_as_its_own,
 ];
 
-async fn run(kind: &str) -> io::Result<()> {
-    for (_, settings, start) in FIXTURES.iter().filter(|(fixture, ..)| *fixture == kind) {
-        let bench = match start(settings).await {
-            Ok(bench) => bench,
-            Err(Skip(missing)) => {
-                println!("skipped: {kind}, because {missing} is not installed");
-                continue;
-            }
-        };
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_keeps_the_contract() {
+    for (kind, settings, start) in FIXTURES {
+        let bench = start(settings).await;
         for (sentence, behaviour) in BEHAVIOURS {
             println!("{kind} ({}): {}", settings.replace('\n', ", "), sentence.replace('_', " "));
             behaviour(&bench).await;
         }
     }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn axigen_keeps_the_contract() -> io::Result<()> {
-    run("axigen").await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn roundcube_keeps_the_contract() -> io::Result<()> {
-    run("roundcube").await
 }
 
 #[test]

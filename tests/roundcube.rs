@@ -1,5 +1,5 @@
 //! The kind `roundcube` against the real Roundcube: what is peculiar to it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod fakes;
 
@@ -11,9 +11,9 @@ use std::time::Duration;
 use fakes::server::{Reply, Server, forward};
 use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal, Wire};
 use keyward::config::Section;
+use keyward::demo::Person;
 use keyward::demo::process::{TemporaryWorkspace, Workspace};
 use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
-use keyward::demo::{DemoError, Person};
 use keyward::domain::{Client, Secret, SessionKeys, SystemClock};
 
 const RIGHT: &str = "correct horse";
@@ -24,21 +24,16 @@ struct Stage {
     workspace: TemporaryWorkspace,
 }
 
-async fn stage(settings: &str, session_lifetime: Duration) -> Option<Stage> {
+async fn stage(settings: &str, session_lifetime: Duration) -> Stage {
     let people: Vec<Person> = ["anna.schmidt", "berta.mayer"]
         .map(|name| Person { name: name.to_owned(), password: Secret::from(RIGHT), subject: "hello".to_owned() })
         .to_vec();
     let workspace = Workspace::temporary().unwrap();
     let options = RoundcubeOptions { session_lifetime, ..RoundcubeOptions::default() };
-    let servers = match Roundcube::start(workspace.path(), &people, &options).await {
-        Err(DemoError::Missing(what)) => {
-            println!("skipped, because {what} is not installed");
-            return None;
-        }
-        other => other.unwrap(),
-    };
+    let servers = Roundcube::start(workspace.path(), &people, &options).await;
+    let servers = servers.expect("Roundcube and Dovecot are installed; tests/run does it");
     let backend = connector(&servers.url(), settings);
-    Some(Stage { backend, servers, workspace })
+    Stage { backend, servers, workspace }
 }
 
 fn connector(url: &str, settings: &str) -> Box<dyn Backend> {
@@ -86,7 +81,7 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 #[tokio::test]
 async fn a_refusal_is_understood_in_every_language() {
-    let Some(stage) = stage("refused_texts = ['none']", TEN_MINUTES).await else { return };
+    let stage = stage("refused_texts = ['none']", TEN_MINUTES).await;
     for language in ["de-DE,de;q=0.9", "ja", "en", ""] {
         let outcome = stage.login("nobody", "wrong", language).await;
         assert!(matches!(outcome, Ok(Login::Refused(Refusal::Credentials))), "{language}: {outcome:?}");
@@ -95,7 +90,7 @@ async fn a_refusal_is_understood_in_every_language() {
 
 #[tokio::test]
 async fn a_locked_account_and_a_dead_mail_server_are_no_refusals_in_any_language() {
-    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    let stage = stage("", TEN_MINUTES).await;
     // Only an account that Roundcube has seen can be locked.
     stage.keys("anna.schmidt", "de").await;
     for _ in 0..3 {
@@ -116,7 +111,7 @@ async fn a_locked_account_and_a_dead_mail_server_are_no_refusals_in_any_language
 
 #[tokio::test]
 async fn a_new_mailbox_speaks_the_persons_language() {
-    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    let stage = stage("", TEN_MINUTES).await;
     let keys = stage.keys("anna.schmidt", "de-DE,de;q=0.9").await;
     assert!(stage.page(&keys).await.contains("\"locale\":\"de_DE\""));
     let keys = stage.keys("anna.schmidt", "en").await;
@@ -125,7 +120,7 @@ async fn a_new_mailbox_speaks_the_persons_language() {
 
 #[tokio::test]
 async fn a_name_that_roundcube_would_change_is_not_signed_in() {
-    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    let stage = stage("", TEN_MINUTES).await;
     for name in [" anna.schmidt", "anna.schmidt ", "<b>anna.schmidt", ""] {
         let outcome = stage.login(name, RIGHT, "en").await;
         assert!(matches!(outcome, Ok(Login::Refused(_))), "{name:?}: {outcome:?}");
@@ -134,7 +129,7 @@ async fn a_name_that_roundcube_would_change_is_not_signed_in() {
 
 #[tokio::test]
 async fn a_rotated_cookie_is_kept() {
-    let Some(stage) = stage("", TEN_MINUTES).await else { return };
+    let stage = stage("", TEN_MINUTES).await;
     let keys = stage.keys("anna.schmidt", "en").await;
     // A cookie of the slot before, as it would look five minutes later.
     let (secret, slot) = keys.cookie("roundcube_sessauth").unwrap().rsplit_once('-').unwrap();
@@ -155,7 +150,7 @@ async fn a_rotated_cookie_is_kept() {
 
 #[tokio::test]
 async fn below_a_path_and_with_the_browsers_own_properties() {
-    let Some(mut stage) = stage("", TEN_MINUTES).await else { return };
+    let mut stage = stage("", TEN_MINUTES).await;
     let real: SocketAddr = stage.servers.url().trim_start_matches("http://").parse().unwrap();
     let proxy = Server::start(move |mut request| async move {
         let Some(rest) = request.target.strip_prefix("/roundcube/").map(str::to_owned) else {

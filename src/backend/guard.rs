@@ -189,10 +189,11 @@ impl Guarded {
         match &outcome {
             Ok(_) | Err(Outage::Locked { .. }) => leave.answered(),
             Err(Outage::Throttled { retry_after }) => leave.failed(*retry_after),
+            Err(Outage::Protocol(_)) => leave.puzzled(),
             Err(_) => leave.failed(None),
         }
         self.metrics.up.set(i64::from(self.backoff.pause().is_none()));
-        self.count_login(&outcome, took);
+        self.report(&attempt.login, &outcome, took);
         outcome
     }
 
@@ -257,17 +258,18 @@ impl Guarded {
         timeout(self.profile.limits.login_timeout, call).await.unwrap_or(Err(Outage::TimedOut))
     }
 
-    fn count_login(&self, outcome: &Result<Login, Outage>, took: Duration) {
+    /// Counts a login and writes its one line.
+    fn report(&self, login: &str, outcome: &Result<Login, Outage>, took: Duration) {
         let metrics = &self.metrics;
         let (backend, milliseconds) = (self.name(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         match outcome {
             Ok(Login::Opened(_)) => {
                 metrics.login_opened.inc();
-                tracing::info!(backend, milliseconds, "signed in at the back-end");
+                tracing::info!(backend, login, milliseconds, "signed in at the back-end");
             }
             Ok(Login::Refused(refusal)) => {
                 metrics.login_refused.inc();
-                tracing::info!(backend, milliseconds, %refusal, "not signed in at the back-end");
+                tracing::warn!(backend, login, milliseconds, %refusal, "login refused by the back-end");
             }
             Err(outage) => {
                 let counter = match outage {
@@ -277,7 +279,7 @@ impl Guarded {
                     Outage::Unreachable(_) | Outage::BackingOff { .. } => &metrics.login_unreachable,
                 };
                 counter.inc();
-                tracing::warn!(backend, milliseconds, %outage, "could not sign in at the back-end");
+                tracing::warn!(backend, login, milliseconds, %outage, "could not sign in at the back-end");
             }
         }
     }
