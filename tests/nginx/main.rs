@@ -255,7 +255,7 @@ async fn an_outage_is_a_503_and_never_a_yes() {
         None => answer(500, &[], ""),
     };
     // The trap: an error page of the whole server, which answers 200.
-    let trap = "error_page 500 502 503 504 /oops; location = /oops { return 200 oops; }";
+    let trap = "error_page 500 502 503 504 = /oops; location = /oops { return 200 oops; }";
     let house = House::with_extra(trap, down, |_| answer(200, &[], "mail")).await;
     for agent in ["503", "500", "429", "404", "silent", "garbage", "redirect", "huge"] {
         let agent_line = format!("User-Agent: {agent}");
