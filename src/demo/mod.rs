@@ -13,7 +13,6 @@ pub mod roundcube;
 
 // One stand-in for the tests and for people, so that what the demo shows is what is tested.
 #[path = "../../tests/fakes/mod.rs"]
-#[expect(dead_code, reason = "the tests use more of it than the demo")]
 mod fakes;
 
 use std::io;
