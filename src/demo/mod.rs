@@ -90,8 +90,8 @@ pub enum DemoError {
     /// nginx does not like its configuration.
     #[error("nginx does not accept its configuration:\n{0}")]
     Configuration(String),
-    /// Dovecot changed its configuration's language with 2.4.
-    #[error("Dovecot has version {0}, and the demo knows how to configure 2.3")]
+    /// Its configuration's language changes with versions.
+    #[error("Dovecot has version {0}, and the demo knows how to configure 2.3 and 2.4")]
     DovecotVersion(String),
     /// It would break a file or a path.
     #[error("{0:?} can not be the name of a mailbox")]
