@@ -141,3 +141,13 @@ fn killed_outright_it_still_leaves_no_server_behind() {
     });
     assert!(gone, "servers outlive the demo");
 }
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = Command::new(env!("CARGO_BIN_EXE_keyward")).args(["demo", "--port", &port]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(&format!("port {port} of 127.0.0.1 can not be used")), "{said}");
+}

@@ -2,94 +2,16 @@
 //! scripted application: every trap that `auth_request` has laid for its users.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod house;
 mod servers;
-
-use std::net::SocketAddr;
 
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
+use house::{CUBE, House, MAIL, allow, site};
 use servers::{Message, Scripted, answer, send};
 
-/// nginx with everything around it.
-struct House {
-    keyward: Scripted,
-    application: Scripted,
-    address: SocketAddr,
-    nginx: Nginx,
-    directory: tempfile::TempDir,
-}
-
-const MAIL: &str = "webmail.example.test";
-const CUBE: &str = "roundcube.example.test";
-
-fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, extra: &str) -> String {
-    let upstreams: String =
-        ["axigen", "roundcube", "portal"].map(|name| format!("upstream {name} {{ server {application}; }}\n")).concat();
-    format!(
-        "include keyward/http.conf;
-        proxy_cache_path cache keys_zone=zone:1m;
-        upstream keyward {{ server {keyward}; keepalive 8; }}
-        {upstreams}
-        server {{ listen {address} default_server; return 421; }}
-        server {{ listen {address}; server_name {MAIL}; access_log mail.log keyward; {extra} include keyward/axigen.inc; }}
-        server {{ listen {address}; server_name {CUBE}; access_log cube.log keyward; include keyward/roundcube.inc; }}
-        server {{ listen {address}; server_name portal.example.test; access_log portal.log keyward;
-                  include keyward/portal.inc; }}"
-    )
-}
-
-impl House {
-    async fn with(
-        keyward: impl Fn(&Message) -> String + Send + Sync + 'static,
-        application: impl Fn(&Message) -> String + Send + Sync + 'static,
-    ) -> Self {
-        Self::with_extra("", keyward, application).await
-    }
-
-    async fn with_extra(
-        extra: &str,
-        keyward: impl Fn(&Message) -> String + Send + Sync + 'static,
-        application: impl Fn(&Message) -> String + Send + Sync + 'static,
-    ) -> Self {
-        let keyward = Scripted::start(false, keyward);
-        let application = Scripted::start(true, application);
-        let address = free_address().unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let site = site(keyward.address, application.address, address, extra);
-        let nginx = Nginx::start_shipped(directory.path(), &site, address).await.unwrap();
-        Self { keyward, application, address, nginx, directory }
-    }
-
-    async fn allowing() -> Self {
-        Self::with(allow, |_| answer(200, &[], "mail")).await
-    }
-
-    /// Sends a request line and header lines, with a `Host` if they have none.
-    fn ask(&self, host: &str, start: &str, headers: &[&str]) -> Message {
-        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-        send(self.address, &format!("{start} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"))
-    }
-}
-
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
-
-/// What Keyward says to Ana: the original address with a key in the query.
-fn allow(asked: &Message) -> String {
-    let url = asked.header("X-Original-URL").unwrap_or_default();
-    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
-    let uri = format!("/{path}{}_h=KEY", if path.contains('?') { '&' } else { '?' });
-    let headers = [
-        ("X-Keyward-Reason", "ok"),
-        ("X-Upstream-Uri", uri.as_str()),
-        ("X-Upstream-Cookie", "theme=dark; _hmail=COOKIEKEY"),
-        ("Remote-User", "ana"),
-        ("Remote-Name", "Ana Día"),
-        ("Remote-Email", "ana@example.test"),
-        ("Remote-Groups", ""),
-    ];
-    answer(200, &headers, "")
-}
 
 fn renewed(asked: &Message) -> String {
     allow(asked).replace("KEY", "NEWKEY")
@@ -255,7 +177,7 @@ async fn an_outage_is_a_503_and_never_a_yes() {
         None => answer(500, &[], ""),
     };
     // The trap: an error page of the whole server, which answers 200.
-    let trap = "error_page 500 502 503 504 /oops; location = /oops { return 200 oops; }";
+    let trap = "error_page 500 502 503 504 = /oops; location = /oops { return 200 oops; }";
     let house = House::with_extra(trap, down, |_| answer(200, &[], "mail")).await;
     for agent in ["503", "500", "429", "404", "silent", "garbage", "redirect", "huge"] {
         let agent_line = format!("User-Agent: {agent}");
