@@ -1,10 +1,14 @@
-//! The main job at size: two hundred people at once, a real nginx with the shipped example, a real
-//! Roundcube on a real Dovecot, and everybody sees their own mailbox.
+//! The main job from end to end and at size: tickets, a real nginx with the shipped example, the real
+//! program, and behind it a real Roundcube on a real Dovecot, or Axigen's stand-in. Everybody sees
+//! their own mailbox.
 #![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fakes;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use fakes::axigen::{Axigen, Person as Customer};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use keyward::demo::Person;
@@ -19,13 +23,12 @@ const PEOPLE: usize = 200;
 /// Requests under way: about what the browsers of a lecture hall have.
 const AT_ONCE: usize = 60;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const HOST: &str = "roundcube.example.test";
+const HOST: &str = "webmail.example.test";
 
-/// Everything between the browsers and the mail. Fields end in order.
+/// Everything between the browsers and the application. Fields end in order.
 struct House {
     _nginx: Nginx,
     _keyward: Process,
-    _roundcube: Roundcube,
     public: SocketAddr,
     ops: SocketAddr,
     client: Client,
@@ -33,21 +36,19 @@ struct House {
 }
 
 impl House {
-    async fn open(people: &[Person]) -> Self {
+    /// `kind` is also the name of the file in `examples/nginx/keyward/`.
+    async fn open(kind: &str, application: &str) -> Self {
         let files = Workspace::temporary().unwrap();
-        let directory = files.directory("webmail").unwrap();
-        let options = RoundcubeOptions { workers: 8, ..RoundcubeOptions::default() };
-        let roundcube = Roundcube::start(directory.path(), people, &options).await.unwrap();
         let (auth, ops) = (free_address().unwrap(), free_address().unwrap());
         let public = free_port(Ipv4Addr::LOCALHOST.into()).unwrap();
         let ours = files.with_our_rights();
-        let configuration = ours.write("keyward.toml", &keyward_toml(auth, ops, &roundcube.url())).unwrap();
+        let configuration = ours.write("keyward.toml", &keyward_toml(auth, ops, kind, application)).unwrap();
         let arguments = ["serve", "-c", configuration.to_str().unwrap()];
         let program = Path::new(env!("CARGO_BIN_EXE_keyward"));
         let mut keyward = Process::start("keyward", program, &arguments, &ours).unwrap();
         keyward.ready(&Address::Tcp(auth)).await.unwrap();
         let web = files.directory("nginx").unwrap();
-        let nginx = Nginx::start_shipped(web.path(), &site(public, auth, &roundcube.url()), public).await.unwrap();
+        let nginx = Nginx::start_shipped(web.path(), &site(public, auth, kind, application), public).await.unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .no_proxy()
@@ -55,7 +56,7 @@ impl House {
             .resolve(HOST, public)
             .build()
             .unwrap();
-        Self { _nginx: nginx, _keyward: keyward, _roundcube: roundcube, public, ops, client, _files: files }
+        Self { _nginx: nginx, _keyward: keyward, public, ops, client, _files: files }
     }
 
     async fn get(&self, path: &str, ticket: &str) -> Response {
@@ -70,7 +71,7 @@ impl House {
     }
 }
 
-fn keyward_toml(auth: SocketAddr, ops: SocketAddr, roundcube: &str) -> String {
+fn keyward_toml(auth: SocketAddr, ops: SocketAddr, kind: &str, application: &str) -> String {
     format!(
         r#"[listen]
 auth = "{auth}"
@@ -82,31 +83,31 @@ cookie = "portal_session"
 login_url = "http://portal.example.test/login?next={{url}}"
 key = [{{ id = "k", secret = "{SECRET}" }}]
 [[backend]]
-name = "roundcube"
-kind = "roundcube"
-url = "{roundcube}"
+name = "mail"
+kind = "{kind}"
+url = "{application}"
 login_timeout = "60s"
 [[route]]
 host = "{HOST}"
 path = "/"
 portal = "portal"
-backend = "roundcube"
+backend = "mail"
 "#
     )
 }
 
-fn site(public: SocketAddr, auth: SocketAddr, roundcube: &str) -> String {
+fn site(public: SocketAddr, auth: SocketAddr, kind: &str, application: &str) -> String {
     format!(
         "include keyward/http.conf;
 upstream keyward {{ server {auth}; keepalive 32; }}
-upstream roundcube {{ server {}; keepalive 16; }}
+upstream {kind} {{ server {}; keepalive 16; }}
 server {{
     listen {public};
     server_name {HOST};
-    include keyward/roundcube.inc;
+    include keyward/{kind}.inc;
 }}
 ",
-        roundcube.trim_start_matches("http://")
+        application.trim_start_matches("http://")
     )
 }
 
@@ -128,7 +129,10 @@ fn ticket(person: &Person) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_people_at_once_each_see_the_one_subject_in_their_own_mailbox() {
     let people: Vec<Person> = (0..PEOPLE).map(person).collect();
-    let house = House::open(&people).await;
+    let files = Workspace::temporary().unwrap();
+    let options = RoundcubeOptions { workers: 8, ..RoundcubeOptions::default() };
+    let roundcube = Roundcube::start(files.path(), &people, &options).await.unwrap();
+    let house = House::open("roundcube", &roundcube.url()).await;
     for round in ["the first request", "the second"] {
         // In an order in which neighbours in time are strangers in the list. One person's two requests
         // are not sent at once: Dovecot shows a mailbox that is opened twice for the very first time as
@@ -150,7 +154,7 @@ async fn two_hundred_people_at_once_each_see_the_one_subject_in_their_own_mailbo
             assert_eq!(list.matches("Only for person").count(), 1, "{round} of {}: {list}", person.name);
         }
     }
-    let opened = house.metric("keyward_backend_logins_total{backend=\"roundcube\",outcome=\"opened\"}").await;
+    let opened = house.metric("keyward_backend_logins_total{backend=\"mail\",outcome=\"opened\"}").await;
     assert_eq!(opened, PEOPLE.to_string(), "one login each");
 
     // Everybody signs out, and nobody gets in any more.
@@ -161,5 +165,41 @@ async fn two_hundred_people_at_once_each_see_the_one_subject_in_their_own_mailbo
         assert!(after.headers()["location"].to_str().unwrap().starts_with("http://portal.example.test/login?next="));
     });
     iter(outs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
-    assert_eq!(house.metric("keyward_keys{backend=\"roundcube\"}").await, "0");
+    assert_eq!(house.metric("keyward_keys{backend=\"mail\"}").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_herd_of_two_hundred_first_requests_of_one_person_makes_one_login() {
+    let ana = person(1);
+    let axigen = Axigen::start(vec![customer(&ana)]).await.unwrap();
+    let house = House::open("axigen", &axigen.url()).await;
+    let ticket = ticket(&ana);
+    let pages = (0..200).map(|_| async { house.get("/", &ticket).await.text().await.unwrap() });
+    let pages: Vec<String> = futures_util::future::join_all(pages).await;
+    assert!(pages.iter().all(|page| page.contains("Mailbox of Person 1")), "{pages:?}");
+    assert_eq!((axigen.logins(&ana.name), axigen.attempts(&ana.name)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_session_that_the_application_dropped_is_renewed_under_a_get_and_nobody_notices() {
+    let ana = person(1);
+    let axigen = Axigen::start(vec![customer(&ana)]).await.unwrap();
+    let house = House::open("axigen", &axigen.url()).await;
+    let ticket = ticket(&ana);
+    let account = "/api/v1/account/info?fields=all&_h=the+browsers+own";
+    assert!(house.get(account, &ticket).await.text().await.unwrap().contains(&ana.name));
+    axigen.drop_sessions();
+    let after = house.get(account, &ticket).await;
+    assert_eq!(after.status(), 200);
+    assert!(after.text().await.unwrap().contains(&ana.name));
+    assert_eq!(axigen.logins(&ana.name), 2);
+    // Once in an interval, so that an application that is broken for good is not stormed.
+    axigen.drop_sessions();
+    assert_eq!(house.get(account, &ticket).await.status(), 401);
+    assert_eq!(axigen.logins(&ana.name), 2);
+}
+
+fn customer(person: &Person) -> Customer {
+    use keyward::domain::ExposeSecret;
+    Customer::new(&person.name, person.password.expose_secret(), &person.name.replace("person", "Person "))
 }
