@@ -2,6 +2,18 @@
 //!
 //! A connector knows its application's dialect and nothing else. Deadlines, the limit of logins at
 //! once, back-off and metrics are wrapped around every one of them alike by [`Guarded`].
+//!
+//! # Adding a kind
+//!
+//! 1. `src/backend/<kind>.rs`: a `KIND` whose `build` reads the kind's own settings, and a connector
+//!    that keeps the contract written at [`Backend`]. Say of every fact about the application whether
+//!    it is documented, seen or assumed; what nobody knows becomes a setting.
+//! 2. Its `mod` line and its line in [`KINDS`], below. Nothing else in `src` learns the name.
+//! 3. The application itself for `tests/conformance.rs`, or a strict stand-in in `tests/fakes/` where
+//!    it can not be had: one line in `FIXTURES`, and every behaviour runs over it.
+//! 4. `examples/<kind>/` for its administrators, and its keys in `conf/keyward.toml`.
+//!
+//! Tests walk the table and complain about what is missing.
 
 mod backoff;
 mod guard;
