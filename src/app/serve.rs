@@ -54,7 +54,7 @@ async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dy
         .map_err(io::Error::other)?;
     let (mut hangups, mut terminations, mut interrupts) =
         (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let handles = servers.handles();
+    let handle = servers.handle();
     let ticking = tokio::spawn(tick(Arc::clone(&keys)));
     let mut running = std::pin::pin!(servers.run());
     let ended = loop {
@@ -66,9 +66,7 @@ async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dy
             () = either(&mut terminations, &mut interrupts) => {
                 tracing::info!("draining: no new connections, running requests finish");
                 state.drain();
-                for handle in &handles {
-                    drop(handle.stop(true));
-                }
+                drop(handle.stop(true));
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::{Client, Cookies};
+use crate::domain::{Client, Cookies, is_control};
 
 /// Longest path and query, in bytes.
 const LONGEST_TARGET: usize = 16 * 1024;
@@ -122,6 +122,10 @@ impl<'a> Target<'a> {
     pub fn parse(raw: &'a str) -> Result<Self, AskError> {
         let allowed = |byte: u8| byte > b' ' && byte != 0x7f && byte != b'#';
         if !raw.starts_with('/') || raw.len() > LONGEST_TARGET || !raw.bytes().all(allowed) {
+            return Err(AskError::Target);
+        }
+        // The path is logged as it is, and there are control characters beyond ASCII.
+        if !raw.is_ascii() && raw.contains(is_control) {
             return Err(AskError::Target);
         }
         Ok(Self { raw, path_length: raw.find('?').unwrap_or(raw.len()) })

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
+use crate::domain::is_control;
+
 /// More readings than this are made on purpose.
 const MOST_READINGS: usize = 64;
 
@@ -35,7 +37,7 @@ impl<'a> Readings<'a> {
     /// [`PathError`] for what no reading may hold.
     pub fn of(path: &'a str) -> Result<Self, PathError> {
         let bytes = path.as_bytes();
-        if bytes.iter().any(|byte| is_forbidden(*byte)) {
+        if is_forbidden(bytes) {
             return Err(PathError::Forbidden);
         }
         // Nearly every path ends here: nothing in it can be read in a second way.
@@ -56,7 +58,7 @@ impl<'a> Readings<'a> {
             if found.iter().any(|(known, times)| *known == reading && *times <= decoded) {
                 continue;
             }
-            if reading.iter().any(|byte| is_forbidden(*byte)) {
+            if is_forbidden(&reading) {
                 return Err(PathError::Forbidden);
             }
             if found.len() == MOST_READINGS {
@@ -91,8 +93,10 @@ impl<'a> Readings<'a> {
     }
 }
 
-const fn is_forbidden(byte: u8) -> bool {
-    byte < 0x20 || byte == 0x7f || byte == b'\\'
+fn is_forbidden(path: &[u8]) -> bool {
+    let by_itself = |byte: &u8| *byte < 0x20 || *byte == 0x7f || *byte == b'\\';
+    // Control characters beyond ASCII take two bytes and more.
+    path.iter().any(by_itself) || (!path.is_ascii() && String::from_utf8_lossy(path).contains(is_control))
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -229,6 +233,10 @@ mod tests {
             "/%ff",
             "/%c0%ae%c0%ae/admin",
             "/a%7f",
+            "/a\u{9b}2J",
+            "/a%c2%9b2J",
+            "/a%25C2%2585",
+            "/a%e2%80%a8",
         ] {
             assert_eq!(Readings::of(path), Err(PathError::Forbidden), "{path:?}");
         }

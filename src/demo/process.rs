@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use super::DemoError;
 
-/// Longest wait for a server to accept connections.
+/// Longest wait for a server to accept connections, or to end.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// Time between two tries to connect.
 const TRY_EVERY: Duration = Duration::from_millis(20);
@@ -250,6 +250,23 @@ impl Process {
             Ok(None) => Ok(()),
             Ok(Some(_)) | Err(_) => Err(self.failure("ended by itself")),
         }
+    }
+
+    /// Waits until it has ended by itself, and tells how.
+    ///
+    /// # Errors
+    /// It goes on; with the end of its log.
+    pub async fn ended(&mut self) -> Result<ExitStatus, DemoError> {
+        let ended = async {
+            loop {
+                if let Ok(Some(status)) = self.keeper.try_wait() {
+                    return status;
+                }
+                tokio::time::sleep(TRY_EVERY).await;
+            }
+        };
+        let ended = tokio::time::timeout(READY_WITHIN, ended).await;
+        ended.map_err(|_| self.failure("did not end in time"))
     }
 
     fn failure(&self, what: &'static str) -> DemoError {

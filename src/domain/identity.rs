@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use super::is_control;
+
 /// Longest user, name, e-mail or role, in bytes of UTF-8.
 const LONGEST_TEXT: usize = 512;
 /// Most roles one identity may carry.
@@ -108,8 +110,7 @@ fn check_text(what: &'static str, text: &str) -> Result<(), IdentityError> {
         return Err(IdentityError::TooLong(what));
     }
     // The ASCII test first: it is one pass over bytes, and nearly every value ends there.
-    let bad = |text: &str| text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
-    if text.bytes().any(|byte| !(b' '..0x7f).contains(&byte)) && bad(text) {
+    if text.bytes().any(|byte| !(b' '..0x7f).contains(&byte)) && text.chars().any(is_control) {
         return Err(IdentityError::ControlCharacter(what));
     }
     Ok(())

@@ -12,6 +12,7 @@ mod listen_address;
 mod login_name;
 mod reason;
 mod session_keys;
+mod text;
 
 pub use backend_terms::{BackendLimits, CredentialSource};
 pub use client::Client;
@@ -23,3 +24,4 @@ pub use login_name::{LoginName, LoginNameError};
 pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
+pub use text::is_control;

@@ -107,6 +107,16 @@ pub(super) struct Held {
     entries: SmallVec<[Arc<Entry>; 1]>,
 }
 
+impl Held {
+    /// The entry that is wanted, if it is here; no entry is, once the session was ended.
+    fn find(&self, wanted: &Wanted<'_>) -> Option<Result<Arc<Entry>, Obtained>> {
+        if self.revoked.is_some() {
+            return Some(Err(Obtained::Revoked));
+        }
+        self.entries.iter().find(|entry| entry.is(wanted)).map(|entry| Ok(Arc::clone(entry)))
+    }
+}
+
 /// All back-end sessions, sharded by portal session.
 pub struct KeyStore {
     pub(super) clock: Arc<dyn Clock>,
@@ -341,37 +351,38 @@ impl KeyStore {
 
     /// The entry that is wanted, made if there is none.
     pub(super) fn entry(&self, name: &SessionName, wanted: &Wanted<'_>) -> Result<Arc<Entry>, Obtained> {
+        if let Some(found) = self.sessions.get(name.as_slice()).and_then(|held| held.find(wanted)) {
+            return found;
+        }
+        // The place is taken before anybody can see the entry: once it was seen, somebody may have
+        // begun a login at it, and its session would be lost if it were taken out again.
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if !self.make_room() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            return Err(Obtained::Busy);
+        }
         let (entry, surplus) = {
             let mut held = match self.sessions.get_mut(name.as_slice()) {
                 Some(held) => held,
                 None => self.sessions.entry(name.as_slice().into()).or_default(),
             };
-            if held.revoked.is_some() {
-                return Err(Obtained::Revoked);
-            }
-            if let Some(entry) = held.entries.iter().find(|entry| entry.is(wanted)) {
-                return Ok(Arc::clone(entry));
+            if let Some(found) = held.find(wanted) {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                return found;
             }
             let entry = Arc::new(Entry::new(Arc::clone(held.key()), wanted, self.clock.now()));
             let surplus = (held.entries.len() == MOST_PER_SESSION).then(|| held.entries.remove(0));
             held.entries.push(Arc::clone(&entry));
             (entry, surplus)
         };
-        match surplus {
-            None => _ = self.count.fetch_add(1, Ordering::Relaxed),
-            Some(surplus) => {
-                if let Some(backend) = self.backends.load().get(&surplus.backend) {
-                    self.close(&surplus, backend, Cause::Capacity);
-                }
+        if let Some(surplus) = surplus {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            if let Some(backend) = self.backends.load().get(&surplus.backend) {
+                self.close(&surplus, backend, Cause::Capacity);
             }
         }
         self.wheel.schedule(&entry, self.clock.now().plus(wanted.first_look));
-        if self.make_room() {
-            Ok(entry)
-        } else {
-            self.remove(&entry);
-            Err(Obtained::Busy)
-        }
+        Ok(entry)
     }
 
     /// Gives up sessions until the limit is kept: of a few at random the one that was used longest ago.

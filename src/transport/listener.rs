@@ -29,7 +29,8 @@ pub struct ListenError {
 
 /// The running listeners.
 pub struct Servers {
-    servers: Vec<Server>,
+    decisions: Server,
+    operators: Option<Server>,
 }
 
 impl Servers {
@@ -49,27 +50,33 @@ impl Servers {
             decisions::configure(service, &shared);
             pages::configure(service, &shared);
         };
-        let mut servers = vec![open(decisions, auth, workers, drain_timeout)?];
-        if let Some(address) = ops {
-            let shared = Arc::clone(state);
-            let operators = move |service: &mut ServiceConfig| ops::configure(service, &shared);
-            servers.push(open(operators, address, 1, drain_timeout)?);
-        }
-        Ok(Self { servers })
+        let decisions = open(decisions, auth, workers, drain_timeout)?;
+        let shared = Arc::clone(state);
+        let operators = move |service: &mut ServiceConfig| ops::configure(service, &shared);
+        let operators = ops.map(|address| open(operators, address, 1, drain_timeout)).transpose()?;
+        Ok(Self { decisions, operators })
     }
 
-    /// What stops the listeners, letting running requests finish.
+    /// What stops the listener for decisions, letting running requests finish.
     #[must_use]
-    pub fn handles(&self) -> Vec<ServerHandle> {
-        self.servers.iter().map(Server::handle).collect()
+    pub fn handle(&self) -> ServerHandle {
+        self.decisions.handle()
     }
 
-    /// Serves until the handles stop it.
+    /// Serves until the handle stops it. Operators can look until the last decision was made: a load
+    /// balancer is to see that a draining process is not ready, not that it is gone.
     ///
     /// # Errors
     /// A listener that broke.
     pub async fn run(self) -> io::Result<()> {
-        futures_util::future::try_join_all(self.servers).await.map(|_| ())
+        let Some(operators) = self.operators else { return self.decisions.await };
+        let handle = operators.handle();
+        let decisions = async {
+            let ended = self.decisions.await;
+            handle.stop(false).await;
+            ended
+        };
+        futures_util::future::try_join(decisions, operators).await.map(|_| ())
     }
 }
 

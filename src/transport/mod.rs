@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::http::header::HeaderName;
+use actix_web::{Route, guard, web};
 use arc_swap::ArcSwap;
 
 use crate::decision::Gate;
@@ -64,4 +65,9 @@ impl State {
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
+}
+
+/// For what can be read: GET, and the HEAD of load balancers and link checkers.
+fn get_or_head() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }

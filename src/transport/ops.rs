@@ -3,15 +3,15 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 
-use super::State;
+use super::{State, get_or_head};
 
 /// The listener for operators. Nothing of it is reachable on the listener for decisions.
 pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
     service
         .app_data(web::Data::from(Arc::clone(state)))
-        .route("/metrics", web::get().to(metrics))
-        .route("/livez", web::get().to(async || plain(&mut HttpResponse::Ok(), "alive\n")))
-        .route("/readyz", web::get().to(readyz));
+        .route("/metrics", get_or_head().to(metrics))
+        .route("/livez", get_or_head().to(async || plain(&mut HttpResponse::Ok(), "alive\n")))
+        .route("/readyz", get_or_head().to(readyz));
 }
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {

@@ -4,7 +4,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Live, State, html, question};
+use super::{Live, State, get_or_head, html, question};
 use crate::decision::Host;
 use crate::handover::Provenance;
 
@@ -14,8 +14,8 @@ pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
         web::scope("/.keyward")
             .app_data(web::Data::from(Arc::clone(state)))
             .route("/logout", web::route().to(logout))
-            .route("/whoami", web::get().to(whoami))
-            .route("/style.css", web::get().to(style)),
+            .route("/whoami", get_or_head().to(whoami))
+            .route("/style.css", get_or_head().to(style)),
     );
 }
 
@@ -42,7 +42,11 @@ async fn whoami(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
 
 async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::POST) {
-        return HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, POST")).finish();
+        return HttpResponse::MethodNotAllowed()
+            .insert_header((header::ALLOW, "GET, POST"))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((header::REFERRER_POLICY, "no-referrer"))
+            .finish();
     }
     let live = state.live.load_full();
     let asked = return_parameter(request.query_string());

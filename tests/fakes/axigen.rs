@@ -72,6 +72,8 @@ struct State {
     sessions: Vec<Session>,
     attempts: HashMap<String, usize>,
     logins: HashMap<String, usize>,
+    /// Whose each cookie key is or was.
+    owners: HashMap<String, String>,
     made: u64,
 }
 
@@ -90,6 +92,7 @@ impl Axigen {
             sessions: Vec::new(),
             attempts: HashMap::new(),
             logins: HashMap::new(),
+            owners: HashMap::new(),
             made: 0,
         }));
         let shared = Arc::clone(&state);
@@ -132,6 +135,11 @@ impl Axigen {
     /// Logins of this person that succeeded.
     pub fn logins(&self, login: &str) -> usize {
         locked(&self.state).logins.get(login).copied().unwrap_or(0)
+    }
+
+    /// Whose session this cookie opens, or opened before it ended.
+    pub fn owner(&self, cookie: &str) -> Option<String> {
+        locked(&self.state).owners.get(cookie).cloned()
     }
 
     /// Logins of this person that were tried.
@@ -265,6 +273,7 @@ impl State {
     fn open(&mut self, login: &str) -> (String, String) {
         self.made += 1;
         let (cookie, url_key) = (format!("{:032x}", self.made * 2), format!("{:032x}", self.made * 2 + 1));
+        self.owners.insert(cookie.clone(), login.to_owned());
         self.sessions.push(Session { login: login.to_owned(), cookie: cookie.clone(), url_key: url_key.clone() });
         (cookie, url_key)
     }
