@@ -24,11 +24,11 @@ const SESSIONS: [usize; 3] = [1, 1_000, 100_000];
 const SETTLED: usize = 1_000;
 /// Connections that are kept, about what an nginx worker holds to its upstream.
 const CONNECTIONS: usize = 32;
-/// Requests in a turn. Processor time is told in hundredths of a second, so a turn takes many.
-const TURN: usize = 50_000;
+/// Requests in a turn: about a third of a second of work.
+const TURN: usize = 30_000;
 /// Names another build of the program, to be compared with this one.
 const BASELINE: &str = "KEYWARD_BASELINE";
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 21;
 /// When no new round begins. Three are run in any case.
 const LONGEST: f64 = 120.0;
 

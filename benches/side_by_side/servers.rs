@@ -12,9 +12,6 @@ use std::time::Duration;
 
 use super::load::{COOKIE, HOST, TICKET_KEY, TICKET_SECRET};
 
-/// The kernel tells processor time in these, on every architecture.
-const TICK: Duration = Duration::from_millis(10);
-
 /// The keys that the back-end gives this person, both halves alike.
 pub fn key(person: usize) -> String {
     format!("{person:032x}")
@@ -82,19 +79,20 @@ impl Process {
         Err(format!("{command:?} does not listen").into())
     }
 
-    /// User and system time so far, that of the worker processes included.
+    /// User and system time so far, of all threads and of the worker processes. Asked of the
+    /// scheduler, which counts in nanoseconds; what `/proc/PID/stat` says is the same in hundredths of
+    /// a second.
     pub fn processor_time(&self) -> Result<Duration, Box<dyn Error>> {
         let pid = self.child.id().to_string();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let pids = children.split_whitespace().chain([pid.as_str()]);
-        pids.map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            // The name in parentheses may hold anything.
-            let after_name = stat.rsplit_once(") ").ok_or("no stat")?.1;
-            let ticks: Vec<u32> = after_name.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-            Ok(TICK * ticks.iter().sum())
-        })
-        .sum()
+        let mut nanoseconds = 0;
+        for pid in children.split_whitespace().chain([pid.as_str()]) {
+            for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let spent = fs::read_to_string(thread?.path().join("schedstat"))?;
+                nanoseconds += spent.split(' ').next().unwrap_or_default().parse::<u64>()?;
+            }
+        }
+        Ok(Duration::from_nanos(nanoseconds))
     }
 
     pub fn resident_bytes(&self) -> Result<usize, Box<dyn Error>> {
