@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use crate::domain::Client;
 
@@ -39,7 +40,7 @@ impl Trust {
     /// ours, the leftmost when all are. What stands left of something unreadable is anybody's word.
     fn client_address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let mut nearest = peer;
-        let lines: Vec<&str> =
+        let lines: SmallVec<[&str; 2]> =
             headers.get_all(&X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or_default()).collect();
         for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
             let Some(address) = parse_address(entry.trim()) else { break };
