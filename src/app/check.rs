@@ -2,7 +2,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{MISTAKES, assemble, lines};
+use super::{MISTAKES, assemble, lines, say};
 use crate::domain::{Clock, SystemClock};
 use crate::observe::Metrics;
 
@@ -12,12 +12,9 @@ pub(super) fn run(path: &Path) -> ExitCode {
     match assemble::read(path, &Metrics::new(), &clock) {
         Ok(parts) => {
             let (routes, portals, backends) = (parts.settings.routes.len(), parts.portals.len(), parts.backends.len());
-            println!("{} is right: routes {routes}, portals {portals}, back-ends {backends}", path.display());
-            ExitCode::SUCCESS
+            let counts = format!("routes {routes}, portals {portals}, back-ends {backends}");
+            say(&format!("{} is right: {counts}\n", path.display()), ExitCode::SUCCESS)
         }
-        Err(mistakes) => {
-            print!("{}", lines(&mistakes));
-            ExitCode::from(MISTAKES)
-        }
+        Err(mistakes) => say(&lines(&mistakes), ExitCode::from(MISTAKES)),
     }
 }

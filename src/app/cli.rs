@@ -47,7 +47,7 @@ pub(super) struct ConfigurationFile {
 #[derive(Subcommand)]
 pub(super) enum TicketCommand {
     /// Makes a ticket and prints nothing else.
-    Mint(MintOptions),
+    Mint(Box<MintOptions>),
     /// Explains a ticket line by line, and exactly why it is rejected if it is.
     Inspect(InspectOptions),
 }

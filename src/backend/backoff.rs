@@ -13,6 +13,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What others are told to wait while somebody finds out whether the back-end is there again.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many answers in a row that nobody understands mean that the back-end has failed.
+const ODD_ANSWERS: u32 = 3;
+
 /// The pause after an outage: it doubles up to a minute, and ends with one probe at a time.
 pub struct Backoff {
     first_pause: Duration,
@@ -22,8 +25,15 @@ pub struct Backoff {
 
 #[derive(Clone, Copy)]
 enum State {
-    Closed,
-    Open { until: Moment, pause: Duration, probing: bool },
+    /// How many answers in a row were not understood.
+    Closed {
+        odd: u32,
+    },
+    Open {
+        until: Moment,
+        pause: Duration,
+        probing: bool,
+    },
 }
 
 /// Leave to ask the back-end. Dropping it without a word gives the probe's place back.
@@ -35,7 +45,7 @@ pub struct Leave<'a> {
 impl Backoff {
     /// Nothing has failed yet.
     pub fn new(first_pause: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { first_pause: first_pause.min(LONGEST_PAUSE), clock, state: Mutex::new(State::Closed) }
+        Self { first_pause: first_pause.min(LONGEST_PAUSE), clock, state: Mutex::new(State::Closed { odd: 0 }) }
     }
 
     /// How long to wait, where the back-end must be left alone.
@@ -50,7 +60,7 @@ impl Backoff {
             return Err(pause);
         }
         let probe = match &mut *state {
-            State::Closed => false,
+            State::Closed { .. } => false,
             State::Open { probing, .. } => {
                 *probing = true;
                 true
@@ -72,14 +82,30 @@ impl Backoff {
 impl Leave<'_> {
     /// The back-end answered.
     pub fn answered(self) {
-        *self.backoff.state.lock() = State::Closed;
+        *self.backoff.state.lock() = State::Closed { odd: 0 };
+    }
+
+    /// The back-end answered something that was not understood. That may be about this one person
+    /// (a notice that they must confirm, say), and nobody else must suffer for it; several in a row
+    /// are about everybody.
+    pub fn puzzled(self) {
+        {
+            let mut state = self.backoff.state.lock();
+            if let State::Closed { odd } = &mut *state {
+                *odd += 1;
+                if *odd < ODD_ANSWERS {
+                    return;
+                }
+            }
+        }
+        self.failed(None);
     }
 
     /// The back-end failed, and may have said how long it wants to be left alone.
     pub fn failed(self, wish: Option<Duration>) {
         let mut state = self.backoff.state.lock();
         let pause = match *state {
-            State::Closed => self.backoff.first_pause,
+            State::Closed { .. } => self.backoff.first_pause,
             State::Open { pause, .. } if self.probe => (pause * 2).min(LONGEST_PAUSE),
             // Logins that were under way when the first one failed tell nothing new.
             State::Open { .. } => return,
@@ -116,6 +142,21 @@ mod tests {
     fn fail(backoff: &Backoff, wish: Option<Duration>) -> Option<Duration> {
         backoff.enter().ok().unwrap().failed(wish);
         backoff.pause()
+    }
+
+    #[test]
+    fn one_persons_odd_answers_delay_nobody_and_everybodys_do() {
+        let (_, backoff) = backoff();
+        for _ in 0..10 {
+            backoff.enter().ok().unwrap().puzzled();
+            backoff.enter().ok().unwrap().puzzled();
+            assert_eq!(backoff.pause(), None);
+            backoff.enter().ok().unwrap().answered();
+        }
+        for _ in 0..3 {
+            backoff.enter().ok().unwrap().puzzled();
+        }
+        assert_eq!(backoff.pause(), Some(2 * SECOND));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use url::Url;
 
 use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage, Wire};
-use crate::config::{BackendLimits, BackendSettings, CredentialSource};
-use crate::domain::{Clock, Identity, LoginName, SessionKeys};
+use crate::config::BackendSettings;
+use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, SessionKeys};
 use crate::observe::{BackendMetrics, Metrics};
 
 #[cfg(test)]
@@ -94,6 +94,9 @@ impl Guarded {
             }
         }?;
         let backend = (known.build)(&mut section, wire);
+        if credentials == CredentialSource::None && backend.wants_password() {
+            section.mistake("credentials", &format!("can not be \"none\": {kind} lets nobody in without a password"));
+        }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
         Some(Self::new(profile, backend, metrics, clock))
@@ -103,9 +106,12 @@ impl Guarded {
     #[must_use]
     pub fn new(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Self> {
         let places = profile.limits.max_logins.max(1);
+        let metrics = metrics.backend(&profile.name);
+        // Whatever the one before a reload had found out: this one backs off from nothing.
+        metrics.up.set(1);
         Arc::new(Self {
             id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
-            metrics: metrics.backend(&profile.name),
+            metrics,
             backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             backend,
             clock,
@@ -183,10 +189,11 @@ impl Guarded {
         match &outcome {
             Ok(_) | Err(Outage::Locked { .. }) => leave.answered(),
             Err(Outage::Throttled { retry_after }) => leave.failed(*retry_after),
+            Err(Outage::Protocol(_)) => leave.puzzled(),
             Err(_) => leave.failed(None),
         }
         self.metrics.up.set(i64::from(self.backoff.pause().is_none()));
-        self.count_login(&outcome, took);
+        self.report(&attempt.login, &outcome, took);
         outcome
     }
 
@@ -251,17 +258,18 @@ impl Guarded {
         timeout(self.profile.limits.login_timeout, call).await.unwrap_or(Err(Outage::TimedOut))
     }
 
-    fn count_login(&self, outcome: &Result<Login, Outage>, took: Duration) {
+    /// Counts a login and writes its one line.
+    fn report(&self, login: &str, outcome: &Result<Login, Outage>, took: Duration) {
         let metrics = &self.metrics;
         let (backend, milliseconds) = (self.name(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         match outcome {
             Ok(Login::Opened(_)) => {
                 metrics.login_opened.inc();
-                tracing::info!(backend, milliseconds, "signed in at the back-end");
+                tracing::info!(backend, login, milliseconds, "signed in at the back-end");
             }
             Ok(Login::Refused(refusal)) => {
                 metrics.login_refused.inc();
-                tracing::info!(backend, milliseconds, %refusal, "not signed in at the back-end");
+                tracing::warn!(backend, login, milliseconds, %refusal, "login refused by the back-end");
             }
             Err(outage) => {
                 let counter = match outage {
@@ -271,7 +279,7 @@ impl Guarded {
                     Outage::Unreachable(_) | Outage::BackingOff { .. } => &metrics.login_unreachable,
                 };
                 counter.inc();
-                tracing::warn!(backend, milliseconds, %outage, "could not sign in at the back-end");
+                tracing::warn!(backend, login, milliseconds, %outage, "could not sign in at the back-end");
             }
         }
     }

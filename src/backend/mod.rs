@@ -2,6 +2,18 @@
 //!
 //! A connector knows its application's dialect and nothing else. Deadlines, the limit of logins at
 //! once, back-off and metrics are wrapped around every one of them alike by [`Guarded`].
+//!
+//! # Adding a kind
+//!
+//! 1. `src/backend/<kind>.rs`: a `KIND` whose `build` reads the kind's own settings, and a connector
+//!    that keeps the contract written at [`Backend`]. Say of every fact about the application whether
+//!    it is documented, seen or assumed; what nobody knows becomes a setting.
+//! 2. Its `mod` line and its line in [`KINDS`], below. Nothing else in `src` learns the name.
+//! 3. The application itself for `tests/conformance.rs`, or a strict stand-in in `tests/fakes/` where
+//!    it can not be had: one line in `FIXTURES`, and every behaviour runs over it.
+//! 4. `examples/<kind>/` for its administrators, and its keys in `conf/keyward.toml`.
+//!
+//! Tests walk the table and complain about what is missing.
 
 mod backoff;
 mod guard;
@@ -62,6 +74,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether the application takes an `Authorization` header from us.
     fn takes_authorization(&self) -> bool {
         false
+    }
+
+    /// Whether a login can not do without a password. `credentials = "none"` is a mistake then.
+    fn wants_password(&self) -> bool {
+        true
     }
 
     /// Which properties of the browser a session is tied to. Keys are cached per such client.
@@ -129,9 +146,9 @@ pub enum Outage {
         /// How long, where it said so.
         retry_after: Option<Duration>,
     },
-    /// It works, but has locked this one person out for a while, whatever the password. Nobody else
-    /// must suffer for it, so it opens no back-off.
-    #[error("the back-end has locked the account for a while")]
+    /// It works, but takes no login of this one person for a while, whatever the password. Nobody
+    /// else must suffer for it, so it opens no back-off.
+    #[error("the back-end takes no login of this person for a while")]
     Locked {
         /// How long, where it is known.
         retry_after: Option<Duration>,

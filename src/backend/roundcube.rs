@@ -77,13 +77,11 @@ impl Backend for Roundcube {
     }
 
     fn owns_cookie(&self, name: &[u8]) -> bool {
+        let is_own = |spelling: &[u8]| {
+            [&self.session_cookie, &self.auth_cookie].into_iter().any(|own| php_name(spelling).eq(own.bytes()))
+        };
         // PHP before 8 decoded names, newer ones do not.
-        let decoded: Vec<u8> =
-            percent_encoding::percent_decode(name).map(|byte| if byte == b'+' { b' ' } else { byte }).collect();
-        [name, &decoded].into_iter().any(|spelling| {
-            let folded = php_name(spelling);
-            folded == self.session_cookie.as_bytes() || folded == self.auth_cookie.as_bytes()
-        })
+        is_own(name) || (name.iter().any(|byte| b"%+".contains(byte)) && is_own(&form_decoded(name)))
     }
 }
 
@@ -269,12 +267,16 @@ fn as_browser(request: Request, client: &Client<'_>) -> Request {
         .header("x-forwarded-for", client.address.to_string().as_bytes())
 }
 
+fn form_decoded(name: &[u8]) -> Vec<u8> {
+    percent_encoding::percent_decode(name).map(|byte| if byte == b'+' { b' ' } else { byte }).collect()
+}
+
 /// A cookie's name as PHP files it: blanks in front go, a NUL ends it, `.` and blank and `[` become
 /// `_`, and `name[…]` is an array called `name`.
-fn php_name(name: &[u8]) -> Vec<u8> {
+fn php_name(name: &[u8]) -> impl Iterator<Item = u8> {
     let name = name.trim_ascii_start();
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     let array = name.iter().position(|byte| *byte == b'[').filter(|open| *open > 0 && name[*open..].contains(&b']'));
     let name = array.map_or(name, |open| &name[..open]);
-    name.iter().map(|byte| if b". [".contains(byte) { b'_' } else { *byte }).collect()
+    name.iter().map(|byte| if b". [".contains(byte) { b'_' } else { *byte })
 }

@@ -19,7 +19,7 @@ use url::Url;
 use super::Outage;
 use crate::domain::Clock;
 
-pub use answer::{Answer, Location, SetCookie};
+pub use answer::{Answer, Location};
 
 /// Longest body that is read, in bytes.
 const LONGEST_BODY: usize = 256 * 1024;

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(listen.text("auth").as_deref(), Some("b"));
         assert_eq!(listen.text("ops"), None);
         assert_eq!(root.section("limits").integer("keys", 7, 1..=9), 7);
-        let lines: Vec<String> = root.mistakes().all().iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = root.mistakes().iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
@@ -140,10 +140,30 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_the_environment_stand_for_numbers_flags_and_lists() {
+        let variables = [("KEYWARD__A__N", "5"), ("KEYWARD__A__F", "true"), ("KEYWARD__A__L", "10.0.0.7, unix,")];
+        let mut table = with_environment("[a]\nn = 1\n", &variables).section("a");
+        assert_eq!(table.integer("n", 0, 1..=9), 5);
+        assert!(table.flag("f", false));
+        assert_eq!(table.texts("l"), Some(vec!["10.0.0.7".to_owned(), "unix".to_owned()]));
+        assert_eq!(table.mistakes(), []);
+    }
+
+    #[test]
+    fn the_environment_can_not_take_the_place_of_a_list_of_tables() {
+        let mut root = with_environment("[[portal]]\nname = \"p\"", &[("KEYWARD__PORTAL__P__KIND", "ticket")]);
+        assert!(root.sections("portal", "name").is_empty());
+        assert_eq!(
+            root.mistakes()[0].to_string(),
+            "the environment: portal: must be a list of tables; write [[portal]] in the file"
+        );
+    }
+
+    #[test]
     fn a_variable_that_can_not_be_a_key_is_a_mistake() {
         for name in ["KEYWARD__", "KEYWARD__LISTEN____AUTH", "keyward__listen__auth", "KEYWARD__PORTAL[99999]__KIND"] {
             let root = with_environment("", &[(name, "s3cret")]);
-            let mistakes = root.mistakes().all();
+            let mistakes = root.mistakes();
             assert_eq!(mistakes.len(), 1, "{name}");
             assert!(mistakes[0].to_string().starts_with(&format!("the environment: {name}: is not the name")));
             assert!(!mistakes[0].to_string().contains("s3cret"));
@@ -153,7 +173,7 @@ mod tests {
     #[test]
     fn an_unknown_variable_is_an_unknown_key() {
         let root = with_environment("", &[("KEYWARD__LISTEM__AUTH", "x")]);
-        let mistakes = root.mistakes();
+        let mistakes = root.shared_mistakes();
         root.finish();
         assert!(mistakes.all()[0].to_string().starts_with("the environment: listem: is not a known"));
     }

@@ -1,37 +1,14 @@
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::section::Section;
-
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAddress {
-    /// `ip:port`.
-    Tcp(SocketAddr),
-    /// `unix:/path`, with the file's mode.
-    Unix {
-        /// The socket's path.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-}
+use crate::domain::ListenAddress;
 
 /// Mode of a socket file where none is written: for its owner and group, and the web server joins
 /// the group.
 const DEFAULT_MODE: u32 = 0o660;
 /// Longest path of a Unix socket on Linux, in bytes, less its closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(formatter),
-            Self::Unix { path, .. } => write!(formatter, "unix:{}", path.display()),
-        }
-    }
-}
 
 impl ListenAddress {
     /// A port on the loopback address.

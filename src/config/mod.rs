@@ -14,9 +14,8 @@ mod route;
 mod section;
 mod settings;
 
-pub use backend::{BackendLimits, BackendSettings, CredentialSource};
+pub use backend::BackendSettings;
 pub use document::Document;
-pub use listen::ListenAddress;
 pub use mistake::{Mistake, Mistakes};
 pub use portal::PortalSettings;
 pub use route::RouteSettings;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-use super::document::ENVIRONMENT;
+use super::document::{Document, ENVIRONMENT};
 use super::mistake::{Mistake, Mistakes};
 use crate::domain::{ExposeSecret, Secret};
 
@@ -30,6 +30,14 @@ pub struct Section {
 }
 
 impl Section {
+    /// A table of its own, for whoever wants to read a few keys from a TOML text.
+    ///
+    /// # Errors
+    /// The text is not TOML.
+    pub fn from_toml(text: &str) -> Result<Self, Mistake> {
+        Document::parse("a text", text).map(Document::into_section)
+    }
+
     pub(super) fn root(value: Value, file: &str, mistakes: Mistakes) -> Self {
         Self::of(String::new(), String::new(), file, value, mistakes)
     }
@@ -103,7 +111,7 @@ impl Section {
         // Not the value's own conversions: they take `true` for 1 and round fractions.
         let number = match &value.kind {
             ValueKind::I64(number) => u64::try_from(*number).ok(),
-            ValueKind::String(text) if self.from_environment(key) => text.parse().ok(),
+            ValueKind::String(text) if self.is_from_environment(key) => text.parse().ok(),
             _ => None,
         };
         if let Some(number) = number.filter(|number| range.contains(number)) {
@@ -118,7 +126,7 @@ impl Section {
         let Some(value) = self.take(key) else { return default };
         let parsed = match &value.kind {
             ValueKind::Boolean(flag) => Some(*flag),
-            ValueKind::String(text) if self.from_environment(key) => text.parse().ok(),
+            ValueKind::String(text) if self.is_from_environment(key) => text.parse().ok(),
             _ => None,
         };
         parsed.or_else(|| self.wrong(key, "must be true or false")).unwrap_or(default)
@@ -150,7 +158,7 @@ impl Section {
                     .collect();
                 texts.or_else(|| self.wrong(key, "must be a list of texts, such as [\"a\", \"b\"]"))
             }
-            ValueKind::String(text) if self.from_environment(key) => {
+            ValueKind::String(text) if self.is_from_environment(key) => {
                 Some(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
             }
             _ => self.wrong(key, "must be a list of texts, such as [\"a\", \"b\"]"),
@@ -273,9 +281,14 @@ impl Section {
         }
     }
 
-    /// The mistakes of the whole document.
+    /// All mistakes noted so far, in this table and every other of the document.
     #[must_use]
-    pub fn mistakes(&self) -> Mistakes {
+    pub fn mistakes(&self) -> Vec<Mistake> {
+        self.mistakes.all()
+    }
+
+    /// The document's mistakes, to be looked at when this section is gone.
+    pub(super) fn shared_mistakes(&self) -> Mistakes {
         self.mistakes.clone()
     }
 
@@ -291,7 +304,7 @@ impl Section {
         self.entries.remove(key).filter(|value| !matches!(value.kind, ValueKind::Nil))
     }
 
-    fn from_environment(&self, key: &str) -> bool {
+    fn is_from_environment(&self, key: &str) -> bool {
         self.origins.get(key).is_some_and(|origin| origin == ENVIRONMENT)
     }
 
@@ -342,14 +355,13 @@ pub(super) fn web_address(text: &str) -> Option<url::Url> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Document;
 
     fn section(text: &str) -> Section {
         Document::parse("k.toml", text).unwrap().into_section()
     }
 
     fn lines(section: &Section) -> Vec<String> {
-        section.mistakes().all().iter().map(ToString::to_string).collect()
+        section.mistakes().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -401,7 +413,7 @@ mod tests {
         let mut entry = root.sections("l", "id").remove(0);
         let _ = entry.text("id");
         entry.finish();
-        let mistakes = root.mistakes();
+        let mistakes = root.shared_mistakes();
         root.finish();
         let lines: Vec<String> = mistakes.all().iter().map(ToString::to_string).collect();
         assert_eq!(

@@ -6,11 +6,11 @@ use tracing::level_filters::LevelFilter;
 
 use super::backend::BackendSettings;
 use super::document::Document;
-use super::listen::ListenAddress;
 use super::mistake::Mistakes;
 use super::portal::PortalSettings;
 use super::route::RouteSettings;
 use super::section::{Section, web_address};
+use crate::domain::ListenAddress;
 use crate::observe::logging::Format;
 
 /// A configuration whose portals and back-ends have not been built yet.
@@ -94,7 +94,7 @@ impl Draft {
     #[must_use]
     pub fn read(document: Document) -> Self {
         let mut root = document.into_section();
-        let mistakes = root.mistakes();
+        let mistakes = root.shared_mistakes();
         let (auth, ops) = read_listen(&mut root);
         let (proxies, trust_unix) = read_trust(&mut root);
         let mut limits = root.section("limits");

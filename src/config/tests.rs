@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::{BackendLimits, CredentialSource, ListenAddress};
 
 const PARTIES: &str = r#"
 [[portal]]

@@ -18,8 +18,7 @@ pub use grant::Grant;
 pub use route::{Access, Route, Router};
 
 use crate::backend::{Guarded, Outage};
-use crate::config::CredentialSource;
-use crate::domain::{Clock, Identity, Reason, Ruling, SessionKeys, UnixSeconds};
+use crate::domain::{Clock, CredentialSource, Identity, Reason, Ruling, SessionKeys, UnixSeconds};
 use crate::keys::{Found, KeyStore, Obtained, Order};
 use crate::portal::{Portal, PortalSession, Verdict};
 

@@ -23,12 +23,11 @@ impl Dovecot {
     /// message with the person's subject. Waits until it accepts connections.
     ///
     /// # Errors
-    /// Dovecot is missing, has another version than 2.3 (2.4 wants a different configuration), or
-    /// does not come up.
+    /// Dovecot is missing, has another version than 2.3 or 2.4, or does not come up.
     pub async fn start(directory: &Path, people: &[Person]) -> Result<Self, DemoError> {
         let program = find_program("dovecot").ok_or(DemoError::Missing("dovecot"))?;
         let workspace = Workspace::at(directory)?;
-        check_version(&workspace, &program)?;
+        let dialect = dialect(&workspace, &program)?;
         let mut users = String::new();
         for person in people {
             if !person.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@.-_".contains(&byte)) {
@@ -41,7 +40,7 @@ impl Dovecot {
         }
         workspace.write("users", &users)?;
         let address = free_address()?;
-        let configuration = workspace.write("dovecot.conf", &configuration(&workspace, address))?;
+        let configuration = workspace.write("dovecot.conf", &configuration(&workspace, address, dialect))?;
         let configuration = configuration.to_string_lossy();
         let mut process = Process::start("dovecot", &program, &["-F", "-c", &configuration], &workspace)?;
         process.ready(&Address::Tcp(address)).await?;
@@ -63,11 +62,22 @@ impl Dovecot {
     }
 }
 
-fn check_version(workspace: &Workspace, program: &Path) -> Result<(), DemoError> {
+/// Dovecot changed its configuration's language with 2.4.
+#[derive(Clone, Copy)]
+enum Dialect {
+    Before24,
+    Since24,
+}
+
+fn dialect(workspace: &Workspace, program: &Path) -> Result<Dialect, DemoError> {
     let output = workspace.command(program).arg("--version").output();
     let output = output.map_err(|error| DemoError::file(program, &error))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if version.starts_with("2.3.") { Ok(()) } else { Err(DemoError::DovecotVersion(version)) }
+    match version.get(..4) {
+        Some("2.3.") => Ok(Dialect::Before24),
+        Some("2.4.") => Ok(Dialect::Since24),
+        _ => Err(DemoError::DovecotVersion(version)),
+    }
 }
 
 fn deliver(workspace: &Workspace, person: &Person) -> Result<(), DemoError> {
@@ -86,18 +96,60 @@ fn deliver(workspace: &Workspace, person: &Person) -> Result<(), DemoError> {
     Ok(())
 }
 
-fn configuration(workspace: &Workspace, address: SocketAddr) -> String {
+fn configuration(workspace: &Workspace, address: SocketAddr, dialect: Dialect) -> String {
     let directory = workspace.path().display();
     let (user, group) = (&workspace.account().user, &workspace.account().group);
     let (ip, port) = (address.ip(), address.port());
+    let (head, unlimited, listen, tail) = match dialect {
+        Dialect::Before24 => (
+            "disable_plaintext_auth = no",
+            "service_count = 0",
+            "address",
+            format!(
+                "passdb {{
+  driver = passwd-file
+  args = username_format=%u {directory}/users
+}}
+userdb {{
+  driver = static
+  args = uid={user} gid={group} home={directory}/mail/%u
+}}
+mail_location = maildir:~/Maildir"
+            ),
+        ),
+        Dialect::Since24 => (
+            "auth_allow_cleartext = yes",
+            "restart_request_count = unlimited",
+            "listen",
+            format!(
+                "passdb passwd-file {{
+  passwd_file_path = {directory}/users
+}}
+userdb static {{
+  fields {{
+    uid = {user}
+    gid = {group}
+    home = {directory}/mail/%{{user}}
+  }}
+}}
+mail_driver = maildir
+mail_path = ~/Maildir"
+            ),
+        ),
+    };
+    // 2.4 wants to be told first which version the file was written for.
+    let first = match dialect {
+        Dialect::Before24 => "",
+        Dialect::Since24 => "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n",
+    };
     format!(
-        "base_dir = {directory}/run
+        "{first}base_dir = {directory}/run
 state_dir = {directory}/state
 log_path = {directory}/dovecot-own.log
 protocols = imap
 listen = {ip}
 ssl = no
-disable_plaintext_auth = no
+{head}
 
 # One account without rights for everything, hence no other root directory either.
 default_internal_user = {user}
@@ -114,10 +166,10 @@ service anvil {{
 }}
 service imap-login {{
   chroot =
-  service_count = 0
+  {unlimited}
   client_limit = 1000
   inet_listener imap {{
-    address = {ip}
+    {listen} = {ip}
     port = {port}
   }}
   inet_listener imaps {{
@@ -126,15 +178,7 @@ service imap-login {{
 }}
 mail_max_userip_connections = 0
 
-passdb {{
-  driver = passwd-file
-  args = username_format=%u {directory}/users
-}}
-userdb {{
-  driver = static
-  args = uid={user} gid={group} home={directory}/mail/%u
-}}
-mail_location = maildir:~/Maildir
+{tail}
 "
     )
 }

@@ -50,11 +50,11 @@ struct Addresses {
 impl House {
     /// Starts all of it; `keyward` is the program itself.
     pub(super) async fn start(keyward: &Path, installed: Installed, port: Option<u16>) -> Result<Self, DemoError> {
+        let public = SocketAddr::from((Ipv4Addr::LOCALHOST, public_port(port)?));
         let workspace = Workspace::temporary()?;
         let members = members();
         let axigen = Axigen::start(members.iter().map(axigen_person).collect()).await.map_err(DemoError::StandIn)?;
         let roundcube = if installed.roundcube { start_roundcube(&workspace, &members).await } else { None };
-        let public = SocketAddr::from((Ipv4Addr::LOCALHOST, public_port(port)?));
         let secret = Secret::from(format!("hex:{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
         let portal = portal::start(portal_settings(public, members, &secret, roundcube.is_some())?)?;
         let addresses = Addresses {
@@ -231,14 +231,14 @@ async fn start_roundcube(workspace: &Workspace, members: &[Member]) -> Option<Ro
     started.map_err(|error| super::say(&format!("Roundcube does not start: {error}"))).ok()
 }
 
+/// The port that was asked for, if it is free; else the usual one, or any.
 fn public_port(wanted: Option<u16>) -> Result<u16, DemoError> {
-    if let Some(port) = wanted {
-        return Ok(port);
-    }
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    match std::net::TcpListener::bind((loopback, USUAL_PORT)) {
-        Ok(_) => Ok(USUAL_PORT),
-        Err(_) => free_port(loopback).map(|address| address.port()),
+    let bind = |port| std::net::TcpListener::bind((loopback, port));
+    match wanted {
+        Some(port) => bind(port).map(|_| port).map_err(|source| DemoError::Port { port, source }),
+        None if bind(USUAL_PORT).is_ok() => Ok(USUAL_PORT),
+        None => free_port(loopback).map(|address| address.port()),
     }
 }
 

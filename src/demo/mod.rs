@@ -13,7 +13,6 @@ pub mod roundcube;
 
 // One stand-in for the tests and for people, so that what the demo shows is what is tested.
 #[path = "../../tests/fakes/mod.rs"]
-#[expect(dead_code, reason = "the tests use more of it than the demo")]
 mod fakes;
 
 use std::io;
@@ -34,7 +33,7 @@ pub struct Options {
     pub port: Option<u16>,
 }
 
-/// Runs the demo until `SIGINT` or `SIGTERM`, and leaves nothing behind.
+/// Runs the demo until `SIGINT`, `SIGTERM` or `SIGHUP`, and leaves nothing behind.
 ///
 /// # Errors
 /// nginx is not there, or one of the servers does not come up or dies.
@@ -42,6 +41,7 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
     let installed = packages::prepare(options.install)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DemoError::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Signal)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(DemoError::Signal)?;
     let keyward = std::env::current_exe().map_err(|error| DemoError::file(Path::new("keyward"), &error))?;
     let demo = async {
         say("Starting ...");
@@ -54,6 +54,7 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
         failure = demo => failure,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        _ = hang_up.recv() => Ok(()),
     }
 }
 
@@ -89,8 +90,8 @@ pub enum DemoError {
     /// nginx does not like its configuration.
     #[error("nginx does not accept its configuration:\n{0}")]
     Configuration(String),
-    /// Dovecot changed its configuration's language with 2.4.
-    #[error("Dovecot has version {0}, and the demo knows how to configure 2.3")]
+    /// Its configuration's language changes with versions.
+    #[error("Dovecot has version {0}, and the demo knows how to configure 2.3 and 2.4")]
     DovecotVersion(String),
     /// It would break a file or a path.
     #[error("{0:?} can not be the name of a mailbox")]
@@ -123,6 +124,14 @@ pub enum DemoError {
     /// The user database has nobody to run servers as.
     #[error("there is no account to run the servers as: neither ours, nor www-data or nobody for root")]
     NoAccount,
+    /// The port that was asked for is not to be had.
+    #[error("port {port} of 127.0.0.1 can not be used: {source}")]
+    Port {
+        /// Which one.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Nothing is free on loopback.
     #[error("no free port on loopback: {0}")]
     NoPort(#[source] io::Error),

@@ -25,7 +25,14 @@ const KEEPER: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 server=$!
-( read -r _ <&3; kill -TERM "$server"; sleep 5; kill -KILL "$server" ) 2>/dev/null &
+(
+    read -r _ <&3
+    kill -TERM "$server"
+    trap 'kill "$nap"; exit' TERM
+    sleep 5 & nap=$!
+    wait "$nap"
+    kill -KILL "$server"
+) >/dev/null 2>&1 &
 guard=$!
 wait "$server"
 status=$?

@@ -1,3 +1,4 @@
+use memchr::memchr;
 use smallvec::SmallVec;
 
 /// The browser's `Cookie` header lines as they came. HTTP/1.1 through nginx may bring several.
@@ -19,21 +20,38 @@ impl<'a> Cookies<'a> {
     /// without one is a cookie without a name's value, and its name is all of it.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
         let lines = std::iter::once(self.first).chain(self.rest.iter().copied());
-        lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(|piece| {
+        lines.flat_map(|line| Pieces { rest: Some(line) }).filter_map(|piece| {
             let pair = piece.trim_ascii();
-            let name = pair.split(|byte| *byte == b'=').next()?.trim_ascii_end();
+            let name = pair[..memchr(b'=', pair).unwrap_or(pair.len())].trim_ascii_end();
             (!pair.is_empty()).then_some((name, pair))
         })
     }
 
     /// Every value that was sent under this name, in order. Values that are no UTF-8 are nobody's.
     pub fn values(&self, name: &str) -> SmallVec<[&'a str; 2]> {
-        let value = |(held, pair): (&'a [u8], &'a [u8])| {
-            let separator = pair.iter().position(|byte| *byte == b'=')?;
-            let value = pair[separator + 1..].trim_ascii_start();
-            (held == name.as_bytes()).then(|| std::str::from_utf8(value).unwrap_or_default())
+        let named = self.pairs().filter(|(held, _)| *held == name.as_bytes());
+        let value = |(_, pair): (&'a [u8], &'a [u8])| {
+            let value = pair[memchr(b'=', pair)? + 1..].trim_ascii_start();
+            Some(std::str::from_utf8(value).unwrap_or_default())
         };
-        self.pairs().filter_map(value).collect()
+        named.filter_map(value).collect()
+    }
+}
+
+/// What stands between the semicolons. A ticket is some hundred bytes long, too many to look at one
+/// by one.
+struct Pieces<'a> {
+    rest: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        let Some(end) = memchr(b';', rest) else { return Some(rest) };
+        self.rest = Some(&rest[end + 1..]);
+        Some(&rest[..end])
     }
 }
 

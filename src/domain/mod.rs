@@ -3,19 +3,23 @@
 //! A value of these types is already checked: an [`Identity`] with a line break in it, or
 //! [`SessionKeys`] that would break a header, cannot exist, so nobody checks again later.
 
+mod backend_terms;
 mod client;
 mod clock;
 mod cookies;
 mod identity;
+mod listen_address;
 mod login_name;
 mod reason;
 mod session_keys;
 mod text;
 
+pub use backend_terms::{BackendLimits, CredentialSource};
 pub use client::Client;
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
 pub use cookies::Cookies;
 pub use identity::{Identity, IdentityError};
+pub use listen_address::ListenAddress;
 pub use login_name::{LoginName, LoginNameError};
 pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};

@@ -199,7 +199,6 @@ fn check_value(value: &str) -> Result<(), SessionKeysError> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

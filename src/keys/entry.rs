@@ -8,8 +8,7 @@ use tokio::sync::watch;
 
 use super::store::Obtained;
 use crate::backend::{BackendId, Binding, Guarded};
-use crate::config::BackendLimits;
-use crate::domain::{Client, Moment, SessionKeys};
+use crate::domain::{BackendLimits, Client, Moment, SessionKeys};
 use crate::portal::PortalSession;
 
 /// One back-end session of one portal session, from the moment somebody wants it.

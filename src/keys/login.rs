@@ -15,6 +15,10 @@ use crate::portal::{NoPassword, PortalSession};
 /// How long a locked account is left alone where the back-end does not say.
 const LOCKED_FOR: Duration = Duration::from_secs(60);
 
+/// How long a person is not signed in again after an answer that was not understood: it may be about
+/// them alone, and their browser asks for forty things at once.
+const PUZZLED_FOR: Duration = Duration::from_secs(15);
+
 /// A request for keys that may need a login.
 pub struct Order<'a> {
     /// The portal's name.
@@ -116,13 +120,8 @@ impl KeyStore {
             self.forget(order.backend, Cause::Dead);
             self.log_out(order.backend, keys, Cause::Dead);
         }
-        let task = Task {
-            store: Arc::clone(self),
-            entry: Arc::clone(entry),
-            backend: Arc::clone(order.backend),
-            user: order.session.identity().user().into(),
-            sender,
-        };
+        let task =
+            Task { store: Arc::clone(self), entry: Arc::clone(entry), backend: Arc::clone(order.backend), sender };
         self.runtime.spawn(task.run(work, attempt));
         Some(Begun::Wait(receiver))
     }
@@ -199,7 +198,6 @@ struct Task {
     store: Arc<KeyStore>,
     entry: Arc<Entry>,
     backend: Arc<Guarded>,
-    user: Box<str>,
     sender: watch::Sender<Option<Obtained>>,
 }
 
@@ -258,27 +256,26 @@ impl Task {
             return self.fail(said);
         }
         let outcome = self.backend.login(&attempt).await;
-        let (backend, user) = (self.backend.name(), &*self.user);
         match outcome {
             Ok(Login::Opened(keys)) => {
-                tracing::info!(backend, user, "signed in at the back-end");
                 self.entry.open(store.clock.now());
                 self.backend.metrics().keys.inc();
                 self.keep(Arc::new(keys))
             }
             Ok(Login::Refused(refusal)) => {
-                tracing::warn!(backend, user, %refusal, "login refused");
                 let until = store.clock.now().plus(self.backend.limits().refused_for);
                 store.refusals.remember(fingerprint, until, Obtained::Refused(refusal));
                 self.fail(Obtained::Refused(refusal))
             }
             Err(outage) => {
-                if let Outage::Locked { retry_after } = &outage {
-                    let until = store.clock.now().plus(retry_after.unwrap_or(LOCKED_FOR));
+                let about_this_person = match &outage {
+                    Outage::Locked { retry_after } => Some(retry_after.unwrap_or(LOCKED_FOR)),
+                    Outage::Protocol(_) => Some(PUZZLED_FOR),
+                    _ => None,
+                };
+                if let Some(pause) = about_this_person {
+                    let until = store.clock.now().plus(pause);
                     store.refusals.remember(fingerprint, until, Obtained::Unavailable(outage.clone()));
-                }
-                if !matches!(outage, Outage::BackingOff { .. }) {
-                    tracing::warn!(backend, user, %outage, "login failed");
                 }
                 self.fail(Obtained::Unavailable(outage))
             }

@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::backend::{Attempt, Backend, Binding, Guarded, Liveness, Login, Outage, Profile, Refusal};
-use crate::config::{BackendLimits, CredentialSource};
-use crate::domain::{Client, ExposeSecret, LoginName, ManualClock, Secret, SessionKeys};
+use crate::domain::{
+    BackendLimits, Client, CredentialSource, ExposeSecret, LoginName, ManualClock, Secret, SessionKeys,
+};
 use crate::observe::Metrics;
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
 use crate::portal::{PortalSession, Scratch, Verdict, Verifier};

@@ -59,7 +59,6 @@ impl Wheel {
     }
 
     fn slot(&self, second: u64) -> &Mutex<Vec<Weak<Entry>>> {
-        #[expect(clippy::cast_possible_truncation, reason = "below SLOTS")]
         let index = (second % SLOTS) as usize;
         &self.slots[index]
     }

@@ -64,8 +64,9 @@ pub(super) fn render(
 
 /// Everything that goes upstream, each header always there; `None` where it would be too long.
 fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
-    // All values in one piece of memory, shared by the headers.
-    let mut text = Vec::with_capacity(1024);
+    // All values in one piece of memory, shared by the headers. Seldom more than this, and allocators
+    // have pieces below a kibibyte at hand.
+    let mut text = Vec::with_capacity(768);
     let mut ends = [0; 7];
     let mut mark = |index: usize, text: &Vec<u8>| ends[index] = text.len();
     grant.write_cookies(&mut text);

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use crate::domain::Client;
 
@@ -21,8 +22,8 @@ pub struct Trust {
 impl Trust {
     /// Whether the peer of this connection may say what the original request was.
     #[must_use]
-    pub fn is_proxy(&self, request: &HttpRequest) -> bool {
-        match request.peer_addr() {
+    pub fn is_proxy(&self, request: &RequestHead) -> bool {
+        match request.peer_addr {
             Some(peer) => self.covers(peer.ip()),
             // Only a Unix socket has no address.
             None => self.unix,
@@ -39,7 +40,7 @@ impl Trust {
     /// ours, the leftmost when all are. What stands left of something unreadable is anybody's word.
     fn client_address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
         let mut nearest = peer;
-        let lines: Vec<&str> =
+        let lines: SmallVec<[&str; 2]> =
             headers.get_all(&X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or_default()).collect();
         for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
             let Some(address) = parse_address(entry.trim()) else { break };
@@ -53,9 +54,9 @@ impl Trust {
 
     /// The browser behind a request that a proxy asks about.
     #[must_use]
-    pub fn client<'a>(&self, request: &'a HttpRequest) -> Client<'a> {
+    pub fn client<'a>(&self, request: &'a RequestHead) -> Client<'a> {
         let headers = request.headers();
-        let peer = request.peer_addr().map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical());
+        let peer = request.peer_addr.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical());
         let bytes = |name| Cow::Borrowed(headers.get(name).map_or(&[][..], |value| value.as_bytes()));
         Client {
             address: self.client_address(headers, peer),
@@ -103,8 +104,8 @@ mod tests {
             let request = lines
                 .iter()
                 .fold(TestRequest::get(), |request, line| request.append_header(("X-Forwarded-For", *line)));
-            let request = request.peer_addr("127.0.0.1:9".parse().unwrap()).to_http_request();
-            assert_eq!(trust.client(&request).address.to_string(), expected, "{lines:?}");
+            let request = request.peer_addr("127.0.0.1:9".parse().unwrap()).to_request();
+            assert_eq!(trust.client(request.head()).address.to_string(), expected, "{lines:?}");
         }
     }
 
@@ -112,9 +113,9 @@ mod tests {
     fn only_proxies_are_believed() {
         let trust = Trust { proxies: vec!["127.0.0.0/8".parse().unwrap()], unix: false };
         for (peer, believed) in [("127.0.0.1:9", true), ("[::ffff:127.0.0.1]:9", true), ("192.0.2.1:9", false)] {
-            let request = TestRequest::get().peer_addr(peer.parse().unwrap()).to_http_request();
-            assert_eq!(trust.is_proxy(&request), believed, "{peer}");
+            let request = TestRequest::get().peer_addr(peer.parse().unwrap()).to_request();
+            assert_eq!(trust.is_proxy(request.head()), believed, "{peer}");
         }
-        assert!(!trust.is_proxy(&TestRequest::get().to_http_request()));
+        assert!(!trust.is_proxy(TestRequest::get().to_request().head()));
     }
 }

@@ -1,8 +1,10 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use actix_http::Request;
+use actix_web::HttpResponse;
+use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::FutureExt;
 
 use super::{State, answer, question};
@@ -11,30 +13,37 @@ use crate::domain::{Reason, Ruling};
 use crate::observe::{Door, DoorMetrics, Stopwatch};
 
 /// One door: a path on the wire, a dialect, a purpose.
-struct DoorState {
+pub(super) struct DoorState {
+    path: &'static str,
     door: Door,
     purpose: Purpose,
     metrics: Arc<DoorMetrics>,
     state: Arc<State>,
 }
 
-/// Puts the doors under their paths.
-pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
-    for (path, door, purpose) in [
+/// Every door.
+pub(super) fn doors(state: &Arc<State>) -> Vec<Arc<DoorState>> {
+    let doors = [
         ("/authz/auth-request", Door::AuthRequest, Purpose::Pass),
         ("/authz/renew", Door::AuthRequest, Purpose::Renew),
         ("/authz/forward-auth", Door::ForwardAuth, Purpose::Pass),
-    ] {
+    ];
+    let door = |(path, door, purpose)| {
         let metrics = state.metrics.door(door);
-        let door_state = web::Data::new(DoorState { door, purpose, metrics, state: Arc::clone(state) });
-        // Any method: some proxies ask with that of the original request.
-        service.service(web::resource(path).app_data(door_state).to(decide));
-    }
+        Arc::new(DoorState { path, door, purpose, metrics, state: Arc::clone(state) })
+    };
+    doors.into_iter().map(door).collect()
 }
 
-async fn decide(request: HttpRequest, door: web::Data<DoorState>) -> HttpResponse {
+/// The door under a path, whatever the method: some proxies ask with that of the original request.
+pub(super) fn at(doors: &[Arc<DoorState>], path: &str) -> Option<Arc<DoorState>> {
+    doors.iter().find(|door| door.path == path).cloned()
+}
+
+/// Answers one question, whatever happens.
+pub(super) async fn decide(request: Request, door: Arc<DoorState>) -> HttpResponse {
     let stopwatch = Stopwatch::start();
-    let caught = AssertUnwindSafe(judge(&request, &door)).catch_unwind().await;
+    let caught = AssertUnwindSafe(judge(request.head(), &door)).catch_unwind().await;
     let (response, ruling, reason) = caught.unwrap_or_else(|_| {
         let reason = Reason::BackendUnavailable;
         (answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, false, None), Ruling::Unavailable, reason)
@@ -44,10 +53,10 @@ async fn decide(request: HttpRequest, door: web::Data<DoorState>) -> HttpRespons
     response
 }
 
-async fn judge(request: &HttpRequest, door: &DoorState) -> (HttpResponse, Ruling, Reason) {
+async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling, Reason) {
     let live = door.state.live.load_full();
     if !live.trust.is_proxy(request) {
-        let peer = request.peer_addr().map(|peer| peer.ip());
+        let peer = request.peer_addr.map(|peer| peer.ip());
         tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
         return deny(Reason::UntrustedPeer);
     }

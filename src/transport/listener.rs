@@ -6,12 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::Request;
+use actix_service::{Service, apply_fn_factory};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpResponse, HttpServer, web};
+use futures_util::future::Either;
+use futures_util::{FutureExt, TryFutureExt};
 
+use super::decisions::DoorState;
 use super::{State, decisions, ops, pages};
-use crate::config::ListenAddress;
+use crate::domain::ListenAddress;
 
 /// Longest wait for a request's head: a web server on the same machine needs no time at all.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,14 +51,11 @@ impl Servers {
         drain_timeout: Duration,
     ) -> Result<Self, ListenError> {
         let shared = Arc::clone(state);
-        let decisions = move |service: &mut ServiceConfig| {
-            decisions::configure(service, &shared);
-            pages::configure(service, &shared);
-        };
-        let decisions = open(decisions, auth, workers, drain_timeout)?;
+        let pages = move |service: &mut ServiceConfig| pages::configure(service, &shared);
+        let decisions = open(decisions::doors(state), pages, auth, workers, drain_timeout)?;
         let shared = Arc::clone(state);
         let operators = move |service: &mut ServiceConfig| ops::configure(service, &shared);
-        let operators = ops.map(|address| open(operators, address, 1, drain_timeout)).transpose()?;
+        let operators = ops.map(|address| open(Vec::new(), operators, address, 1, drain_timeout)).transpose()?;
         Ok(Self { decisions, operators })
     }
 
@@ -80,14 +82,24 @@ impl Servers {
     }
 }
 
+/// The doors stand in front of the application: routing, extractors and boxed handlers are made for
+/// pages, and cost more than a decision does.
 fn open(
+    doors: Vec<Arc<DoorState>>,
     configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     address: &ListenAddress,
     workers: usize,
     drain_timeout: Duration,
 ) -> Result<Server, ListenError> {
-    let app = move || App::new().configure(&configure).default_service(web::to(pages::nothing_here));
-    let server = HttpServer::new(app)
+    let application = move || {
+        let pages = App::new().configure(&configure).default_service(web::to(pages::nothing_here));
+        let doors = doors.clone();
+        apply_fn_factory(pages, move |request: Request, pages: &_| match decisions::at(&doors, request.path()) {
+            Some(door) => Either::Left(decisions::decide(request, door).map(Ok)),
+            None => Either::Right(Service::call(pages, request).map_ok(HttpResponse::from)),
+        })
+    };
+    let server = HttpServer::new(application)
         .workers(workers)
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(IDLE_TIMEOUT)

@@ -1,7 +1,7 @@
 //! One dialect a door: where the original request is read from. Each reads its own headers only, so
 //! that nothing a browser sends along under another dialect's names is ever taken for the proxy's.
 
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use super::client::Trust;
@@ -18,7 +18,7 @@ struct Original<'a> {
 }
 
 /// Reads the question out of a request at this door; `None` where it is not understood.
-pub(super) fn read<'a>(door: Door, request: &'a HttpRequest, trust: &Trust) -> Option<Ask<'a>> {
+pub(super) fn read<'a>(door: Door, request: &'a RequestHead, trust: &Trust) -> Option<Ask<'a>> {
     let headers = request.headers();
     let original = match door {
         Door::AuthRequest => auth_request(headers)?,
@@ -116,8 +116,8 @@ mod tests {
 
     fn asked(door: Door, headers: &[(&'static str, &'static str)]) -> Option<String> {
         let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
-        let request = request.to_http_request();
-        read(door, &request, &trust()).map(|ask| format!("{} {}", ask.method, ask.url()))
+        let request = request.to_request();
+        read(door, request.head(), &trust()).map(|ask| format!("{} {}", ask.method, ask.url()))
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
             ("GET", &[], false),
         ] {
             let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
-            assert_eq!(is_page(method, request.to_http_request().headers()), expected, "{method} {headers:?}");
+            assert_eq!(is_page(method, request.to_request().head().headers()), expected, "{method} {headers:?}");
         }
     }
 }

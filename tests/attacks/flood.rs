@@ -93,7 +93,7 @@ async fn no_name_and_no_path_writes_a_log_line_of_its_own() {
     let lines = house.keyward.log_lines();
     for user in users {
         assert!(lines.iter().any(|line| line["user"] == user && line["message"] == "decided"), "{user}");
-        assert!(lines.iter().any(|line| line["user"] == user && line["message"] == "login refused"), "{user}");
+        assert!(lines.iter().any(|line| line["login"] == user && line["message"] == "login refused by the back-end"));
         assert!(lines.iter().any(|line| line["user"] == user && line["message"] == "signed out"), "{user}");
     }
     let log = house.keyward.log();

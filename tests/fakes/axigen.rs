@@ -3,6 +3,7 @@
 //! It refuses what the real one would refuse (half a pair of keys, a missing `action`, a form that
 //! is not cleanly encoded), compares passwords byte by byte, and can be told to answer in each of
 //! the ways that are documented, seen or to be feared. Its pages are small enough to be looked at.
+//! The demo includes this file by its path, so it uses nothing but its neighbour `server`.
 
 use std::collections::HashMap;
 use std::io;
@@ -155,7 +156,7 @@ impl Axigen {
 impl State {
     fn answer(&mut self, request: &Request) -> Reply {
         if let Some(path) = request.path().strip_prefix("/api/v1/") {
-            return self.mailbox_api(&path.to_owned(), request);
+            return self.mailbox_api(path, request);
         }
         let query = request.query();
         let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());

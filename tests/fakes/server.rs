@@ -108,7 +108,7 @@ pub enum Fault {
     Instead(Reply),
     /// The real answer, with this many cookies more.
     ManyCookies(usize),
-    /// The real answer, with this in place of every cookie's value and every key in `Location`.
+    /// The real answer, with this in place of the value of every cookie that a login sets.
     Keys(String),
 }
 
@@ -190,6 +190,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     while let Some(request) = read_request(&mut stream, &mut buffer).await? {
         locked(&shared.requests).push(request.clone());
         let fault = locked(&shared.fault).clone();
+        let last = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         match fault {
             None => {
                 let reply = (shared.handler)(request).await;
@@ -200,6 +201,9 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                     return Ok(());
                 }
             }
+        }
+        if last {
+            return Ok(());
         }
     }
     Ok(())
@@ -247,9 +251,11 @@ async fn go_wrong(stream: &mut TcpStream, fault: Fault, request: Request, shared
             stream.write_all(&reply.bytes()).await?;
         }
         Fault::Keys(key) => {
+            let login = request.method == "POST" || request.target.contains("action=login");
             let mut reply = (shared.handler)(request).await;
             for (name, value) in &mut reply.headers {
-                if name.eq_ignore_ascii_case("set-cookie")
+                if login
+                    && name.eq_ignore_ascii_case("set-cookie")
                     && let Some((cookie, _)) = value.split_once('=')
                 {
                     *value = format!("{cookie}={key}; Path=/");

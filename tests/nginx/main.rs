@@ -2,93 +2,16 @@
 //! scripted application: every trap that `auth_request` has laid for its users.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod house;
 mod servers;
-
-use std::net::SocketAddr;
 
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
+use house::{CUBE, House, MAIL, allow, site};
 use servers::{Message, Scripted, answer, send};
 
-/// nginx with everything around it.
-struct House {
-    keyward: Scripted,
-    application: Scripted,
-    address: SocketAddr,
-    nginx: Nginx,
-    directory: tempfile::TempDir,
-}
-
-const MAIL: &str = "webmail.example.test";
-const CUBE: &str = "roundcube.example.test";
-
-fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, extra: &str) -> String {
-    let upstreams: String =
-        ["axigen", "roundcube", "portal"].map(|name| format!("upstream {name} {{ server {application}; }}\n")).concat();
-    format!(
-        "include keyward/http.conf;
-        upstream keyward {{ server {keyward}; keepalive 8; }}
-        {upstreams}
-        server {{ listen {address} default_server; return 421; }}
-        server {{ listen {address}; server_name {MAIL}; access_log mail.log keyward; {extra} include keyward/axigen.inc; }}
-        server {{ listen {address}; server_name {CUBE}; access_log cube.log keyward; include keyward/roundcube.inc; }}
-        server {{ listen {address}; server_name portal.example.test; access_log portal.log keyward;
-                  include keyward/portal.inc; }}"
-    )
-}
-
-impl House {
-    async fn with(
-        keyward: impl Fn(&Message) -> String + Send + Sync + 'static,
-        application: impl Fn(&Message) -> String + Send + Sync + 'static,
-    ) -> Self {
-        Self::with_extra("", keyward, application).await
-    }
-
-    async fn with_extra(
-        extra: &str,
-        keyward: impl Fn(&Message) -> String + Send + Sync + 'static,
-        application: impl Fn(&Message) -> String + Send + Sync + 'static,
-    ) -> Self {
-        let keyward = Scripted::start(false, keyward);
-        let application = Scripted::start(true, application);
-        let address = free_address().unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let site = site(keyward.address, application.address, address, extra);
-        let nginx = Nginx::start_shipped(directory.path(), &site, address).await.unwrap();
-        Self { keyward, application, address, nginx, directory }
-    }
-
-    async fn allowing() -> Self {
-        Self::with(allow, |_| answer(200, &[], "mail")).await
-    }
-
-    /// Sends a request line and header lines, with a `Host` if they have none.
-    fn ask(&self, host: &str, start: &str, headers: &[&str]) -> Message {
-        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-        send(self.address, &format!("{start} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"))
-    }
-}
-
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
-
-/// What Keyward says to Ana: the original address with a key in the query.
-fn allow(asked: &Message) -> String {
-    let url = asked.header("X-Original-URL").unwrap_or_default();
-    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
-    let uri = format!("/{path}{}_h=KEY", if path.contains('?') { '&' } else { '?' });
-    let headers = [
-        ("X-Keyward-Reason", "ok"),
-        ("X-Upstream-Uri", uri.as_str()),
-        ("X-Upstream-Cookie", "theme=dark; _hmail=COOKIEKEY"),
-        ("Remote-User", "ana"),
-        ("Remote-Name", "Ana Día"),
-        ("Remote-Email", "ana@example.test"),
-        ("Remote-Groups", ""),
-    ];
-    answer(200, &headers, "")
-}
 
 fn renewed(asked: &Message) -> String {
     allow(asked).replace("KEY", "NEWKEY")
@@ -254,7 +177,7 @@ async fn an_outage_is_a_503_and_never_a_yes() {
         None => answer(500, &[], ""),
     };
     // The trap: an error page of the whole server, which answers 200.
-    let trap = "error_page 500 502 503 504 /oops; location = /oops { return 200 oops; }";
+    let trap = "error_page 500 502 503 504 = /oops; location = /oops { return 200 oops; }";
     let house = House::with_extra(trap, down, |_| answer(200, &[], "mail")).await;
     for agent in ["503", "500", "429", "404", "silent", "garbage", "redirect", "huge"] {
         let agent_line = format!("User-Agent: {agent}");
@@ -268,6 +191,45 @@ async fn an_outage_is_a_503_and_never_a_yes() {
     }
     let program = house.ask(MAIL, "GET /", &["User-Agent: 503"]);
     assert_eq!(program.body, "{\"reason\":\"busy\"}\n");
+}
+
+#[tokio::test]
+async fn settings_of_the_server_around_it_can_not_skip_or_reuse_a_decision() {
+    let traps = "satisfy any; allow all; proxy_cache zone; proxy_cache_key x; proxy_cache_valid any 1h;
+        proxy_ignore_headers Cache-Control Expires Set-Cookie;";
+    let decide = |asked: &Message| match asked.header("Cookie") {
+        Some(_) => allow(asked),
+        None => answer(403, &[], ""),
+    };
+    let house = House::with_extra(traps, decide, |_| answer(200, &[], "mail")).await;
+    for _ in 0..2 {
+        assert_eq!(house.ask(MAIL, "GET /", &["Cookie: portal=T"]).status(), 200);
+        assert_eq!(house.ask(MAIL, "GET /", &[]).status(), 403);
+    }
+    assert_eq!((house.keyward.take().len(), house.application.take().len()), (4, 2));
+}
+
+#[tokio::test]
+async fn odd_framing_and_odd_methods_change_no_decision() {
+    let house = House::allowing().await;
+    let kind = format!("Host: {MAIL}\r\nTransfer-Encoding: chunked");
+    let chunked = send(house.address, &format!("POST /up HTTP/1.1\r\n{kind}\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
+    assert_eq!(chunked.status(), 200);
+    let asked = house.keyward.only();
+    assert_eq!((asked.header("Transfer-Encoding"), asked.header("Content-Length")), (None, None));
+    assert!(house.application.only().body.contains("hello"));
+    for method in ["HEAD", "OPTIONS", "PROPFIND"] {
+        let answered = house.ask(MAIL, &format!("{method} /"), &["If-None-Match: *"]);
+        assert_eq!(answered.status(), 200, "{method}");
+        assert_eq!(house.keyward.only().header("X-Original-Method"), Some(method));
+    }
+    for head in
+        ["get / HTTP/1.1", "TRACE / HTTP/1.1", "CONNECT x:1 HTTP/1.1", "GET /%00 HTTP/1.1", "GET /../../x HTTP/1.1"]
+    {
+        let answered = send(house.address, &format!("{head}\r\nHost: {MAIL}\r\nConnection: close\r\n\r\n"));
+        assert!(answered.status() >= 400, "{head}: {}", answered.start);
+        assert!(house.keyward.take().is_empty(), "{head}");
+    }
 }
 
 #[tokio::test]

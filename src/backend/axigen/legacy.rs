@@ -33,8 +33,10 @@ fn judge_login(axigen: &Axigen, answer: &Answer) -> Result<Login, Outage> {
         return Err(outage);
     }
     let location = answer.location();
-    if answer.redirects() && matches!(location, Some(Location::Elsewhere)) {
-        return Err(Outage::Protocol(ELSEWHERE.to_owned()));
+    match location {
+        Some(Location::Elsewhere) => return Err(Outage::Protocol(ELSEWHERE.to_owned())),
+        Some(Location::Unreadable) => return Err(Outage::Protocol("it redirects to something unreadable".to_owned())),
+        Some(Location::Here { .. }) | None => {}
     }
     // The public page's own parameter, known from its source (seen).
     if location.as_ref().is_some_and(|location| location.query_value("passwordExpired").is_some()) {

@@ -37,6 +37,16 @@ pub(super) async fn login(axigen: &Axigen, attempt: &Attempt) -> Result<Login, O
     if !axigen.settings.verify_account {
         return Ok(Login::Opened(keys));
     }
+    let verified = verify(axigen, attempt, keys.clone()).await;
+    if !matches!(verified, Ok(Login::Opened(_))) {
+        // Nobody will use the session; should this fail, it ends by itself.
+        let _ = logout(axigen, &keys).await;
+    }
+    verified
+}
+
+/// Whether the session is the right person's, and whether it can be used as it is.
+async fn verify(axigen: &Axigen, attempt: &Attempt, keys: SessionKeys) -> Result<Login, Outage> {
     let account = account(axigen, &keys).await?;
     let Some(account) = account else {
         return Err(Outage::Protocol("the session it has just opened is dead".to_owned()));

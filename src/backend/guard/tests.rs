@@ -6,6 +6,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::*;
 use crate::backend::Refusal;
+use crate::config::Section;
 use crate::domain::{Client, ManualClock};
 
 /// A back-end that says what it is told to, when it is told to.
@@ -184,6 +185,39 @@ async fn logouts_are_counted_by_cause() {
     assert!(stage.guarded.logout(&keys(), "idle").await);
     let series = r#"keyward_logouts_total{backend="mail",cause="idle",outcome="done"} 1"#;
     assert!(stage.metrics.render().contains(series));
+}
+
+#[test]
+fn settings_are_read_to_the_end_and_all_mistakes_come_out_together() {
+    for (kind, text, keys) in [
+        ("axigen", "", &[][..]),
+        ("axigen", "host = 'webmail.example.test'\ncookie = '_hx'", &[]),
+        ("axigen", "host = 'a/b'\ncookie = 'a;b'\ncolour = 'red'", &["host", "cookie", "colour"]),
+        ("roundcube", "surface = 'legacy'", &["surface"]),
+        ("telnet", "surface = 'legacy'", &["kind"]),
+    ] {
+        let Profile { name, url, credentials, login, limits, roles, .. } = profile(&[]);
+        let mut document = Section::from_toml(&format!("[backend]\n{text}")).unwrap();
+        let (section, kind) = (document.section("backend"), kind.to_owned());
+        let settings = BackendSettings { name, kind, url, credentials, login, limits, roles, section };
+        let built = Guarded::build(settings, &Metrics::new(), Arc::new(ManualClock::at(0)));
+        let mistakes = document.mistakes();
+        let noted: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.key.strip_prefix("backend.")).collect();
+        assert_eq!(noted, keys, "{text}");
+        assert_eq!(built.is_some(), keys != ["kind"], "{text}");
+    }
+}
+
+#[test]
+fn where_a_password_is_needed_none_is_a_mistake() {
+    for (credentials, mistakes) in [(CredentialSource::Portal, 0), (CredentialSource::None, 1)] {
+        let Profile { name, kind, url, login, limits, roles, .. } = profile(&[]);
+        let mut document = Section::from_toml("").unwrap();
+        let section = document.section("backend");
+        let settings = BackendSettings { name, kind, url, credentials, login, limits, roles, section };
+        let _ = Guarded::build(settings, &Metrics::new(), Arc::new(ManualClock::at(0)));
+        assert_eq!(document.mistakes().len(), mistakes);
+    }
 }
 
 #[test]

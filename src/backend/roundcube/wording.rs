@@ -71,11 +71,14 @@ impl Wordings {
             return Meaning::Known(Err(Outage::Locked { retry_after: Some(LOCKED_FOR) }));
         }
         match self.learned.lock().get(locale) {
-            // A name or password that Roundcube's own rules forbid (length, `login_username_filter`)
-            // gets the sentence of a request out of place, too. That ours was in place is known: the
-            // lesson's other request was taken.
-            Some((_, lesson)) if lesson.tells_apart() && (message == lesson.refused || message == lesson.invalid) => {
+            Some((_, lesson)) if lesson.tells_apart() && message == lesson.refused => {
                 Meaning::Known(Ok(Refusal::Credentials))
+            }
+            // Roundcube says so to a name or password that its own rules forbid (length,
+            // `login_username_filter`), but also when it has lost the form's session. Nobody can
+            // tell, so it is no refusal, and it may be this person's alone, so it is no outage.
+            Some((_, lesson)) if lesson.tells_apart() && message == lesson.invalid => {
+                Meaning::Known(Err(Outage::Locked { retry_after: Some(LOCKED_FOR) }))
             }
             _ => Meaning::Unknown,
         }

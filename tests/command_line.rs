@@ -1,0 +1,134 @@
+//! The program as people and scripts call it.
+
+#![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn keyward(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEYWARD")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    keyward(arguments).output().unwrap()
+}
+
+fn run_with_input(arguments: &[&str], input: &str) -> Output {
+    let mut child = keyward(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The reference configuration, changed.
+fn configuration(directory: &Path, from: &str, to: &str) -> String {
+    let reference = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/conf/keyward.toml")).unwrap();
+    assert!(reference.contains(from), "{from}");
+    let path = directory.join("keyward.toml");
+    std::fs::write(&path, reference.replace(from, to)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn check_says_yes_with_0_and_no_with_1_and_all_mistakes() {
+    let directory = tempfile::tempdir().unwrap();
+    let right = configuration(directory.path(), "8420", "8430");
+    let output = run(&["check", "-c", &right]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output.stdout), format!("{right} is right: routes 1, portals 1, back-ends 1\n"));
+
+    let wrong = configuration(directory.path(), "max_logins = 8", "max_logins = 0\nlogin_tiemout = \"10s\"");
+    let output = keyward(&["check", "-c", &wrong]).env("KEYWARD__LIMITS__ANSWER", "7").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let lines = text(&output.stdout);
+    assert!(lines.contains(&format!("{wrong}: backend[mail].max_logins: must be a whole number")), "{lines}");
+    assert!(lines.contains(&format!("{wrong}: backend[mail].login_tiemout: is not a known key")), "{lines}");
+    assert!(lines.contains("the environment: limits.answer: must be a whole number"), "{lines}");
+    assert_eq!(lines.lines().count(), 3, "{lines}");
+    assert!(!lines.contains(SECRET));
+
+    let output = run(&["check", "-c", "/nowhere/keyward.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).starts_with("/nowhere/keyward.toml: can not be read"), "{output:?}");
+}
+
+#[test]
+fn a_minted_ticket_is_explained_with_the_same_key_and_rejected_with_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configuration(directory.path(), "8420", "8430");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let secret = secret.to_str().unwrap();
+    let other = directory.path().join("other");
+    std::fs::write(&other, "another secret of thirty-two bytes").unwrap();
+
+    let mint = ["ticket", "mint", "--secret-file", secret, "--key-id", "2026a", "--sub", "ana", "--password-file", "-"];
+    let minted = run_with_input(&mint, "marked\n");
+    assert_eq!(minted.status.code(), Some(0), "{minted:?}");
+    let ticket = text(&minted.stdout);
+    assert!(ticket.starts_with("kw1.2026a.") && ticket.ends_with('\n') && !ticket.contains("marked"), "{ticket}");
+
+    let explained = run_with_input(&["ticket", "inspect", "-c", &config, "--portal", "customer-portal"], &ticket);
+    assert_eq!(explained.status.code(), Some(0), "{explained:?}");
+    let lines = text(&explained.stdout);
+    assert!(lines.contains("sealed in it, and this key opens it") && lines.contains("verdict   genuine"), "{lines}");
+    assert!(!lines.contains("marked"), "{lines}");
+
+    let inspect = ["ticket", "inspect", "--secret-file", other.to_str().unwrap(), "--key-id", "2026a", ticket.trim()];
+    let explained = run(&inspect);
+    assert_eq!(explained.status.code(), Some(1), "{explained:?}");
+    assert!(text(&explained.stdout).contains("mac       wrong"), "{explained:?}");
+    assert_eq!(run(&["ticket", "inspect", ticket.trim()]).status.code(), Some(1), "without any key");
+}
+
+#[test]
+fn tickets_of_a_portal_have_random_sessions() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configuration(directory.path(), "8420", "8430");
+    let mint = || {
+        let minted = run(&["ticket", "mint", "-c", &config, "--portal", "customer-portal", "--sub", "ana"]);
+        let ticket = text(&minted.stdout);
+        let explained = text(&run(&["ticket", "inspect", ticket.trim()]).stdout);
+        explained.lines().find(|line| line.starts_with("sid ")).unwrap().to_owned()
+    };
+    let (one, two) = (mint(), mint());
+    // A label, quotes, and 128 bits in hexadecimal digits.
+    assert!(one.len() == two.len() && one.len() == 10 + 2 + 32, "{one}");
+    assert_ne!(one, two);
+}
+
+#[test]
+fn a_command_line_that_is_not_understood_ends_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configuration(directory.path(), "8420", "8430");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let secret = secret.to_str().unwrap();
+    let portal = ["-c", &config, "--portal", "customer-portal"];
+    for arguments in [
+        vec!["nonsense"],
+        vec!["ticket", "mint", "--sub", "ana"],
+        vec!["ticket", "mint", "--sub", "ana", "--secret-file", secret],
+        vec!["ticket", "mint", "--sub", "ana", "-c", &config, "--portal", "nobody"],
+        [&["ticket", "mint", "--sub", "ana", "--valid", "soon"], &portal[..]].concat(),
+        [&["ticket", "mint", "--sub", "ana", "--key-id", "2020"], &portal[..]].concat(),
+        [&["ticket", "mint", "--sub", "ana", "--sid", "short"], &portal[..]].concat(),
+        [&["ticket", "mint", "--sub", "ana", "--role", "a,b"], &portal[..]].concat(),
+        [&["ticket", "mint", "--sub", ""], &portal[..]].concat(),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {output:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}

@@ -1,0 +1,445 @@
+//! The contract of `Backend`, executed: every behaviour over every kind in the table.
+//!
+//! A kind stands here with a fixture: a strict stand-in, or the real application where it can be
+//! installed, behind a proxy that breaks the answers. What could not run is printed.
+#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod fakes;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fakes::axigen::{Axigen, Person};
+use fakes::server::{Fault, Reply, Request, Server, forward};
+use futures_util::future::BoxFuture;
+use keyward::backend::{Attempt, Guarded, KINDS, Liveness, Login, Outage, Profile, Wire};
+use keyward::config::Section;
+use keyward::demo;
+use keyward::demo::process::{TemporaryWorkspace, Workspace};
+use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
+use keyward::domain::{BackendLimits, Client, Clock, CredentialSource, LoginName, Secret, SessionKeys, SystemClock};
+use keyward::observe::Metrics;
+
+/// Longer than any of the real servers takes to say no.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// For servers that will not answer.
+const IMPATIENCE: Duration = Duration::from_millis(700);
+
+/// Passwords that break careless encoders.
+const HOSTILE: [&str; 8] = [
+    "a&b=c;d",
+    "50% + #1 %41%00 %",
+    "\"quotes\" 'and' \\back\\slashes\\",
+    " blanks around ",
+    "p&w #x?:/[]@!$()*,{}|^`~<b>tag</b>",
+    "žluťoučký kůň 李 🦀🔑",
+    "0",
+    "+",
+];
+
+/// One application, ready to be signed in to.
+struct Bench {
+    kind: &'static str,
+    settings: &'static str,
+    /// Where a connector is sent: it can be told to misbehave.
+    front: Front,
+    /// Everybody who has a mailbox, ana and ben first.
+    people: Vec<(String, String)>,
+    /// A page behind the login, to which the query key is added.
+    page: &'static str,
+}
+
+enum Front {
+    Fake(Axigen),
+    Real { proxy: Server, _servers: Box<Roundcube>, _workspace: TemporaryWorkspace },
+}
+
+type Start = fn(&'static str) -> BoxFuture<'static, Bench>;
+
+/// Kind, its settings, and how it is started.
+const FIXTURES: &[(&str, &str, Start)] = &[
+    ("axigen", "", |settings| Box::pin(axigen(settings))),
+    ("axigen", "login_method = 'get'\ninterface = 'standard'", |settings| Box::pin(axigen(settings))),
+    ("axigen", "surface = 'mailbox-api'", |settings| Box::pin(axigen(settings))),
+    ("roundcube", "", |settings| Box::pin(roundcube(settings))),
+];
+
+async fn axigen(settings: &'static str) -> Bench {
+    let mut people = vec![pair("ana@example.test", "correct horse"), pair("ben@example.test", "battery staple")];
+    for (number, password) in HOSTILE.iter().enumerate() {
+        people.push(pair(&format!("h{number} {password}@example.test"), password));
+    }
+    people.push(pair("long@example.test", &"ä".repeat(100)));
+    let mailboxes = people.iter().map(|(login, password)| Person::new(login, password, login)).collect();
+    let front = Front::Fake(Axigen::start(mailboxes).await.expect("loopback works"));
+    Bench { kind: "axigen", settings, front, people, page: "/" }
+}
+
+async fn roundcube(settings: &'static str) -> Bench {
+    let mut people = vec![pair("ana.dias", "correct horse"), pair("ben.okafor", "battery staple")];
+    // To PHP "0" is as good as nothing, and Roundcube asks no mail server with an empty password.
+    for (number, password) in HOSTILE.iter().enumerate().filter(|(_, password)| **password != "0") {
+        people.push(pair(&format!("hostile-{number}"), password));
+    }
+    people.push(pair("long.password", &"ä".repeat(100)));
+    let mailboxes: Vec<demo::Person> = people
+        .iter()
+        .map(|(login, password)| demo::Person {
+            name: login.clone(),
+            password: Secret::from(password.clone()),
+            subject: "hello".to_owned(),
+        })
+        .collect();
+    let workspace = Workspace::temporary().expect("a directory");
+    let servers = Roundcube::start(workspace.path(), &mailboxes, &RoundcubeOptions::default()).await;
+    let servers = servers.expect("Roundcube and Dovecot are installed; tests/run does it");
+    let real: SocketAddr = servers.url().trim_start_matches("http://").parse().expect("an address");
+    let proxy =
+        Server::start(
+            move |request| async move { forward(real, &request).await.unwrap_or_else(|_| Reply::new(502, "")) },
+        );
+    let proxy = proxy.await.expect("loopback works");
+    let front = Front::Real { proxy, _servers: Box::new(servers), _workspace: workspace };
+    Bench { kind: "roundcube", settings, front, people, page: "/?_task=mail" }
+}
+
+fn pair(login: &str, password: &str) -> (String, String) {
+    (login.to_owned(), password.to_owned())
+}
+
+impl Bench {
+    fn url(&self) -> String {
+        match &self.front {
+            Front::Fake(axigen) => axigen.url(),
+            Front::Real { proxy, .. } => proxy.url(),
+        }
+    }
+
+    fn misbehave(&self, fault: Option<Fault>) {
+        match &self.front {
+            Front::Fake(axigen) => axigen.misbehave(fault),
+            Front::Real { proxy, .. } => proxy.misbehave(fault),
+        }
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        match &self.front {
+            Front::Fake(axigen) => axigen.requests(),
+            Front::Real { proxy, .. } => proxy.requests(),
+        }
+    }
+
+    /// The connector as the program has it, with no memory of earlier failures.
+    fn connector(&self, deadline: Duration) -> Arc<Guarded> {
+        self.connector_to(&self.url(), deadline)
+    }
+
+    fn connector_to(&self, url: &str, deadline: Duration) -> Arc<Guarded> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let url = url::Url::parse(url).expect("an address");
+        let mut section = Section::from_toml(self.settings).expect("TOML");
+        let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
+        let wire = Wire::new(url.clone(), None, deadline, Arc::clone(&clock)).expect("a client");
+        let backend = (kind.build)(&mut section, wire);
+        assert_eq!(section.mistakes(), vec![], "{}", self.settings);
+        let hour = Duration::from_secs(3600);
+        let limits = BackendLimits {
+            login_timeout: deadline,
+            max_logins: 8,
+            idle_timeout: hour,
+            max_age: hour,
+            keep_alive_interval: hour,
+            refused_for: hour,
+            failure_backoff: hour,
+        };
+        let login = LoginName::parse("{sub}").expect("a template");
+        let (name, kind) = ("mail".to_owned(), self.kind.to_owned());
+        let profile =
+            Profile { name, kind, url, credentials: CredentialSource::Portal, login, limits, roles: Vec::new() };
+        Guarded::new(profile, backend, &Metrics::new(), clock)
+    }
+
+    async fn login(&self, login: &str, password: &str) -> Result<Login, Outage> {
+        self.connector(PATIENCE).login(&attempt(login, password)).await
+    }
+
+    /// Keys of one of the people.
+    async fn keys(&self, person: usize) -> SessionKeys {
+        let (login, password) = &self.people[person];
+        match self.login(login, password).await {
+            Ok(Login::Opened(keys)) => keys,
+            other => panic!("{login} could not sign in: {other:?}"),
+        }
+    }
+
+    /// Whether these keys show this person's mailbox, as the web server would send them.
+    async fn shows(&self, keys: &SessionKeys, login: &str) -> bool {
+        let mut target = self.page.to_owned();
+        if !keys.query().is_empty() {
+            target = format!("{target}?{}", keys.query());
+        }
+        let address = self.url().trim_start_matches("http://").parse().expect("an address");
+        let headers = vec![
+            ("host".to_owned(), b"webmail.example.test".to_vec()),
+            ("cookie".to_owned(), keys.cookies().as_bytes().to_vec()),
+        ];
+        let request = Request { method: "GET".to_owned(), target, headers, body: Vec::new() };
+        let page = forward(address, &request).await.expect("a page");
+        let text = String::from_utf8_lossy(&page.body).into_owned();
+        let shown = login.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        page.status == 200 && text.contains(&shown) && !text.contains("type=\"password\"")
+    }
+}
+
+fn attempt(login: &str, password: &str) -> Attempt {
+    let client = Client {
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
+        accept_language: Cow::Borrowed(b"en"),
+    };
+    Attempt { login: login.to_owned(), password: Some(Secret::from(password.to_owned())), client }
+}
+
+async fn a_good_login_opens_a_page(bench: &Bench) {
+    let keys = bench.keys(0).await;
+    assert!(bench.shows(&keys, &bench.people[0].0).await);
+}
+
+async fn a_wrong_password_is_a_refusal_and_is_tried_once(bench: &Bench) {
+    let outcome = bench.login(&bench.people[0].0, "wrong-and-marked").await;
+    assert!(matches!(outcome, Ok(Login::Refused(_))), "{outcome:?}");
+    let tries = bench.requests().into_iter().filter(|request| {
+        request.target.contains("wrong-and-marked")
+            || String::from_utf8_lossy(&request.body).contains("wrong-and-marked")
+    });
+    assert_eq!(tries.count(), 1);
+}
+
+async fn an_unknown_user_is_a_refusal(bench: &Bench) {
+    let outcome = bench.login("nobody@example.test", "whatever").await;
+    assert!(matches!(outcome, Ok(Login::Refused(_))), "{outcome:?}");
+}
+
+async fn a_dead_back_end_is_an_outage(bench: &Bench) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    drop(listener);
+    let outcome = bench.connector_to(&url, PATIENCE).login(&attempt("ana", "secret")).await;
+    assert!(matches!(outcome, Err(Outage::Unreachable(_))), "{outcome:?}");
+}
+
+async fn a_broken_answer_is_an_outage_and_tells_no_secret(bench: &Bench) {
+    let (login, password) = &bench.people[0];
+    let keys = bench.keys(0).await;
+    let page = "<!doctype html><h1>Down for maintenance</h1>";
+    let instead = |status, body: &str| Fault::Instead(Reply::new(status, body));
+    for fault in [
+        Fault::CloseAtOnce,
+        Fault::HalfAnswer,
+        Fault::Hang,
+        Fault::Drip(Duration::from_millis(50)),
+        Fault::EndlessHeaders,
+        Fault::EndlessBody,
+        Fault::Garbage,
+        Fault::ManyCookies(300),
+        instead(500, ""),
+        instead(502, page),
+        instead(503, page),
+        Fault::Instead(Reply::new(429, "").with("Retry-After", "7")),
+        instead(404, page),
+        instead(200, ""),
+        instead(200, page),
+        instead(200, "null"),
+        instead(200, "{\"ok\":\"false\"}"),
+        instead(204, ""),
+        instead(302, ""),
+    ] {
+        bench.misbehave(Some(fault.clone()));
+        let patience = if matches!(fault, Fault::Hang | Fault::Drip(_)) { IMPATIENCE } else { PATIENCE };
+        let outcome = bench.connector(patience).login(&attempt(login, password)).await;
+        let Err(outage) = outcome else { panic!("{fault:?} is {outcome:?}") };
+        if matches!(fault, Fault::Hang | Fault::Drip(_)) {
+            assert_eq!(outage, Outage::TimedOut, "{fault:?}");
+        }
+        let said = format!("{outage} {outage:?} {keys:?}");
+        let key = keys.cookies().rsplit('=').next().unwrap_or_default();
+        for secret in [password, login, key, "_h=", "username"] {
+            assert!(!said.contains(secret), "{said} holds {secret}");
+        }
+    }
+    bench.misbehave(None);
+}
+
+async fn a_broken_check_is_an_outage_and_neither_alive_nor_dead(bench: &Bench) {
+    let keys = bench.keys(0).await;
+    for fault in [
+        Fault::CloseAtOnce,
+        Fault::HalfAnswer,
+        Fault::Hang,
+        Fault::EndlessHeaders,
+        Fault::Garbage,
+        Fault::Instead(Reply::new(500, "")),
+        Fault::Instead(Reply::new(429, "")),
+        Fault::Instead(Reply::new(302, "").with("Location", "https://elsewhere.example.test/")),
+    ] {
+        bench.misbehave(Some(fault.clone()));
+        let outcome = bench.connector(IMPATIENCE).check(&keys).await;
+        assert!(outcome.is_err(), "{fault:?} is {outcome:?}");
+    }
+    bench.misbehave(None);
+}
+
+async fn the_wish_to_be_left_alone_is_heard(bench: &Bench) {
+    bench.misbehave(Some(Fault::Instead(Reply::new(429, "").with("Retry-After", "7"))));
+    let outcome = bench.login(&bench.people[0].0, &bench.people[0].1).await;
+    bench.misbehave(None);
+    assert_eq!(outcome.err(), Some(Outage::Throttled { retry_after: Some(Duration::from_secs(7)) }));
+}
+
+async fn the_login_page_again_is_never_a_session(bench: &Bench) {
+    let keys = bench.keys(0).await;
+    let names: Vec<&str> = keys.cookies().split("; ").filter_map(|pair| pair.split('=').next()).collect();
+    let mut page = Reply::html(
+        200,
+        "<!doctype html><form><input type=\"hidden\" name=\"_token\" value=\"0123456789abcdef0123456789abcdef\">\
+         <input name=\"_user\"><input type=\"password\" name=\"_pass\"></form>",
+    );
+    for name in names {
+        page = page.with("Set-Cookie", &format!("{name}=0123456789abcdef0123456789abcdef; Path=/"));
+    }
+    bench.misbehave(Some(Fault::Instead(page)));
+    let (login, password) = &bench.people[0];
+    let outcome = bench.login(login, password).await;
+    assert!(!matches!(outcome, Ok(Login::Opened(_))), "{outcome:?}");
+    let check = bench.connector(PATIENCE).check(&keys).await;
+    bench.misbehave(None);
+    assert!(!matches!(check, Ok(Liveness::Alive | Liveness::Renewed(_))), "{check:?}");
+}
+
+async fn two_people_never_share_a_key(bench: &Bench) {
+    let (ana, ben) = (bench.keys(0).await, bench.keys(1).await);
+    assert!(bench.shows(&ana, &bench.people[0].0).await && !bench.shows(&ana, &bench.people[1].0).await);
+    assert!(bench.shows(&ben, &bench.people[1].0).await && !bench.shows(&ben, &bench.people[0].0).await);
+    let values = |keys: &SessionKeys| -> HashSet<String> {
+        keys.cookies().split("; ").chain([keys.query()]).filter(|pair| !pair.is_empty()).map(str::to_owned).collect()
+    };
+    assert!(values(&ana).is_disjoint(&values(&ben)));
+}
+
+async fn hostile_names_and_passwords_arrive_intact(bench: &Bench) {
+    for person in 2..bench.people.len() {
+        let keys = bench.keys(person).await;
+        assert!(bench.shows(&keys, &bench.people[person].0).await, "{:?}", bench.people[person]);
+    }
+}
+
+async fn a_session_lives_until_it_is_ended(bench: &Bench) {
+    let (keys, other) = (bench.keys(0).await, bench.keys(0).await);
+    let connector = bench.connector(PATIENCE);
+    let alive = connector.check(&keys).await;
+    assert!(matches!(alive, Ok(Liveness::Alive | Liveness::Renewed(_))), "{alive:?}");
+    assert!(connector.logout(&keys, "logout").await);
+    assert!(!bench.shows(&keys, &bench.people[0].0).await);
+    let dead = connector.check(&keys).await;
+    assert!(matches!(dead, Ok(Liveness::Dead)), "{dead:?}");
+    assert!(matches!(connector.check(&other).await, Ok(Liveness::Alive)), "another session of the same person");
+    assert!(connector.logout(&keys, "logout").await, "once more does no harm");
+}
+
+async fn a_redirect_elsewhere_is_not_followed(bench: &Bench) {
+    let trap = Server::start(|_| async { Reply::new(200, "") }).await.expect("loopback works");
+    let (login, password) = &bench.people[0];
+    for status in [301, 302, 303, 307, 308] {
+        let reply = Reply::new(status, "").with("Location", &format!("{}/?_h={}", trap.url(), "0".repeat(32)));
+        bench.misbehave(Some(Fault::Instead(reply.with("Set-Cookie", "_hmail=0123456789abcdef0123456789abcdef"))));
+        let outcome = bench.login(login, password).await;
+        assert!(matches!(outcome, Err(Outage::Protocol(_))), "{status} is {outcome:?}");
+    }
+    bench.misbehave(None);
+    assert_eq!(trap.requests().len(), 0);
+}
+
+async fn keys_that_would_break_headers_are_no_session(bench: &Bench) {
+    let (login, password) = &bench.people[0];
+    let long = "0123456789abcdef".repeat(4096);
+    for key in [
+        "0123456789abcdef 0123456789",
+        "0123456789\rabcdef012345",
+        "\"0123456789abcdef\"",
+        "0123456789abcdeé",
+        "0123456789abcdef\\",
+        &long,
+    ] {
+        bench.misbehave(Some(Fault::Keys(key.to_owned())));
+        let outcome = bench.login(login, password).await;
+        let shown = &key[..20.min(key.len())].escape_debug().to_string();
+        assert!(matches!(outcome, Err(Outage::Protocol(_))), "{shown} is {outcome:?}");
+    }
+    bench.misbehave(None);
+}
+
+async fn the_applications_cookies_are_known_as_its_own(bench: &Bench) {
+    let keys = bench.keys(0).await;
+    let connector = bench.connector(PATIENCE);
+    for pair in keys.cookies().split("; ") {
+        let name = pair.split('=').next().unwrap_or_default();
+        for spelling in [name.to_owned(), format!(" {name}"), name.replace('_', "%5F")] {
+            assert!(connector.owns_cookie(spelling.as_bytes()), "{spelling}");
+        }
+    }
+    for name in ["portal_session", "theme", ""] {
+        assert!(!connector.owns_cookie(name.as_bytes()), "{name}");
+    }
+    assert_eq!(connector.query_key().is_some(), !keys.query().is_empty());
+    if let Some(name) = connector.query_key() {
+        assert!(keys.query().starts_with(&format!("{name}=")));
+    }
+}
+
+macro_rules! table {
+    ($($behaviour:ident),* $(,)?) => { &[$((stringify!($behaviour), |bench| Box::pin($behaviour(bench)))),*] };
+}
+
+type Behaviour = for<'a> fn(&'a Bench) -> BoxFuture<'a, ()>;
+
+const BEHAVIOURS: &[(&str, Behaviour)] = table![
+    a_good_login_opens_a_page,
+    a_wrong_password_is_a_refusal_and_is_tried_once,
+    an_unknown_user_is_a_refusal,
+    a_dead_back_end_is_an_outage,
+    a_broken_answer_is_an_outage_and_tells_no_secret,
+    a_broken_check_is_an_outage_and_neither_alive_nor_dead,
+    the_wish_to_be_left_alone_is_heard,
+    the_login_page_again_is_never_a_session,
+    two_people_never_share_a_key,
+    hostile_names_and_passwords_arrive_intact,
+    a_session_lives_until_it_is_ended,
+    a_redirect_elsewhere_is_not_followed,
+    keys_that_would_break_headers_are_no_session,
+    the_applications_cookies_are_known_as_its_own,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_keeps_the_contract() {
+    for (kind, settings, start) in FIXTURES {
+        let bench = start(settings).await;
+        for (sentence, behaviour) in BEHAVIOURS {
+            println!("{kind} ({}): {}", settings.replace('\n', ", "), sentence.replace('_', " "));
+            behaviour(&bench).await;
+        }
+    }
+}
+
+#[test]
+fn every_kind_has_a_fixture_and_an_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for kind in KINDS {
+        assert!(FIXTURES.iter().any(|(fixture, ..)| *fixture == kind.name), "{} has no fixture here", kind.name);
+        let places = [format!("examples/{}", kind.name), format!("examples/nginx/keyward/{}.inc", kind.name)];
+        assert!(places.iter().any(|place| root.join(place).exists()), "{} has no example in {places:?}", kind.name);
+    }
+}
