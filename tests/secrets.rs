@@ -2,7 +2,6 @@
 //! written is searched.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-#[expect(dead_code, reason = "other tests use more of them")]
 mod fakes;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
