@@ -1,10 +1,12 @@
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
+use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -71,6 +73,10 @@ async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dy
         }
     };
     ticking.abort();
+    // Whoever signed out a moment ago is to be signed out at the applications, too.
+    if tokio::time::timeout(settings.drain_timeout, keys.finish_chores()).await.is_err() {
+        tracing::warn!("some sessions could not be signed out at the back-ends in time");
+    }
     ended
 }
 
@@ -114,7 +120,7 @@ fn wire(parts: Parts, keys: &Arc<KeyStore>, clock: &Arc<dyn Clock>) -> io::Resul
     let return_to = settings.logout_return_to;
     Ok(Live {
         self_service: SelfService::new(portals.clone(), Arc::clone(keys), Arc::clone(clock), return_to),
-        gate: Gate::new(router, portals, Arc::clone(keys), Arc::clone(clock)),
+        gate: Gate::new(router, portals, Arc::clone(keys), Arc::clone(clock), settings.answer_limit),
         trust: Trust { proxies: settings.proxies, unix: settings.trust_unix },
         answer_limit: settings.answer_limit,
         identity_headers,
@@ -172,6 +178,7 @@ async fn tick(keys: Arc<KeyStore>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        keys.tick().await;
+        // A panic was counted and logged, and must not be the end of all expiry.
+        let _ = AssertUnwindSafe(keys.tick()).catch_unwind().await;
     }
 }

@@ -1,5 +1,6 @@
 //! When a back-end that failed may be asked again.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What others are told to wait while somebody finds out whether the back-end is there again.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many answers in a row that nobody understands mean that the back-end has failed.
+/// How many people in a row whose answers nobody understands mean that the back-end has failed.
 const ODD_ANSWERS: u32 = 3;
 
 /// The pause after an outage: it doubles up to a minute, and ends with one probe at a time.
@@ -21,13 +22,15 @@ pub struct Backoff {
     first_pause: Duration,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    hasher: RandomState,
 }
 
 #[derive(Clone, Copy)]
 enum State {
-    /// How many answers in a row were not understood.
+    /// How many people in a row got an answer that was not understood, and who was the last.
     Closed {
         odd: u32,
+        last: u64,
     },
     Open {
         until: Moment,
@@ -45,12 +48,22 @@ pub struct Leave<'a> {
 impl Backoff {
     /// Nothing has failed yet.
     pub fn new(first_pause: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { first_pause: first_pause.min(LONGEST_PAUSE), clock, state: Mutex::new(State::Closed { odd: 0 }) }
+        Self {
+            first_pause: first_pause.min(LONGEST_PAUSE),
+            clock,
+            state: Mutex::new(State::Closed { odd: 0, last: 0 }),
+            hasher: RandomState::new(),
+        }
     }
 
     /// How long to wait, where the back-end must be left alone.
     pub fn pause(&self) -> Option<Duration> {
         self.pause_in(*self.state.lock())
+    }
+
+    /// Whether it failed and has not worked since.
+    pub fn is_open(&self) -> bool {
+        matches!(*self.state.lock(), State::Open { .. })
     }
 
     /// Asks for leave; an answer that is an error says how long to wait.
@@ -82,17 +95,19 @@ impl Backoff {
 impl Leave<'_> {
     /// The back-end answered.
     pub fn answered(self) {
-        *self.backoff.state.lock() = State::Closed { odd: 0 };
+        *self.backoff.state.lock() = State::Closed { odd: 0, last: 0 };
     }
 
     /// The back-end answered something that was not understood. That may be about this one person
-    /// (a notice that they must confirm, say), and nobody else must suffer for it; several in a row
-    /// are about everybody.
-    pub fn puzzled(self) {
+    /// (a notice that they must confirm, say), and nobody else must suffer for it; several people in a
+    /// row are everybody.
+    pub fn puzzled(self, who: &str) {
+        let who = self.backoff.hasher.hash_one(who);
         {
             let mut state = self.backoff.state.lock();
-            if let State::Closed { odd } = &mut *state {
-                *odd += 1;
+            if let State::Closed { odd, last } = &mut *state {
+                *odd += u32::from(*odd == 0 || *last != who);
+                *last = who;
                 if *odd < ODD_ANSWERS {
                     return;
                 }
@@ -148,13 +163,11 @@ mod tests {
     fn one_persons_odd_answers_delay_nobody_and_everybodys_do() {
         let (_, backoff) = backoff();
         for _ in 0..10 {
-            backoff.enter().ok().unwrap().puzzled();
-            backoff.enter().ok().unwrap().puzzled();
+            backoff.enter().ok().unwrap().puzzled("ana");
             assert_eq!(backoff.pause(), None);
-            backoff.enter().ok().unwrap().answered();
         }
-        for _ in 0..3 {
-            backoff.enter().ok().unwrap().puzzled();
+        for who in ["ben", "ana"] {
+            backoff.enter().ok().unwrap().puzzled(who);
         }
         assert_eq!(backoff.pause(), Some(2 * SECOND));
     }

@@ -66,6 +66,8 @@ pub struct Guarded {
     backend: Box<dyn Backend>,
     metrics: Arc<BackendMetrics>,
     backoff: Backoff,
+    /// Of checks; apart from that of logins, since either may work without the other.
+    check_backoff: Backoff,
     clock: Arc<dyn Clock>,
     logins: Semaphore,
     // Apart from the logins, so that a storm of keep-alives or sign-outs can not take their places.
@@ -113,6 +115,7 @@ impl Guarded {
             id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
             metrics,
             backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
+            check_backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             backend,
             clock,
             logins: Semaphore::new(places),
@@ -189,7 +192,7 @@ impl Guarded {
         match &outcome {
             Ok(_) | Err(Outage::Locked { .. }) => leave.answered(),
             Err(Outage::Throttled { retry_after }) => leave.failed(*retry_after),
-            Err(Outage::Protocol(_)) => leave.puzzled(),
+            Err(Outage::Protocol(_)) => leave.puzzled(&attempt.login),
             Err(_) => leave.failed(None),
         }
         self.metrics.up.set(i64::from(self.backoff.pause().is_none()));
@@ -206,16 +209,35 @@ impl Guarded {
     /// Asks whether the session still lives, which keeps it alive.
     ///
     /// # Errors
-    /// [`Outage`]. It opens no back-off: only logins tell whether logins work.
+    /// [`Outage`]; [`Outage::BackingOff`] at once after a check that failed. It delays no login: only
+    /// logins tell whether logins work.
     pub async fn check(&self, keys: &SessionKeys) -> Result<Liveness, Outage> {
+        let leave = self.check_backoff.enter().map_err(|retry_after| Outage::BackingOff { retry_after })?;
         let _place = place(&self.checks).await;
         let outcome = self.within_deadline(self.backend.check(keys)).await;
         match &outcome {
-            Ok(Liveness::Alive | Liveness::Renewed(_)) => self.metrics.keep_alive_alive.inc(),
-            Ok(Liveness::Dead) => self.metrics.keep_alive_dead.inc(),
-            Err(_) => self.metrics.keep_alive_failed.inc(),
+            Ok(liveness) => {
+                leave.answered();
+                // What answers is up, also when nobody logs in all night.
+                self.metrics.up.set(1);
+                let dead = matches!(liveness, Liveness::Dead);
+                (if dead { &self.metrics.keep_alive_dead } else { &self.metrics.keep_alive_alive }).inc();
+            }
+            Err(outage) => {
+                match outage {
+                    Outage::Protocol(_) => leave.puzzled(keys.cookies()),
+                    _ => leave.failed(None),
+                }
+                self.metrics.keep_alive_failed.inc();
+            }
         }
         outcome
+    }
+
+    /// Whether the last checks failed, and none has worked since.
+    #[must_use]
+    pub fn checks_fail(&self) -> bool {
+        self.check_backoff.is_open()
     }
 
     /// Ends the session and says whether the back-end heard of it. `cause` is a cause of evictions.

@@ -1,14 +1,15 @@
 //! The question, free of the protocol it came over.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::domain::{Client, Cookies, is_control};
+use crate::inject::write_upstream_target;
 
 /// Longest path and query, in bytes.
 const LONGEST_TARGET: usize = 16 * 1024;
 
 /// One request that somebody wants judged.
-#[derive(Debug)]
 pub struct Ask<'a> {
     /// Whether the browser came by https.
     pub secure: bool,
@@ -27,10 +28,12 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// The address the browser asked for.
+    /// The address the browser asked for, without copies of the application's key in the query.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("{}{}", self.host.origin(self.secure), self.target.raw)
+    pub fn url_without(&self, query_key: Option<&str>) -> String {
+        let mut target = Vec::with_capacity(self.target.raw.len());
+        write_upstream_target(&mut target, self.target.raw, query_key, "");
+        format!("{}{}", self.host.origin(self.secure), String::from_utf8_lossy(&target))
     }
 }
 
@@ -108,7 +111,7 @@ fn is_label(label: &str) -> bool {
 }
 
 /// A path and query, byte for byte as the browser sent it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Target<'a> {
     raw: &'a str,
     path_length: usize,
@@ -141,6 +144,13 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn path(&self) -> &'a str {
         &self.raw[..self.path_length]
+    }
+}
+
+impl fmt::Debug for Target<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The query may hold keys.
+        write!(formatter, "Target({:?})", self.path())
     }
 }
 

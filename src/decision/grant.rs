@@ -54,6 +54,8 @@ impl<'a> Grant<'a> {
         let cut = |name: &[u8]| {
             self.portals.iter().any(|portal| portal.cookie().as_bytes() == name)
                 || self.backend.is_some_and(|backend| backend.owns_cookie(name))
+                // Whatever the connector knows of its names: ours must be the only one of each.
+                || self.keys.as_ref().is_some_and(|keys| keys.has_cookie(name))
         };
         write_upstream_cookies(out, &self.ask.cookies, cut, self.keys.as_ref().map_or("", |keys| keys.cookies()));
     }

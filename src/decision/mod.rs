@@ -9,6 +9,7 @@ mod grant;
 mod path;
 mod route;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +19,19 @@ pub use grant::Grant;
 pub use route::{Access, Route, Router};
 
 use crate::backend::{Guarded, Outage};
-use crate::domain::{Clock, CredentialSource, Identity, Reason, Ruling, SessionKeys, UnixSeconds};
-use crate::keys::{Found, KeyStore, Obtained, Order};
+use crate::domain::{Clock, CredentialSource, Identity, Reason, Ruling, SessionKeys};
+use crate::keys::{Found, KeyStore, Obtained, OpenPassword, Order};
 use crate::portal::{Portal, PortalSession, Verdict};
 
+/// What the other headers of a refusal take at most, in bytes.
+const REFUSAL_FRAMING: usize = 512;
+/// Longest time for which clients are told to stay away: a back-end that asks for a day is asked
+/// again in a minute.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// What is said to clients that are to come back after an outage of unknown length.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The answer to one question.
-#[derive(Debug)]
 pub enum Decision<'a> {
     /// It may pass, and this goes upstream with it.
     Allow(Grant<'a>),
@@ -73,6 +78,12 @@ impl Decision<'_> {
     }
 }
 
+impl fmt::Debug for Decision<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Decision({}, {})", self.ruling().as_str(), self.reason().as_str())
+    }
+}
+
 /// What is known at once.
 pub enum Step<'a> {
     /// The answer.
@@ -96,14 +107,21 @@ pub struct Gate {
     portals: Vec<Arc<Portal>>,
     keys: Arc<KeyStore>,
     clock: Arc<dyn Clock>,
+    longest_login: usize,
 }
 
 impl Gate {
-    /// A gate for these routes. `portals` are all that are configured: none of their cookies ever
+    /// A gate for these routes, whose answers have at most `answer_limit` bytes of headers. `portals` are all that are configured: none of their cookies ever
     /// goes upstream, whichever route a request takes.
     #[must_use]
-    pub fn new(router: Router, portals: Vec<Arc<Portal>>, keys: Arc<KeyStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { router, portals, keys, clock }
+    pub fn new(
+        router: Router,
+        portals: Vec<Arc<Portal>>,
+        keys: Arc<KeyStore>,
+        clock: Arc<dyn Clock>,
+        answer_limit: usize,
+    ) -> Self {
+        Self { router, portals, keys, clock, longest_login: answer_limit.saturating_sub(REFUSAL_FRAMING) }
     }
 
     /// Judges as far as it can be done without waiting.
@@ -116,27 +134,21 @@ impl Gate {
             Access::Public => return Step::Decided(self.allow_anybody(ask, route.backend.as_ref())),
             Access::SignedIn { portal, roles } => (portal, roles),
         };
+        let query_key = route.backend.as_ref().and_then(|backend| backend.query_key());
+        let sign_in = |reason| Step::Decided(self.sign_in(reason, portal, ask, query_key));
         let now = self.clock.unix();
         let session = match portal.validate(&ask.cookies.values(portal.cookie()), now, scratch) {
             Verdict::Genuine(session) => session,
-            Verdict::Rejected(reason) => return Step::Decided(sign_in(reason, portal, ask)),
+            Verdict::Rejected(reason) => return sign_in(reason),
         };
-        if !route::has_role(session.identity(), roles) {
-            let revoked = self.keys.is_revoked(portal.name(), &session);
-            return Step::Decided(if revoked {
-                sign_in(Reason::Revoked, portal, ask)
-            } else {
-                Decision::Deny(Reason::Role)
-            });
+        let seconds = session.expires().saturating_sub(now);
+        let has_role = route::has_role(session.identity(), roles);
+        match &route.backend {
+            Some(backend) if has_role => self.decide_with_keys(ask, purpose, portal, backend, session, seconds),
+            _ if self.keys.is_revoked(portal.name(), &session) => sign_in(Reason::Revoked),
+            _ if has_role => Step::Decided(self.allow(ask, session.into_identity(), seconds, None)),
+            _ => Step::Decided(Decision::Deny(Reason::Role)),
         }
-        let Some(backend) = &route.backend else {
-            return Step::Decided(if self.keys.is_revoked(portal.name(), &session) {
-                sign_in(Reason::Revoked, portal, ask)
-            } else {
-                self.allow(ask, session, None, now)
-            });
-        };
-        self.decide_with_keys(ask, purpose, portal, backend, session, now)
     }
 
     fn decide_with_keys<'a>(
@@ -146,20 +158,38 @@ impl Gate {
         portal: &'a Arc<Portal>,
         backend: &'a Arc<Guarded>,
         session: PortalSession<'a>,
-        now: UnixSeconds,
+        seconds: u64,
     ) -> Step<'a> {
         let Some(login) = backend.login_name(session.identity()) else {
             return Step::Decided(Decision::Deny(Reason::NoCredentials));
         };
         if purpose == Purpose::Pass {
             match self.keys.find(portal.name(), &session, backend, &login, &ask.client) {
-                Found::Keys(keys) => return Step::Decided(self.allow(ask, session, Some((backend, keys)), now)),
-                Found::Revoked => return Step::Decided(sign_in(Reason::Revoked, portal, ask)),
+                Found::Keys(keys) => {
+                    let allow = self.allow(ask, session.into_identity(), seconds, Some((backend, keys)));
+                    return Step::Decided(allow);
+                }
+                Found::Revoked => {
+                    return Step::Decided(self.sign_in(Reason::Revoked, portal, ask, backend.query_key()));
+                }
                 Found::Nothing => {}
             }
         }
         let login = login.into_owned();
         Step::Waiting(Waiting { gate: self, ask, portal, backend, session, login, renew: purpose == Purpose::Renew })
+    }
+
+    /// Sends to the portal and back to where the browser wanted to go, without the application's key:
+    /// that is nothing for the portal's log. Where the whole way back does not fit into an answer, it
+    /// leads to the host's first page.
+    fn sign_in<'a>(&self, reason: Reason, portal: &Portal, ask: &Ask<'_>, query_key: Option<&str>) -> Decision<'a> {
+        let whole = portal.login_address(&ask.url_without(query_key));
+        let login = if whole.len() <= self.longest_login {
+            whole
+        } else {
+            portal.login_address(&format!("{}/", ask.host.origin(ask.secure)))
+        };
+        Decision::SignIn { reason, login, redirect: ask.is_page }
     }
 
     fn allow_anybody<'a>(&'a self, ask: &'a Ask<'a>, backend: Option<&'a Arc<Guarded>>) -> Decision<'a> {
@@ -169,12 +199,10 @@ impl Gate {
     fn allow<'a>(
         &'a self,
         ask: &'a Ask<'a>,
-        session: PortalSession<'a>,
+        identity: Identity<'a>,
+        seconds: u64,
         opened: Option<(&'a Arc<Guarded>, Arc<SessionKeys>)>,
-        now: UnixSeconds,
     ) -> Decision<'a> {
-        let seconds = session.expires().saturating_sub(now);
-        let identity: Identity<'a> = session.into_identity();
         let (backend, keys) = opened.map_or((None, None), |(backend, keys)| (Some(backend), Some(keys)));
         Decision::Allow(Grant::new(ask, &self.portals, Some(identity), backend, keys, seconds))
     }
@@ -196,30 +224,33 @@ impl<'a> Waiting<'a> {
     /// for the next request.
     pub async fn finish(self) -> Decision<'a> {
         let Self { gate, ask, portal, backend, session, login, renew } = self;
-        let password = || match backend.credentials() {
-            CredentialSource::Portal => portal.password(&session).map(Some),
-            CredentialSource::None => Ok(None),
-        };
+        // The login may outlive the request, and with it what it needs of the session.
+        let session = Arc::new(session.into_owned());
         let order = Order {
             portal: portal.name(),
             session: &session,
             backend,
             login: &login,
             client: &ask.client,
-            password: &password,
+            password: open_password(portal, backend, &session),
             renew,
         };
         match gate.keys.obtain(order).await {
-            Obtained::Keys(keys) => gate.allow(ask, session, Some((backend, keys)), gate.clock.unix()),
+            Obtained::Keys(keys) => {
+                let seconds = session.expires().saturating_sub(gate.clock.unix());
+                gate.allow(ask, session.identity().clone(), seconds, Some((backend, keys)))
+            }
             Obtained::Refused(_) => Decision::Deny(Reason::CredentialsRefused),
             Obtained::NoPassword(_) => Decision::Deny(Reason::NoCredentials),
-            Obtained::Revoked => sign_in(Reason::Revoked, portal, ask),
+            Obtained::Revoked => gate.sign_in(Reason::Revoked, portal, ask, backend.query_key()),
             Obtained::Busy => Decision::Unavailable { reason: Reason::Busy, retry_after: RETRY_AFTER },
             Obtained::Unavailable(outage) => {
                 let retry_after = match outage {
                     Outage::BackingOff { retry_after }
                     | Outage::Throttled { retry_after: Some(retry_after) }
-                    | Outage::Locked { retry_after: Some(retry_after) } => retry_after.max(Duration::from_secs(1)),
+                    | Outage::Locked { retry_after: Some(retry_after) } => {
+                        retry_after.clamp(Duration::from_secs(1), LONGEST_RETRY)
+                    }
                     _ => RETRY_AFTER,
                 };
                 Decision::Unavailable { reason: Reason::BackendUnavailable, retry_after }
@@ -228,6 +259,12 @@ impl<'a> Waiting<'a> {
     }
 }
 
-fn sign_in<'a>(reason: Reason, portal: &Portal, ask: &Ask<'_>) -> Decision<'a> {
-    Decision::SignIn { reason, login: portal.login_address(&ask.url()), redirect: ask.is_page }
+fn open_password(portal: &Arc<Portal>, backend: &Guarded, session: &Arc<PortalSession<'static>>) -> OpenPassword {
+    match backend.credentials() {
+        CredentialSource::Portal => {
+            let (portal, session) = (Arc::clone(portal), Arc::clone(session));
+            Arc::new(move || portal.password(&session).map(Some))
+        }
+        CredentialSource::None => Arc::new(|| Ok(None)),
+    }
 }

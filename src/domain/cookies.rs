@@ -2,7 +2,7 @@ use memchr::memchr;
 use smallvec::SmallVec;
 
 /// The browser's `Cookie` header lines as they came. HTTP/1.1 through nginx may bring several.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Cookies<'a> {
     // Nearly always there is one, and a `Vec` that stays empty allocates nothing.
     first: &'a [u8],

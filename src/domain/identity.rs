@@ -16,6 +16,9 @@ pub enum IdentityError {
     /// Line breaks and their like would forge headers and log lines.
     #[error("{0} holds a control character")]
     ControlCharacter(&'static str),
+    /// Web servers cut them, and "ana " would arrive as "ana".
+    #[error("{0} begins or ends with a blank")]
+    Blank(&'static str),
     /// More than 512 bytes.
     #[error("{0} is too long")]
     TooLong(&'static str),
@@ -55,6 +58,8 @@ impl<'a> Identity<'a> {
             return Err(IdentityError::NoUser);
         }
         check_text("the user", &identity.user)?;
+        check_edges("the user", &identity.user)?;
+        check_edges("the e-mail address", &identity.email)?;
         check_text("the name", &identity.name)?;
         check_text("the e-mail address", &identity.email)?;
         if identity.roles.len() > MOST_ROLES {
@@ -62,6 +67,7 @@ impl<'a> Identity<'a> {
         }
         for role in &identity.roles {
             check_text("a role", role)?;
+            check_edges("a role", role)?;
             if role.is_empty() || role.contains(',') {
                 return Err(IdentityError::BadRole);
             }
@@ -105,6 +111,10 @@ impl<'a> Identity<'a> {
     }
 }
 
+fn check_edges(what: &'static str, text: &str) -> Result<(), IdentityError> {
+    if text.trim().len() == text.len() { Ok(()) } else { Err(IdentityError::Blank(what)) }
+}
+
 fn check_text(what: &'static str, text: &str) -> Result<(), IdentityError> {
     if text.len() > LONGEST_TEXT {
         return Err(IdentityError::TooLong(what));
@@ -127,6 +137,10 @@ mod tests {
             assert_eq!(made, Err(IdentityError::ControlCharacter("the user")), "{user:?}");
         }
         assert_eq!(Identity::new("", "", "", vec![]), Err(IdentityError::NoUser));
+        for user in [" ana", "ana ", "   ", "\u{a0}ana"] {
+            assert_eq!(Identity::new(user, "", "", vec![]), Err(IdentityError::Blank("the user")), "{user:?}");
+        }
+        assert_eq!(Identity::new("a", "", "", vec![" x".into()]), Err(IdentityError::Blank("a role")));
         assert_eq!(Identity::new("a", "", "", vec!["x,y".into()]), Err(IdentityError::BadRole));
         assert_eq!(Identity::new("a", "", "", vec!["".into()]), Err(IdentityError::BadRole));
     }

@@ -57,6 +57,13 @@ impl SessionKeys {
             .find_map(|(held, value)| (held == name).then_some(value))
     }
 
+    /// Whether one of the cookies has this name.
+    #[must_use]
+    pub fn has_cookie(&self, name: &[u8]) -> bool {
+        let names = self.cookies().split("; ").filter_map(|pair| pair.split_once('='));
+        names.into_iter().any(|(held, _)| held.as_bytes() == name)
+    }
+
     /// The key in the query as it stands there, `_h=…`, or empty.
     #[must_use]
     pub fn query(&self) -> &str {

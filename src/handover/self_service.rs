@@ -42,14 +42,15 @@ impl SelfService {
         Self { portals, keys, clock, return_to }
     }
 
-    /// Ends every genuine portal session among the cookies, and all its back-end sessions: the one
-    /// entry of single sign-out, whoever starts it.
+    /// Ends every portal session among the cookies, and all its back-end sessions: the one entry of
+    /// single sign-out, whoever starts it. Also sessions that have expired, since their back-end
+    /// sessions may live, and all of several, since nobody can tell which one was planted.
     pub fn sign_out(&self, cookies: &Cookies<'_>) {
         for portal in &self.portals {
-            self.with_session(portal, cookies, |session| {
-                self.keys.revoke(portal.name(), session.id(), session.expires());
-                tracing::info!(portal = portal.name(), user = session.identity().user(), "signed out");
-            });
+            for session in portal.signed(&cookies.values(portal.cookie())) {
+                self.keys.revoke(portal.name(), &session.id, session.expires);
+                tracing::info!(portal = portal.name(), user = session.user, "signed out");
+            }
         }
     }
 

@@ -60,7 +60,11 @@ fn is_copy(piece: &str, query_key: &str) -> bool {
     // Twice, for whoever decodes again behind the web server.
     let once: Vec<u8> = percent_encoding::percent_decode_str(&name.replace('+', " ")).collect();
     let twice: Vec<u8> = percent_encoding::percent_decode(&once).collect();
-    [once, twice].iter().any(|read| read.trim_ascii().eq_ignore_ascii_case(query_key.as_bytes()))
+    [once, twice].iter().any(|read| {
+        // Where names are C strings, a NUL ends them.
+        let read = read.split(|byte| *byte == 0).next().unwrap_or_default();
+        read.trim_ascii().eq_ignore_ascii_case(query_key.as_bytes())
+    })
 }
 
 #[cfg(test)]
@@ -88,6 +92,7 @@ mod tests {
             ("/x?%255fh=evil&+_h=evil&%20_h=evil", "/x?_h=KEY"),
             ("/x?_hx=1&x_h=2&a=_h=3", "/x?_hx=1&x_h=2&a=_h=3&_h=KEY"),
             ("/x?a=%zz&b=%C3%A9&c=?&&d", "/x?a=%zz&b=%C3%A9&c=?&&d&_h=KEY"),
+            ("/x?_h%00=evil&a=1&_h%2500x=evil", "/x?a=1&_h=KEY"),
             ("/x?&&a=1&", "/x?&&a=1&_h=KEY"),
             ("/x?_h=1&&a", "/x?&a&_h=KEY"),
             ("/a%2Fb/%20c?q=%26", "/a%2Fb/%20c?q=%26&_h=KEY"),

@@ -13,7 +13,7 @@ use crate::portal::PortalSession;
 
 /// One back-end session of one portal session, from the moment somebody wants it.
 ///
-/// The mutex guards a few words for a few nanoseconds and is never held across an await.
+/// The mutex guards a few words and is never held across an await.
 pub(super) struct Entry {
     pub(super) session: Arc<[u8]>,
     pub(super) backend: BackendId,
@@ -138,9 +138,15 @@ impl Entry {
         self.used() > Moment::from_millis(self.confirmed.load(Ordering::Relaxed))
     }
 
-    /// Whether the keys must be checked before they are used: nobody has confirmed them for longer
+    /// Whether the keys are to be checked before they are used. Not while checks fail anyhow: then
+    /// everybody would wait for nothing, and the keep-alives in the background find out when it is over.
+    pub(super) fn wants_check(&self, now: Moment, backend: &Guarded) -> bool {
+        self.is_overdue(now, backend.limits()) && !backend.checks_fail()
+    }
+
+    /// Whether the keys are overdue: nobody has confirmed them for longer
     /// than the interval, and no keep-alive is due to do so by itself in a moment.
-    pub(super) fn is_overdue(&self, now: Moment, limits: &BackendLimits) -> bool {
+    fn is_overdue(&self, now: Moment, limits: &BackendLimits) -> bool {
         let unconfirmed = now.since(Moment::from_millis(self.confirmed.load(Ordering::Relaxed)));
         // The first comparison decides nearly always.
         unconfirmed > limits.keep_alive_interval

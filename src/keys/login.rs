@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::entry::{Entry, State, Wanted};
+use super::refusals::Fingerprint;
 use super::store::{Cause, KeyStore, Obtained, SessionName};
 use crate::backend::{Attempt, Guarded, Liveness, Login, Outage};
 use crate::domain::{Client, Secret, SessionKeys};
@@ -32,9 +33,20 @@ pub struct Order<'a> {
     /// For which browser.
     pub client: &'a Client<'a>,
     /// Opens the password. Called only when a login needs it.
-    pub password: &'a (dyn Fn() -> Result<Option<Secret>, NoPassword> + Sync),
+    pub password: OpenPassword,
     /// The back-end treated the keys that are held as a stranger's, so they are to be replaced.
     pub renew: bool,
+}
+
+/// Opens the password of a portal session, where the back-end wants one.
+pub type OpenPassword = Arc<dyn Fn() -> Result<Option<Secret>, NoPassword> + Send + Sync>;
+
+/// Everything that a login needs and that outlives the request.
+#[derive(Clone)]
+struct Applicant {
+    login: String,
+    client: Client<'static>,
+    password: OpenPassword,
 }
 
 /// What an entry needs.
@@ -42,6 +54,8 @@ enum Work {
     Login,
     /// The keys are overdue: ask first whether they still open anything.
     Check(Arc<SessionKeys>),
+    /// The keys open nothing any more, says the web server: get others.
+    Renew(Arc<SessionKeys>),
 }
 
 enum Begun {
@@ -70,12 +84,23 @@ impl KeyStore {
     fn begin(self: &Arc<Self>, order: &Order<'_>) -> Begun {
         let name = SessionName::new(order.portal, order.session.id());
         let wanted = Wanted::new(order.session, order.backend, order.login, order.client);
+        let applicant = Applicant {
+            login: order.login.to_owned(),
+            client: order.client.clone().into_owned(),
+            password: Arc::clone(&order.password),
+        };
         loop {
-            let entry = match self.entry(&name, &wanted) {
-                Ok(entry) => entry,
-                Err(obtained) => return Begun::Done(obtained),
+            let entry = match self.held(&name, &wanted) {
+                Some(Ok(entry)) => entry,
+                Some(Err(obtained)) => return Begun::Done(obtained),
+                // A login that would be in vain is not worth an entry: somebody with a wrong password
+                // asks for forty things at a time.
+                None => match self.prepare(order.backend, &applicant).and_then(|_| self.entry(&name, &wanted)) {
+                    Ok(entry) => entry,
+                    Err(obtained) => return Begun::Done(obtained),
+                },
             };
-            if let Some(begun) = self.begin_at(&entry, order) {
+            if let Some(begun) = self.begin_at(&entry, order, &applicant) {
                 return begun;
             }
             // It ended between our finding it and our looking into it.
@@ -84,7 +109,7 @@ impl KeyStore {
     }
 
     /// Joins or begins what the entry needs; `None` where it has ended.
-    fn begin_at(self: &Arc<Self>, entry: &Arc<Entry>, order: &Order<'_>) -> Option<Begun> {
+    fn begin_at(self: &Arc<Self>, entry: &Arc<Entry>, order: &Order<'_>, applicant: &Applicant) -> Option<Begun> {
         let now = self.clock.now();
         let (metrics, limits) = (order.backend.metrics(), order.backend.limits());
         let mut state = entry.state.lock();
@@ -95,71 +120,58 @@ impl KeyStore {
                 return Some(Begun::Wait(receiver.clone()));
             }
             State::Vacant => Work::Login,
-            State::Open(_) if order.renew && entry.may_renew(now, limits.keep_alive_interval) => Work::Login,
-            State::Open(keys) if !order.renew && entry.is_overdue(now, limits) => Work::Check(Arc::clone(keys)),
+            State::Open(keys) if order.renew && entry.may_renew(now, limits.keep_alive_interval) => {
+                entry.begin_renewal(now);
+                Work::Renew(Arc::clone(keys))
+            }
+            State::Open(keys) if !order.renew && entry.wants_check(now, order.backend) => Work::Check(Arc::clone(keys)),
             State::Open(keys) => {
                 entry.touch(now);
                 metrics.hit.inc();
                 return Some(Begun::Done(Obtained::Keys(Arc::clone(keys))));
             }
         };
-        let attempt = self.prepare(order);
-        if let (Work::Login, Err(obtained)) = (&work, &attempt) {
-            let obtained = obtained.clone();
-            let keys = std::mem::replace(&mut *state, State::Ended);
-            drop(state);
-            self.give_up(entry, order.backend, keys);
-            return Some(Begun::Done(obtained));
-        }
         metrics.miss.inc();
         let (sender, receiver) = watch::channel(None);
-        let before = std::mem::replace(&mut *state, State::Busy(receiver.clone()));
+        *state = State::Busy(receiver.clone());
         drop(state);
-        if let (Work::Login, State::Open(keys)) = (&work, before) {
-            entry.begin_renewal(now);
-            self.forget(order.backend, Cause::Dead);
-            self.log_out(order.backend, keys, Cause::Dead);
-        }
-        let task =
-            Task { store: Arc::clone(self), entry: Arc::clone(entry), backend: Arc::clone(order.backend), sender };
-        self.runtime.spawn(task.run(work, attempt));
+        let task = Task {
+            store: Arc::clone(self),
+            entry: Arc::clone(entry),
+            backend: Arc::clone(order.backend),
+            applicant: applicant.clone(),
+            held: match &work {
+                Work::Login => None,
+                Work::Check(keys) | Work::Renew(keys) => Some(Arc::clone(keys)),
+            },
+            sender,
+        };
+        self.runtime.spawn(task.run(work));
         Some(Begun::Wait(receiver))
     }
 
     /// What a login would send, unless it is known that it would be in vain.
-    fn prepare(&self, order: &Order<'_>) -> Result<Attempt, Obtained> {
-        let password = (order.password)().map_err(Obtained::NoPassword)?;
-        let fingerprint = self.refusals.fingerprint(order.backend.id(), order.login, password.as_ref());
+    fn prepare(&self, backend: &Guarded, applicant: &Applicant) -> Result<(Attempt, Fingerprint), Obtained> {
+        let password = (applicant.password)().map_err(Obtained::NoPassword)?;
+        let fingerprint = self.refusals.fingerprint(backend.id(), &applicant.login, password.as_ref());
         if let Some(said) = self.refusals.find(&fingerprint, self.clock.now()) {
-            order.backend.metrics().refused.inc();
+            backend.metrics().refused.inc();
             return Err(said);
         }
-        Ok(Attempt { login: order.login.to_owned(), password, client: order.client.clone().into_owned() })
-    }
-
-    fn give_up(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, state: State) {
-        self.remove(entry);
-        if let State::Open(keys) = state {
-            self.forget(backend, Cause::Dead);
-            self.log_out(backend, keys, Cause::Dead);
-        }
+        let (login, client) = (applicant.login.clone(), applicant.client.clone());
+        Ok((Attempt { login, password, client }, fingerprint))
     }
 
     /// Refreshes a session in the background. Its keys go on being used meanwhile.
     pub(super) fn refresh(self: &Arc<Self>, entry: &Arc<Entry>, backend: &Arc<Guarded>) {
         let State::Open(keys) = &*entry.state.lock() else { return };
-        if entry.refreshing.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (store, at) = (Arc::clone(self), Arc::clone(backend));
-        let (entry_, keys) = (Arc::clone(entry), Arc::clone(keys));
-        let refresh = async move {
+        let Some(refreshing) = Refreshing::begin(entry) else { return };
+        let (store, at, keys) = (Arc::clone(self), Arc::clone(backend), Arc::clone(keys));
+        // Where there is no place for it, it is dropped, and tried again at the next look.
+        self.chores.submit(backend.id(), async move {
             let liveness = at.check(&keys).await;
-            store.settle_refresh(&entry_, &at, &keys, liveness);
-        };
-        if !self.chores.submit(backend.id(), refresh) {
-            entry.refreshing.store(false, Ordering::Relaxed);
-        }
+            store.settle_refresh(&refreshing.0, &at, &keys, liveness);
+        });
     }
 
     fn settle_refresh(
@@ -169,7 +181,6 @@ impl KeyStore {
         checked: &Arc<SessionKeys>,
         liveness: Result<Liveness, Outage>,
     ) {
-        entry.refreshing.store(false, Ordering::Relaxed);
         let mut state = entry.state.lock();
         // Somebody ended or replaced the session meanwhile; the answer is about keys of the past.
         if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, checked)) {
@@ -192,24 +203,44 @@ impl KeyStore {
     }
 }
 
-/// One login or check under way. Whatever happens to it, its entry does not stay busy: dropping it
-/// settles the entry.
+/// A keep-alive under way; there is at most one for an entry, however it ends.
+struct Refreshing(Arc<Entry>);
+
+impl Refreshing {
+    fn begin(entry: &Arc<Entry>) -> Option<Self> {
+        let first = !entry.refreshing.swap(true, Ordering::Relaxed);
+        first.then(|| Self(Arc::clone(entry)))
+    }
+}
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.0.refreshing.store(false, Ordering::Relaxed);
+    }
+}
+
+/// One login, check or renewal under way. Whatever happens to it, its entry does not stay busy:
+/// dropping it settles the entry.
 struct Task {
     store: Arc<KeyStore>,
     entry: Arc<Entry>,
     backend: Arc<Guarded>,
+    applicant: Applicant,
+    /// The keys that were there before, as long as they are worth keeping.
+    held: Option<Arc<SessionKeys>>,
     sender: watch::Sender<Option<Obtained>>,
 }
 
 impl Task {
-    async fn run(self, work: Work, attempt: Result<Attempt, Obtained>) {
+    async fn run(mut self, work: Work) {
         let obtained = match work {
-            Work::Login => self.log_in(attempt).await,
+            Work::Login | Work::Renew(_) => self.log_in().await,
             Work::Check(keys) => match self.check(&keys).await {
                 Some(keys) => self.keep(keys),
                 None => {
+                    self.held = None;
                     self.store.forget(&self.backend, Cause::Dead);
-                    self.log_in(attempt).await
+                    self.log_in().await
                 }
             },
         };
@@ -222,6 +253,7 @@ impl Task {
         // Half of what a request may wait, so that a login has time if the session is dead.
         let checked = tokio::time::timeout(limits.login_timeout / 2, self.backend.check(keys)).await;
         let now = self.store.clock.now();
+        self.entry.touch(now);
         match checked {
             Ok(Ok(Liveness::Dead)) => None,
             Ok(Ok(Liveness::Renewed(keys))) => {
@@ -240,31 +272,28 @@ impl Task {
         }
     }
 
-    async fn log_in(&self, attempt: Result<Attempt, Obtained>) -> Obtained {
-        let attempt = match attempt {
-            Ok(attempt) => attempt,
-            Err(obtained) => return self.fail(obtained),
-        };
-        let store = &self.store;
-        let _turn = store.turns.wait(self.backend.id(), &attempt.login).await;
-        let fingerprint = store.refusals.fingerprint(self.backend.id(), &attempt.login, attempt.password.as_ref());
+    async fn log_in(&mut self) -> Obtained {
+        let store = Arc::clone(&self.store);
+        let _turn = store.turns.wait(self.backend.id(), &self.applicant.login).await;
         if matches!(&*self.entry.state.lock(), State::Ended) {
+            self.drop_held();
             return store.why_ended(&self.entry);
         }
-        // While we waited for our turn, the same password may have been refused.
-        if let Some(said) = store.refusals.find(&fingerprint, store.clock.now()) {
-            return self.fail(said);
-        }
-        let outcome = self.backend.login(&attempt).await;
-        match outcome {
+        // Also because the same password may have been refused while we waited for our turn.
+        let (attempt, fingerprint) = match store.prepare(&self.backend, &self.applicant) {
+            Ok(prepared) => prepared,
+            Err(obtained) => return self.fail(obtained),
+        };
+        match self.backend.login(&attempt).await {
             Ok(Login::Opened(keys)) => {
+                self.drop_held();
                 self.entry.open(store.clock.now());
                 self.backend.metrics().keys.inc();
                 self.keep(Arc::new(keys))
             }
             Ok(Login::Refused(refusal)) => {
                 let until = store.clock.now().plus(self.backend.limits().refused_for);
-                store.refusals.remember(fingerprint, until, Obtained::Refused(refusal));
+                store.refusals.remember(fingerprint, store.clock.now(), until, Obtained::Refused(refusal));
                 self.fail(Obtained::Refused(refusal))
             }
             Err(outage) => {
@@ -273,18 +302,20 @@ impl Task {
                     Outage::Protocol(_) => Some(PUZZLED_FOR),
                     _ => None,
                 };
+                let obtained = Obtained::Unavailable(outage);
                 if let Some(pause) = about_this_person {
-                    let until = store.clock.now().plus(pause);
-                    store.refusals.remember(fingerprint, until, Obtained::Unavailable(outage.clone()));
+                    let now = store.clock.now();
+                    store.refusals.remember(fingerprint, now, now.plus(pause), obtained.clone());
                 }
-                self.fail(Obtained::Unavailable(outage))
+                self.fail(obtained)
             }
         }
     }
 
     /// Puts the keys into the entry, unless it was ended meanwhile, or its back-end is no longer
     /// configured: then nobody may have them, and the back-end is told.
-    fn keep(&self, keys: Arc<SessionKeys>) -> Obtained {
+    fn keep(&mut self, keys: Arc<SessionKeys>) -> Obtained {
+        self.held = None;
         let mut state = self.entry.state.lock();
         if matches!(&*state, State::Ended) || !self.store.knows(&self.backend) {
             *state = State::Ended;
@@ -298,25 +329,34 @@ impl Task {
         Obtained::Keys(keys)
     }
 
-    fn fail(&self, obtained: Obtained) -> Obtained {
+    /// No new keys. The old ones go on being used where the back-end could not be asked: not knowing
+    /// is no reason to take them away. Where it said no, they go, too.
+    fn fail(&mut self, obtained: Obtained) -> Obtained {
+        if !matches!(obtained, Obtained::Refused(_))
+            && let Some(keys) = self.held.take()
+        {
+            return self.keep(keys);
+        }
+        self.drop_held();
         let ended_before = matches!(std::mem::replace(&mut *self.entry.state.lock(), State::Ended), State::Ended);
         self.store.remove(&self.entry);
         if ended_before { self.store.why_ended(&self.entry) } else { obtained }
+    }
+
+    /// Ends the session of keys that were replaced, or are of no more use.
+    fn drop_held(&mut self) {
+        if let Some(keys) = self.held.take() {
+            self.store.forget(&self.backend, Cause::Dead);
+            self.store.log_out(&self.backend, keys, Cause::Dead);
+        }
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        let unsettled = {
-            let mut state = self.entry.state.lock();
-            let unsettled = matches!(&*state, State::Busy(_));
-            if unsettled {
-                *state = State::Ended;
-            }
-            unsettled
-        };
-        if unsettled {
-            self.store.remove(&self.entry);
+        let busy = matches!(&*self.entry.state.lock(), State::Busy(_));
+        if busy {
+            self.fail(Obtained::Busy);
         }
     }
 }

@@ -18,6 +18,6 @@ mod wheel;
 #[cfg(test)]
 mod tests;
 
-pub use login::Order;
+pub use login::{OpenPassword, Order};
 
 pub use store::{Found, KeyStore, Obtained};

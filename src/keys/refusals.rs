@@ -42,10 +42,16 @@ impl Refusals {
         self.remembered.get(fingerprint).filter(|held| held.0 > now).map(|held| held.1.clone())
     }
 
-    pub(super) fn remember(&self, fingerprint: Fingerprint, until: Moment, said: Obtained) {
-        if self.remembered.len() < MOST {
-            self.remembered.insert(fingerprint, (until, said));
+    pub(super) fn remember(&self, fingerprint: Fingerprint, now: Moment, until: Moment, said: Obtained) {
+        if self.remembered.len() >= MOST {
+            self.forget_old(now);
         }
+        // All are of today: any of them costs one more try when it is forgotten.
+        if self.remembered.len() >= MOST {
+            let any = self.remembered.iter().next().map(|held| *held.key());
+            any.map(|any| self.remembered.remove(&any));
+        }
+        self.remembered.insert(fingerprint, (until, said));
     }
 
     pub(super) fn forget_old(&self, now: Moment) {

@@ -3,26 +3,30 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::domain::UnixSeconds;
+use crate::domain::{Moment, UnixSeconds};
 
-/// When which revoked session may be forgotten: when its ticket has expired by itself.
+/// When which revoked session may be forgotten: when its ticket has expired by itself. That must be
+/// so by both clocks, or a wall clock that is set ahead and back again would revive it.
 #[derive(Default)]
 pub(super) struct Revocations {
-    by_end: Mutex<BTreeSet<(UnixSeconds, Arc<[u8]>)>>,
+    by_end: Mutex<BTreeSet<End>>,
 }
 
+/// When a session may be forgotten, by the wall clock and by our own, and its name.
+type End = (UnixSeconds, Moment, Arc<[u8]>);
+
 impl Revocations {
-    pub(super) fn add(&self, name: Arc<[u8]>, until: UnixSeconds) {
-        self.by_end.lock().insert((until, name));
+    pub(super) fn add(&self, name: Arc<[u8]>, until: UnixSeconds, end: Moment) {
+        self.by_end.lock().insert((until, end, name));
     }
 
     /// Takes one whose time has come.
-    pub(super) fn ended(&self, now: UnixSeconds) -> Option<Arc<[u8]>> {
+    pub(super) fn ended(&self, unix: UnixSeconds, now: Moment) -> Option<Arc<[u8]>> {
         let mut by_end = self.by_end.lock();
-        let first = by_end.first()?;
-        if first.0 > now {
+        let (until, end, _) = by_end.first()?;
+        if *until > unix || *end > now {
             return None;
         }
-        by_end.pop_first().map(|(_, name)| name)
+        by_end.pop_first().map(|(_, _, name)| name)
     }
 }

@@ -117,6 +117,15 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Takes out the entry that was used longest ago, one that nobody waits for if there is one.
+    fn take_idlest(&mut self) -> Arc<Entry> {
+        let idleness = |entry: &Arc<Entry>| (matches!(&*entry.state.lock(), State::Busy(_)), entry.used());
+        let index = (0..self.entries.len()).min_by_key(|index| idleness(&self.entries[*index]));
+        self.entries.remove(index.unwrap_or_default())
+    }
+}
+
 /// All back-end sessions, sharded by portal session.
 pub struct KeyStore {
     pub(super) clock: Arc<dyn Clock>,
@@ -189,14 +198,16 @@ impl KeyStore {
     ) -> Found {
         let name = SessionName::new(portal, session.id());
         let Some(held) = self.sessions.get(name.as_slice()) else { return Found::Nothing };
-        if held.revoked.is_some() {
+        if let Some(until) = held.revoked {
+            drop(held);
+            self.revoke_longer(portal, session, until);
             return Found::Revoked;
         }
         let wanted = Wanted::new(session, backend, login, client);
         let Some(entry) = held.entries.iter().find(|entry| entry.is(&wanted)) else { return Found::Nothing };
         let State::Open(keys) = &*entry.state.lock() else { return Found::Nothing };
         let now = self.clock.now();
-        if entry.is_overdue(now, backend.limits()) {
+        if entry.wants_check(now, backend) {
             return Found::Nothing;
         }
         entry.touch(now);
@@ -208,7 +219,19 @@ impl KeyStore {
     #[must_use]
     pub fn is_revoked(&self, portal: &str, session: &PortalSession<'_>) -> bool {
         let name = SessionName::new(portal, session.id());
-        self.sessions.get(name.as_slice()).is_some_and(|held| held.revoked.is_some())
+        let until = self.sessions.get(name.as_slice()).and_then(|held| held.revoked);
+        if let Some(until) = until {
+            self.revoke_longer(portal, session, until);
+        }
+        until.is_some()
+    }
+
+    /// A portal may have made several tickets of one session, and one of those that were not shown at
+    /// the sign-out may live longer: it is refused until its own end.
+    fn revoke_longer(&self, portal: &str, session: &PortalSession<'_>, until: UnixSeconds) {
+        if session.expires() > until {
+            self.revoke(portal, session.id(), session.expires());
+        }
     }
 
     /// What to tell those who waited for an entry that was ended under them. Only a sign-out is one;
@@ -246,13 +269,19 @@ impl KeyStore {
             held.revoked = held.revoked.max(Some(until));
             std::mem::take(&mut held.entries)
         };
-        self.revocations.add(name, until);
+        let end = self.clock.now().plus(Duration::from_secs(until.saturating_sub(self.clock.unix())));
+        self.revocations.add(name, until, end);
         self.count.fetch_sub(entries.len(), Ordering::Relaxed);
         for entry in entries {
             if let Some(backend) = self.backends.load().get(&entry.backend) {
                 self.close(&entry, backend, Cause::Logout);
             }
         }
+    }
+
+    /// Waits for keep-alives and logouts that were begun. For the end of the process.
+    pub async fn finish_chores(&self) {
+        self.chores.finish().await;
     }
 
     /// Back-end sessions held or being opened.
@@ -281,7 +310,7 @@ impl KeyStore {
             }
         }
         self.refusals.forget_old(now);
-        while let Some(name) = self.revocations.ended(self.clock.unix()) {
+        while let Some(name) = self.revocations.ended(self.clock.unix(), now) {
             self.sessions.remove_if_mut(&name, |_, held| {
                 held.revoked = held.revoked.filter(|until| *until > self.clock.unix());
                 held.revoked.is_none() && held.entries.is_empty()
@@ -361,11 +390,13 @@ impl KeyStore {
         }
     }
 
+    /// The entry that is wanted, if it is here.
+    pub(super) fn held(&self, name: &SessionName, wanted: &Wanted<'_>) -> Option<Result<Arc<Entry>, Obtained>> {
+        self.sessions.get(name.as_slice())?.find(wanted)
+    }
+
     /// The entry that is wanted, made if there is none.
     pub(super) fn entry(&self, name: &SessionName, wanted: &Wanted<'_>) -> Result<Arc<Entry>, Obtained> {
-        if let Some(found) = self.sessions.get(name.as_slice()).and_then(|held| held.find(wanted)) {
-            return found;
-        }
         // The place is taken before anybody can see the entry: once it was seen, somebody may have
         // begun a login at it, and its session would be lost if it were taken out again.
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -383,7 +414,7 @@ impl KeyStore {
                 return found;
             }
             let entry = Arc::new(Entry::new(Arc::clone(held.key()), wanted, self.clock.now()));
-            let surplus = (held.entries.len() == MOST_PER_SESSION).then(|| held.entries.remove(0));
+            let surplus = (held.entries.len() == MOST_PER_SESSION).then(|| held.take_idlest());
             held.entries.push(Arc::clone(&entry));
             (entry, surplus)
         };

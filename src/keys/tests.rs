@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ struct Script {
     gate: Option<Semaphore>,
     outage: Mutex<Option<Outage>>,
     dead: Mutex<bool>,
+    panics: AtomicBool,
     renews: bool,
     binding: Binding,
 }
@@ -67,6 +68,7 @@ impl Backend for Scripted {
     fn check<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<Liveness, Outage>> {
         async move {
             self.0.checks.fetch_add(1, SeqCst);
+            assert!(!self.0.panics.load(SeqCst), "as told");
             self.0.pass_gate().await;
             self.0.outage()?;
             if *self.0.dead.lock().unwrap() {
@@ -145,14 +147,14 @@ impl World {
                 Found::Nothing => {}
             }
         }
-        let password = || Ok(Some(Secret::from(who.password)));
+        let password = who.password;
         let order = Order {
             portal: "portal",
             session: &session,
             backend: &self.backend,
             login: who.user,
             client: &client,
-            password: &password,
+            password: Arc::new(move || Ok(Some(Secret::from(password)))),
             renew,
         };
         self.store.obtain(order).await
@@ -428,16 +430,127 @@ async fn a_login_that_ends_after_the_sign_out_is_thrown_away_and_logged_out() {
 }
 
 #[tokio::test]
-async fn a_sign_out_ends_all_sessions_at_once_and_is_forgotten_when_the_ticket_would_have_ended() {
+async fn a_sign_out_ends_all_sessions_at_once_and_is_forgotten_when_the_ticket_has_ended() {
     let world = World::new(Script::default());
     world.ask(&ANA).await;
     world.ask(&BEN).await;
     world.store.revoke("portal", ANA.sid, 1_000_060);
-    assert!(matches!(world.ask(&ANA).await, Obtained::Revoked));
-    assert_eq!(key(&world.ask(&BEN).await), "ben-2");
     world.pass(SECONDS(61)).await;
     assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert_eq!(key(&world.ask(&BEN).await), "ben-2");
     assert_eq!(key(&world.ask(&ANA).await), "ana-3");
+}
+
+#[tokio::test]
+async fn another_ticket_of_a_signed_out_session_is_refused_until_its_own_end() {
+    let world = World::new(Script::default());
+    // Ana's ticket ends later than the one that was shown at the sign-out.
+    world.store.revoke("portal", ANA.sid, 1_000_060);
+    assert!(matches!(world.ask(&ANA).await, Obtained::Revoked));
+    world.pass(SECONDS(61)).await;
+    assert!(matches!(world.ask(&ANA).await, Obtained::Revoked));
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_ahead_and_back_revives_nobody() {
+    let world = World::new(Script::default());
+    world.store.revoke("portal", ANA.sid, 2_000_000);
+    world.clock.set_unix(3_000_000);
+    world.pass(SECONDS(2)).await;
+    world.clock.set_unix(1_000_000);
+    assert!(matches!(world.ask(&ANA).await, Obtained::Revoked));
+}
+
+#[tokio::test]
+async fn whoever_comes_back_and_is_checked_is_no_longer_idle() {
+    let world = World::new(Script::default());
+    world.ask(&ANA).await;
+    world.pass(SECONDS(890)).await;
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    world.pass(SECONDS(60)).await;
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    assert!(world.script.logouts.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_takes_no_keys_away_and_one_that_is_refused_does() {
+    let world = World::new(Script::default());
+    world.ask(&ANA).await;
+    *world.script.outage.lock().unwrap() = Some(Outage::Unreachable("gone".to_owned()));
+    assert_eq!(key(&world.ask_for(&ANA, true).await), "ana-1");
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    assert_eq!((world.logins(), world.script.logouts.lock().unwrap().len()), (2, 0));
+    *world.script.outage.lock().unwrap() = None;
+    world.pass(SECONDS(301)).await;
+    let changed = Who { password: "wrong", ..ANA };
+    assert!(matches!(world.ask_for(&changed, true).await, Obtained::Refused(_)));
+    world.settle().await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert!(world.counted(r#"keyward_keys{backend="mail"} 0"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_back_end_that_hangs_delays_nobody_whose_keys_are_held() {
+    let world = World::new(Script { gate: Some(Semaphore::new(2)), ..Script::default() });
+    let people = [ANA, BEN];
+    for who in &people {
+        world.ask(who).await;
+    }
+    // From now on nothing is answered. Both go on clicking for a quarter of an hour.
+    for _ in 0..90 {
+        world.clock.advance(SECONDS(10));
+        world.store.tick().await;
+        tokio::time::sleep(SECONDS(10)).await;
+        for who in &people {
+            let asked = tokio::time::Instant::now();
+            assert!(key(&world.ask(who).await).starts_with(who.user));
+            assert!(asked.elapsed().is_zero(), "waited {:?}", asked.elapsed());
+        }
+    }
+    assert!(world.script.checks.load(SeqCst) > 2, "it was asked whether it works again");
+}
+
+#[tokio::test]
+async fn a_check_that_panics_takes_no_keys_away_and_keep_alives_go_on() {
+    let world = World::new(Script::default());
+    world.ask(&ANA).await;
+    world.script.panics.store(true, SeqCst);
+    world.pass(SECONDS(400)).await;
+    assert!(matches!(world.ask(&ANA).await, Obtained::Unavailable(_)));
+    world.script.panics.store(false, SeqCst);
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    assert!(world.counted(r#"keyward_keys{backend="mail"} 1"#));
+    for _ in 0..30 {
+        world.ask(&ANA).await;
+        world.pass(SECONDS(30)).await;
+    }
+    assert!(world.script.checks.load(SeqCst) >= 3);
+}
+
+#[tokio::test]
+async fn refused_people_who_keep_asking_take_no_place() {
+    let world = World::with_limit(Script::default(), 2);
+    let stale = Who { password: "wrong", ..ANA };
+    world.ask(&BEN).await;
+    for _ in 0..100 {
+        assert!(matches!(world.ask(&stale).await, Obtained::Refused(_)));
+    }
+    assert_eq!(world.store.len(), 1);
+    assert_eq!(key(&world.ask(&BEN).await), "ben-1");
+    assert!(world.counted(r#"keyward_key_lookups_total{backend="mail",result="refused"} 99"#));
+}
+
+#[tokio::test]
+async fn at_the_end_of_the_process_logouts_are_waited_for() {
+    let world = World::new(Script::default());
+    for n in 0..50 {
+        world.ask(&Who { sid: format!("sid-{n:020}").leak(), ..ANA }).await;
+    }
+    for n in 0..50 {
+        world.store.revoke("portal", &format!("sid-{n:020}"), 2_000_000);
+    }
+    world.store.finish_chores().await;
+    assert_eq!(world.script.logouts.lock().unwrap().len(), 50);
 }
 
 #[tokio::test]

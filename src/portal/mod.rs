@@ -33,6 +33,10 @@ pub trait Verifier: Send + Sync + 'static {
     /// that the verdict may borrow from, so that looking allocates next to nothing.
     fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a>;
 
+    /// Every session among the values that this portal ever signed, expired and planted ones
+    /// included. For signing out, where one too many does less harm than one too few.
+    fn signed(&self, presented: &[&str]) -> Vec<SignedSession>;
+
     /// Opens the password that came with a session.
     ///
     /// # Errors
@@ -44,6 +48,16 @@ pub trait Verifier: Send + Sync + 'static {
 #[derive(Default)]
 pub struct Scratch {
     payload: Vec<u8>,
+}
+
+/// What is left to say of a session that is to end.
+pub struct SignedSession {
+    /// The portal's name for it.
+    pub id: String,
+    /// Whose it is.
+    pub user: String,
+    /// When it ends, or ended, by itself.
+    pub expires: UnixSeconds,
 }
 
 /// What a portal says of the cookies it was shown.
@@ -170,6 +184,12 @@ impl Portal {
             Verdict::Rejected(_) => self.metrics.rejected.inc(),
         }
         verdict
+    }
+
+    /// Every session among the values that this portal ever signed; see [`Verifier::signed`].
+    #[must_use]
+    pub fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
+        self.verifier.signed(presented)
     }
 
     /// The password that came with a session of this portal.
