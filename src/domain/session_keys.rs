@@ -27,13 +27,18 @@ pub enum SessionKeysError {
 /// What opens one person's session at one back-end: cookies, a key in the query, a header.
 ///
 /// They are rendered once, here, as they travel upstream, and never printed.
+///
+/// All in one piece of memory, one after the other: there may be a million of them, and whoever asks
+/// for one wants all of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionKeys {
-    cookies: Box<str>,
-    query: Box<str>,
-    authorization: Box<str>,
-    memo: Box<str>,
+    text: Box<str>,
+    /// Where cookies, query and authorization end; the memo is the rest.
+    ends: [u16; 3],
 }
+
+// Even the longest of everything has its end in 16 bits.
+const _: () = assert!(LONGEST_COOKIES + 3 * LONGEST_KEY + LONGEST_MEMO <= u16::MAX as usize);
 
 impl SessionKeys {
     /// Starts with no key at all.
@@ -45,13 +50,13 @@ impl SessionKeys {
     /// The cookies as they stand in a `Cookie` header, `a=1; b=2`, or empty.
     #[must_use]
     pub fn cookies(&self) -> &str {
-        &self.cookies
+        self.part(0)
     }
 
     /// The value of one of the cookies.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
-        self.cookies
+        self.cookies()
             .split("; ")
             .filter_map(|pair| pair.split_once('='))
             .find_map(|(held, value)| (held == name).then_some(value))
@@ -67,25 +72,31 @@ impl SessionKeys {
     /// The key in the query as it stands there, `_h=…`, or empty.
     #[must_use]
     pub fn query(&self) -> &str {
-        &self.query
+        self.part(1)
     }
 
     /// The whole `Authorization` value, or empty.
     #[must_use]
     pub fn authorization(&self) -> &str {
-        &self.authorization
+        self.part(2)
     }
 
     /// What the connector itself needs to check or end the session. It is never injected.
     #[must_use]
     pub fn memo(&self) -> &str {
-        &self.memo
+        self.part(3)
     }
 
     /// Bytes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.cookies.len() + self.query.len() + self.authorization.len() + self.memo.len()
+        self.text.len()
+    }
+
+    fn part(&self, index: usize) -> &str {
+        let end = |index: usize| self.ends.get(index).map_or(self.text.len(), |end| usize::from(*end));
+        let start = index.checked_sub(1).map_or(0, end);
+        self.text.get(start..end(index)).unwrap_or_default()
     }
 }
 
@@ -167,27 +178,28 @@ impl SessionKeysBuilder {
     /// # Errors
     /// No key at all, or cookies too long for any web server's header.
     pub fn build(self) -> Result<SessionKeys, SessionKeysError> {
-        let mut cookies = String::new();
+        let mut text = String::new();
         for (name, value) in &self.cookies {
-            if !cookies.is_empty() {
-                cookies.push_str("; ");
+            if !text.is_empty() {
+                text.push_str("; ");
             }
-            cookies.push_str(name);
-            cookies.push('=');
-            cookies.push_str(value);
+            text.push_str(name);
+            text.push('=');
+            text.push_str(value);
         }
-        if cookies.len() > LONGEST_COOKIES {
+        if text.len() > LONGEST_COOKIES {
             return Err(SessionKeysError::TooLong);
         }
-        if cookies.is_empty() && self.query.is_empty() && self.authorization.is_empty() {
+        let mut ends = [0; 3];
+        for (end, part) in ends.iter_mut().zip(["", &self.query, &self.authorization]) {
+            text.push_str(part);
+            *end = u16::try_from(text.len()).map_err(|_| SessionKeysError::TooLong)?;
+        }
+        if text.is_empty() {
             return Err(SessionKeysError::Empty);
         }
-        Ok(SessionKeys {
-            cookies: cookies.into(),
-            query: self.query.into(),
-            authorization: self.authorization.into(),
-            memo: self.memo.into(),
-        })
+        text.push_str(&self.memo);
+        Ok(SessionKeys { text: text.into(), ends })
     }
 }
 
@@ -227,5 +239,46 @@ mod tests {
         assert_eq!(keys.cookies(), "sid=B; auth=S-1");
         assert_eq!(keys.cookie("auth"), Some("S-1"));
         assert_eq!(format!("{keys:?}"), "SessionKeys(…)");
+    }
+
+    #[test]
+    fn every_part_comes_out_as_it_went_in() {
+        for (cookies, query, authorization, memo) in [
+            ("sid=1", "_h=2", "Bearer 3", "memo"),
+            ("sid=1", "", "", ""),
+            ("", "_h=2", "", "é"),
+            ("", "", "Bearer 3", ""),
+            ("", "_h=2", "Bearer 3", ""),
+            ("sid=1", "", "Bearer 3", "memo"),
+        ] {
+            let mut builder = SessionKeys::builder().memo(memo.to_owned()).unwrap();
+            if let Some((name, value)) = cookies.split_once('=') {
+                builder = builder.cookie(name, value).unwrap();
+            }
+            if let Some((name, value)) = query.split_once('=') {
+                builder = builder.query(name, value).unwrap();
+            }
+            if !authorization.is_empty() {
+                builder = builder.authorization(authorization).unwrap();
+            }
+            let keys = builder.build().unwrap();
+            let parts = (keys.cookies(), keys.query(), keys.authorization(), keys.memo());
+            assert_eq!(parts, (cookies, query, authorization, memo));
+        }
+    }
+
+    #[test]
+    fn a_memo_alone_opens_nothing() {
+        let built = SessionKeys::builder().memo("memo".to_owned()).unwrap().build();
+        assert_eq!(built.err(), Some(SessionKeysError::Empty));
+    }
+
+    #[test]
+    fn the_longest_keys_of_all_fit() {
+        let long = "x".repeat(LONGEST_KEY);
+        let builder = SessionKeys::builder().cookie("a", &long).unwrap().query("q", &long).unwrap();
+        let builder = builder.authorization(&long).unwrap().memo("x".repeat(LONGEST_MEMO)).unwrap();
+        let keys = builder.build().unwrap();
+        assert_eq!((keys.query().len(), keys.memo().len()), (LONGEST_KEY + 2, LONGEST_MEMO));
     }
 }
