@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::{MISTAKES, assemble, lines, say};
 use crate::domain::{Clock, SystemClock};
-use crate::observe::Metrics;
 
 /// Prints every mistake in the configuration.
 pub(super) fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    match assemble::read(path, &Metrics::new(), &clock) {
+    match assemble::read(path, &clock) {
         Ok(parts) => {
             let (routes, portals, backends) = (parts.settings.routes.len(), parts.portals.len(), parts.backends.len());
             let counts = format!("routes {routes}, portals {portals}, back-ends {backends}");

@@ -23,7 +23,7 @@ use crate::transport::{Live, Servers, State, Trust};
 pub fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new());
-    let parts = match assemble::read(path, &metrics, &clock) {
+    let parts = match assemble::read(path, &clock) {
         Ok(parts) => parts,
         Err(mistakes) => {
             eprint!("{}", lines(&mistakes));
@@ -48,7 +48,7 @@ pub fn run(path: &Path) -> ExitCode {
 async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> io::Result<()> {
     let keys = KeyStore::new(parts.settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
     let settings = parts.settings.clone();
-    let state = State::new(wire(parts, &keys, &clock)?, Arc::clone(&metrics));
+    let state = State::new(wire(parts, &keys, &metrics, &clock)?, Arc::clone(&metrics));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let servers = Servers::open(&state, &settings.auth, settings.ops.as_ref(), workers, settings.drain_timeout)
         .map_err(io::Error::other)?;
@@ -85,8 +85,11 @@ async fn either(terminations: &mut Signal, interrupts: &mut Signal) {
 ///
 /// The configuration was checked, so nothing is missing; if something were, no route may become
 /// wider for it.
-fn wire(parts: Parts, keys: &Arc<KeyStore>, clock: &Arc<dyn Clock>) -> io::Result<Live> {
-    let Parts { settings, portals, backends } = parts;
+fn wire(parts: Parts, keys: &Arc<KeyStore>, metrics: &Metrics, clock: &Arc<dyn Clock>) -> io::Result<Live> {
+    let settings = parts.settings;
+    let portals: Vec<_> = parts.portals.into_iter().map(|portal| portal.build(metrics)).collect();
+    let backends: Vec<_> =
+        parts.backends.into_iter().map(|backend| backend.build(metrics, Arc::clone(clock))).collect();
     let missing = |what: &str| io::Error::other(format!("{what} is not configured"));
     let route = |route: RouteSettings| {
         let portal = route.portal.map(|name| {
@@ -130,12 +133,14 @@ fn reload(
     metrics: &Metrics,
     clock: &Arc<dyn Clock>,
 ) {
-    let read = assemble::read(path, metrics, clock).and_then(|parts| {
+    let read = assemble::read(path, clock).and_then(|parts| {
         let mistakes = needs_restart(path, running, &parts.settings);
         if mistakes.is_empty() { Ok(parts) } else { Err(mistakes) }
     });
     let wired = match read {
-        Ok(parts) => wire(parts, keys, clock).map_err(|error| tracing::error!(%error, "configuration not reloaded")),
+        Ok(parts) => {
+            wire(parts, keys, metrics, clock).map_err(|error| tracing::error!(%error, "configuration not reloaded"))
+        }
         Err(mistakes) => {
             for mistake in mistakes {
                 tracing::error!(%mistake, "configuration not reloaded; the old one stays");
@@ -173,5 +178,76 @@ async fn tick(keys: Arc<KeyStore>) {
     loop {
         interval.tick().await;
         keys.tick().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ManualClock;
+
+    const REFERENCE: &str = include_str!("../../conf/keyward.toml");
+
+    /// A process that runs with the reference, without its listeners.
+    struct Running {
+        file: tempfile::NamedTempFile,
+        settings: Settings,
+        state: Arc<State>,
+        keys: Arc<KeyStore>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    }
+
+    impl Running {
+        fn start() -> Self {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), REFERENCE).unwrap();
+            let (clock, metrics): (Arc<dyn Clock>, _) = (Arc::new(ManualClock::at(0)), Arc::new(Metrics::new()));
+            let parts = assemble::read(file.path(), &clock).unwrap();
+            let settings = parts.settings.clone();
+            let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
+            let state = State::new(wire(parts, &keys, &metrics, &clock).unwrap(), Arc::clone(&metrics));
+            Self { file, settings, state, keys, metrics, clock }
+        }
+
+        /// Reloads with another text, and gives back what is counted then, less the reloads.
+        fn reload(&self, text: &str) -> String {
+            std::fs::write(self.file.path(), text).unwrap();
+            reload(self.file.path(), &self.settings, &self.state, &self.keys, &self.metrics, &self.clock);
+            self.counted()
+        }
+
+        fn counted(&self) -> String {
+            let text = self.metrics.render();
+            text.lines().filter(|line| !line.starts_with("keyward_config_reloads_total")).collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    const UP: &str = r#"keyward_backend_up{backend="mail"} 0"#;
+
+    #[tokio::test]
+    async fn a_refused_reload_leaves_no_trace_in_the_metrics() {
+        let running = Running::start();
+        running.metrics.backend("mail").up.set(0);
+        let before = running.counted();
+        let renamed = REFERENCE.replace("\"mail\"", "\"post\"").replace("\"customer-portal\"", "\"staff-portal\"");
+        for refused in [
+            REFERENCE.replace("max_logins = 8", "max_logins = 0"),
+            renamed.replace("path = \"/\"", "path = \"\""),
+            renamed.replace("127.0.0.1:8420", "127.0.0.1:8430"),
+        ] {
+            assert_eq!(running.reload(&refused), before);
+        }
+        assert!(before.contains(UP), "{before}");
+        assert!(running.metrics.render().contains(r#"keyward_config_reloads_total{outcome="refused"} 3"#));
+    }
+
+    #[tokio::test]
+    async fn a_reload_says_nothing_of_whether_logins_work() {
+        let running = Running::start();
+        running.metrics.backend("mail").up.set(0);
+        let after = running.reload(&REFERENCE.replace("max_logins = 8", "max_logins = 9"));
+        assert!(after.contains(UP), "{after}");
+        assert!(running.metrics.render().contains(r#"keyward_config_reloads_total{outcome="applied"} 1"#));
     }
 }

@@ -59,6 +59,13 @@ pub struct Profile {
     pub roles: Vec<(String, String)>,
 }
 
+/// A back-end as it was written, not in use yet. Nothing counts it, so a configuration that is read
+/// and refused leaves no trace.
+pub struct BackendPlan {
+    profile: Profile,
+    backend: Box<dyn Backend>,
+}
+
 /// One configured back-end.
 pub struct Guarded {
     id: BackendId,
@@ -73,11 +80,11 @@ pub struct Guarded {
     logouts: Semaphore,
 }
 
-impl Guarded {
-    /// Makes a back-end from its settings; `None` when its kind is not known or it can not be
+impl BackendPlan {
+    /// Plans a back-end from its settings; `None` when its kind is not known or it can not be
     /// reached at all, which is noted. Finishes the section.
     #[must_use]
-    pub fn build(settings: BackendSettings, metrics: &Metrics, clock: Arc<dyn Clock>) -> Option<Arc<Self>> {
+    pub fn read(settings: BackendSettings, clock: &Arc<dyn Clock>) -> Option<Self> {
         let BackendSettings { name, kind, url, credentials, login, limits, roles, mut section } = settings;
         let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
@@ -85,12 +92,12 @@ impl Guarded {
             return None;
         };
         let host = section.text("host");
-        let wire = match Wire::new(url.clone(), host.as_deref(), CONNECT_TIMEOUT, Arc::clone(&clock)) {
+        let wire = match Wire::new(url.clone(), host.as_deref(), CONNECT_TIMEOUT, Arc::clone(clock)) {
             Ok(wire) => Some(wire),
             Err(error) => {
                 section.mistake("host", &error.to_string());
                 // The kind's own keys are still to be read, so that all mistakes come out together.
-                Wire::new(url.clone(), None, CONNECT_TIMEOUT, Arc::clone(&clock)).ok()
+                Wire::new(url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)).ok()
             }
         }?;
         let backend = (known.build)(&mut section, wire);
@@ -99,16 +106,22 @@ impl Guarded {
         }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
-        Some(Self::new(profile, backend, metrics, clock))
+        Some(Self { profile, backend })
     }
 
+    /// Takes it into use.
+    #[must_use]
+    pub fn build(self, metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Guarded> {
+        Guarded::new(self.profile, self.backend, metrics, clock)
+    }
+}
+
+impl Guarded {
     /// Wraps a connector.
     #[must_use]
     pub fn new(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Self> {
         let places = profile.limits.max_logins.max(1);
         let metrics = metrics.backend(&profile.name);
-        // Whatever the one before a reload had found out: this one backs off from nothing.
-        metrics.up.set(1);
         Arc::new(Self {
             id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
             metrics,

@@ -7,6 +7,7 @@ pub mod ticket;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::{PortalSettings, Section};
 use crate::domain::{Identity, Reason, Secret, UnixSeconds};
@@ -121,18 +122,25 @@ impl<'a> PortalSession<'a> {
     }
 }
 
-/// One configured portal.
-pub struct Portal {
+/// A portal as it was written, not in use yet. Nothing counts it, so a configuration that is read
+/// and refused leaves no trace.
+pub struct PortalPlan {
     name: String,
     login_url: LoginUrl,
     verifier: Box<dyn Verifier>,
+}
+
+/// One configured portal.
+pub struct Portal {
+    plan: PortalPlan,
     metrics: PortalMetrics,
 }
 
-impl Portal {
-    /// Makes a portal from its settings; `None` when its kind is not known, which is noted.
+impl PortalPlan {
+    /// Plans a portal from its settings; `None` when its kind is not known or nobody could sign in
+    /// there, which is noted. Finishes the section.
     #[must_use]
-    pub fn build(mut settings: PortalSettings, metrics: &Metrics) -> Option<Self> {
+    pub fn read(mut settings: PortalSettings) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             settings.section.mistake("kind", &format!("is not a kind of portal; known are {}", known.join(", ")));
@@ -144,25 +152,33 @@ impl Portal {
         }
         let verifier = (kind.build)(&mut settings.section);
         settings.section.finish();
-        let metrics = metrics.portal(&settings.name);
-        Some(Self { name: settings.name, login_url: login_url.ok()?, verifier, metrics })
+        Some(Self { name: settings.name, login_url: login_url.ok()?, verifier })
     }
 
+    /// Takes it into use.
+    #[must_use]
+    pub fn build(self, metrics: &Metrics) -> Arc<Portal> {
+        let metrics = metrics.portal(&self.name);
+        Arc::new(Portal { plan: self, metrics })
+    }
+}
+
+impl Portal {
     /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.plan.name
     }
 
     /// The name of its cookie.
     #[must_use]
     pub fn cookie(&self) -> &str {
-        self.verifier.cookie()
+        self.plan.verifier.cookie()
     }
 
     /// Who is this?
     pub fn validate<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        let verdict = self.verifier.verify(presented, now, scratch);
+        let verdict = self.plan.verifier.verify(presented, now, scratch);
         match verdict {
             Verdict::Genuine(_) => self.metrics.genuine.inc(),
             // Nobody showed anything, so nothing was looked at.
@@ -177,13 +193,13 @@ impl Portal {
     /// # Errors
     /// There is none, or it does not open.
     pub fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
-        self.verifier.password(session)
+        self.plan.verifier.password(session)
     }
 
     /// Where to sign in and come back to `url`.
     #[must_use]
     pub fn login_address(&self, url: &str) -> String {
-        self.login_url.returning_to(url)
+        self.plan.login_url.returning_to(url)
     }
 }
 
@@ -224,14 +240,14 @@ mod tests {
     use super::*;
     use crate::config::{Document, Draft};
 
-    fn build(portal: &str) -> (Option<Portal>, Vec<String>) {
+    fn build(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
         let text = format!("[[portal]]\nname = \"p\"\n{portal}");
         let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
-        let portal = Portal::build(draft.portals.remove(0), &Metrics::new());
+        let portal = PortalPlan::read(draft.portals.remove(0));
         (portal, draft.mistakes.all().iter().map(ToString::to_string).collect())
     }
 
-    fn with_login_url(login_url: &str) -> (Option<Portal>, Vec<String>) {
+    fn with_login_url(login_url: &str) -> (Option<PortalPlan>, Vec<String>) {
         let secret = "0123456789abcdef0123456789abcdef";
         build(&format!(
             "kind = \"ticket\"\ncookie = \"c\"\nlogin_url = {login_url:?}\n[[portal.key]]\nid = \"k\"\nsecret = {secret:?}"
@@ -261,7 +277,7 @@ mod tests {
         ] {
             let (portal, mistakes) = with_login_url(template);
             assert_eq!(mistakes, [] as [&str; 0]);
-            assert_eq!(portal.unwrap().login_address(url), address);
+            assert_eq!(portal.unwrap().build(&Metrics::new()).login_address(url), address);
         }
     }
 
