@@ -24,14 +24,19 @@ pub struct RouteSettings {
 impl RouteSettings {
     pub(super) fn read_all(root: &mut Section, portals: &[PortalSettings], backends: &[BackendSettings]) -> Vec<Self> {
         let mut routes: Vec<Self> = Vec::new();
+        // Those that can be compared: what stands in for an unreadable value covers too much.
+        let mut readable: Vec<usize> = Vec::new();
         // Named by their number: many routes share a host.
         for mut section in root.sections("route", "") {
             let route = Self::read(&mut section);
             route.check_names(&section, portals, backends);
-            let readable = !section.noted("host") && !section.noted("path");
-            if let Some(earlier) = routes.iter().position(|earlier| readable && earlier.covers(&route)) {
-                let number = earlier + 1;
-                section.mistake_here(&format!("can never match, because route {number} comes first; put it in front"));
+            if !["host", "path", "methods"].iter().any(|key| section.noted(key)) {
+                if let Some(earlier) = readable.iter().find(|earlier| routes[**earlier].covers(&route)) {
+                    let number = earlier + 1;
+                    section
+                        .mistake_here(&format!("can never match, because route {number} comes first; put it in front"));
+                }
+                readable.push(routes.len());
             }
             section.finish();
             routes.push(route);

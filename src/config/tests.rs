@@ -245,4 +245,9 @@ fn a_route_behind_one_that_takes_everything_is_a_mistake() {
     ] {
         assert_eq!(pair(first, second), [] as [&str; 0], "{first} | {second}");
     }
+    for unreadable in ["path = \"mail\"", "path = 7", "methods = \"GET\"", "methods = []"] {
+        let found = pair(unreadable, "path = \"/inbox\"");
+        assert_eq!(found.len(), 1, "{unreadable}: {found:#?}");
+        assert!(found[0].starts_with("k.toml: route[1]."), "{unreadable}: {found:#?}");
+    }
 }
