@@ -33,8 +33,7 @@ impl BackendSettings {
     pub(super) fn read_all(root: &mut Section) -> Vec<Self> {
         let mut backends: Vec<Self> = Vec::new();
         for mut section in root.sections("backend", "name") {
-            let taken = |name: &str| backends.iter().any(|backend| backend.name == name);
-            let name = read_name(&mut section, taken);
+            let name = read_name(&mut section, backends.iter().map(|backend| &backend.name));
             backends.push(Self::read(name, section));
         }
         backends

@@ -217,7 +217,7 @@ impl Section {
     }
 
     /// The tables of a list (`[[key]]`), named in mistakes by their `label` key where they have
-    /// one, else by their number.
+    /// one that no table before them has, else by their number.
     pub fn sections(&mut self, key: &'static str, label: &str) -> Vec<Self> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let ValueKind::Array(items) = value.kind else {
@@ -225,15 +225,25 @@ impl Section {
             self.mistake(key, &format!("must be a list of tables; write [[{path}]] in the file"));
             return Vec::new();
         };
+        let mut names: Vec<String> = Vec::new();
         let tables = items.into_iter().enumerate().map(|(index, item)| {
             let name = match &item.kind {
                 ValueKind::Table(table) => table.get(label).and_then(|name| name.clone().into_string().ok()),
                 _ => None,
             };
-            let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| (index + 1).to_string());
+            // One of digits would be taken for a number.
+            let tells = |name: &String| !name.bytes().all(|byte| byte.is_ascii_digit()) && !names.contains(name);
+            let name = name.filter(tells).unwrap_or_else(|| (index + 1).to_string());
+            names.push(name.clone());
             self.below(key, format!("{}[{name}]", self.key_path(key)), item)
         });
         tables.collect()
+    }
+
+    /// Notes that a table of a list has the same `key` as the one at this index before it.
+    pub fn used_before(&self, key: &str, index: usize) {
+        let list = self.pattern.rsplit('.').next().unwrap_or_default();
+        self.mistake(key, &format!("is used by {list}[{}], too; give each its own", index + 1));
     }
 
     /// Every remaining key with its text, for tables whose keys are the operator's own.

@@ -127,14 +127,15 @@ impl Draft {
     }
 }
 
-/// Reads the `name` of a portal or back-end, which stands in metrics, addresses and logs.
-pub(super) fn read_name(section: &mut Section, taken: impl Fn(&str) -> bool) -> String {
+/// Reads the `name` of a portal or back-end, which stands in metrics, addresses and logs. `earlier`
+/// are the names before it.
+pub(super) fn read_name<'a>(section: &mut Section, mut earlier: impl Iterator<Item = &'a String>) -> String {
     let name = section.required("name");
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.len() > 64 || !name.bytes().all(plain) {
         section.mistake("name", "must have 1 to 64 of the characters a-z 0-9 and -");
-    } else if taken(&name) {
-        section.mistake("name", "is used twice; give each its own");
+    } else if let Some(index) = earlier.position(|other| *other == name) {
+        section.used_before("name", index);
     }
     name
 }

@@ -68,10 +68,10 @@ fn all_mistakes_come_out_together() {
         "k.toml: listen.auth: ",
         "k.toml: limits.answer: ",
         "k.toml: nonsense: is not a known key here; known are: listen, trust,",
-        "k.toml: backend[mail].name: is used twice",
-        "k.toml: backend[mail].kind: is missing",
-        "k.toml: backend[mail].url: is missing",
-        "k.toml: backend[mail].login_timeout: ",
+        "k.toml: backend[2].name: is used by backend[1], too",
+        "k.toml: backend[2].kind: is missing",
+        "k.toml: backend[2].url: is missing",
+        "k.toml: backend[2].login_timeout: ",
         "k.toml: route[1].host: is missing",
         "k.toml: route[1].roles: is empty",
         "k.toml: route[1].portal: is missing",
@@ -151,9 +151,22 @@ fn names_have_plain_letters_and_are_unique() {
     }
     each_is_one_mistake(&[(
         "[[portal]]\nname = \"customers\"\nkind = \"ticket\"\nlogin_url = \"x\"",
-        "portal[customers].name",
-        "twice",
+        "portal[2].name",
+        "is used by portal[1], too; give each its own",
     )]);
+}
+
+#[test]
+fn entries_of_one_name_have_mistakes_of_their_own() {
+    let backend = |name: &str| format!("[[backend]]\nname = \"{name}\"\nurl = \"http://h\"\n");
+    for (names, keys) in [
+        (["post", "post"], ["backend[post].kind", "backend[3].name", "backend[3].kind"]),
+        // A name that looks like a number is not mistaken for one.
+        (["3", "3"], ["backend[2].kind", "backend[3].name", "backend[3].kind"]),
+    ] {
+        let noted = draft(&format!("{PARTIES}{}", names.map(backend).concat())).mistakes.all();
+        assert_eq!(noted.iter().map(|mistake| &mistake.key).collect::<Vec<_>>(), keys);
+    }
 }
 
 #[test]

@@ -336,8 +336,8 @@ impl Tickets {
         let mut keys = Vec::new();
         for mut entry in entries {
             let id = entry.required("id");
-            if ids.contains(&id) {
-                entry.mistake("id", "is used by two keys; give each its own");
+            if let Some(index) = ids.iter().position(|other| *other == id) {
+                entry.used_before("id", index);
             }
             let given = entry.has("secret") || entry.has("secret_file");
             let place = if entry.has("secret_file") { "secret_file" } else { "secret" };
