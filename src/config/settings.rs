@@ -108,6 +108,9 @@ impl Draft {
         let portals = PortalSettings::read_all(&mut root);
         let backends = BackendSettings::read_all(&mut root);
         let routes = RouteSettings::read_all(&mut root, &portals, &backends);
+        if routes.is_empty() {
+            root.mistake("route", "is missing; write [[route]] with host and portal, or every request is denied");
+        }
         root.finish();
         let settings = Settings {
             auth,

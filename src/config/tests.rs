@@ -12,13 +12,16 @@ kind = "axigen"
 url = "http://127.0.0.1:8000"
 "#;
 
+/// Stands behind everything else, so that nothing is numbered after it.
+const ROUTE: &str = "[[route]]\nhost = \"behind.test\"\nportal = \"customers\"";
+
 fn draft(text: &str) -> Draft {
     Draft::read(Document::parse("k.toml", text).unwrap())
 }
 
-/// The mistakes of this text behind a good portal and back-end.
+/// The mistakes of this text between a good portal and back-end and a good route.
 fn mistakes(text: &str) -> Vec<String> {
-    draft(&format!("{PARTIES}\n{text}")).mistakes.all().iter().map(ToString::to_string).collect()
+    draft(&format!("{PARTIES}\n{text}\n{ROUTE}")).mistakes.all().iter().map(ToString::to_string).collect()
 }
 
 /// Each text has exactly one mistake, at this key and with these words.
@@ -36,9 +39,10 @@ fn route(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_file_has_all_defaults() {
+fn an_empty_file_has_all_defaults_and_lacks_a_route() {
     let draft = draft("");
-    assert_eq!(draft.mistakes.all(), []);
+    let found: Vec<String> = draft.mistakes.all().iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["k.toml: route: is missing; write [[route]] with host and portal, or every request is denied"]);
     let settings = draft.settings;
     assert_eq!(settings.auth, ListenAddress::Tcp("127.0.0.1:8420".parse().unwrap()));
     assert_eq!(settings.ops, Some(ListenAddress::Tcp("127.0.0.1:9420".parse().unwrap())));
@@ -51,7 +55,6 @@ fn an_empty_file_has_all_defaults() {
 #[test]
 fn a_back_end_has_the_documented_defaults() {
     let draft = draft(PARTIES);
-    assert_eq!(draft.mistakes.all(), []);
     let backend = &draft.backends[0];
     assert_eq!(backend.limits, BackendLimits::default());
     assert_eq!(backend.credentials, CredentialSource::Portal);
@@ -88,7 +91,7 @@ fn listen_addresses_are_ports_or_sockets_and_differ() {
     assert_eq!(read("[listen]\nauth = \"unix:/run/k.sock\"").auth, unix("/run/k.sock", 0o660));
     assert_eq!(read("[listen]\nauth = \"unix:/k\"\nauth_mode = \"0600\"").auth, unix("/k", 0o600));
     assert_eq!(read("[listen]\nops = \"off\"").ops, None);
-    assert_eq!(draft("[listen]\nauth = \"[::1]:0\"\nops = \"[::1]:0\"").mistakes.all(), []);
+    assert_eq!(mistakes("[listen]\nauth = \"[::1]:0\"\nops = \"[::1]:0\""), [] as [&str; 0]);
     let long = format!("[listen]\nauth = \"unix:/{}\"", "x".repeat(107));
     each_is_one_mistake(&[
         ("[listen]\nauth = \"localhost:8420\"", "listen.auth", "ip:port"),
@@ -164,7 +167,7 @@ fn entries_of_one_name_have_mistakes_of_their_own() {
         // A name that looks like a number is not mistaken for one.
         (["3", "3"], ["backend[2].kind", "backend[3].name", "backend[3].kind"]),
     ] {
-        let noted = draft(&format!("{PARTIES}{}", names.map(backend).concat())).mistakes.all();
+        let noted = draft(&format!("{PARTIES}{}{ROUTE}", names.map(backend).concat())).mistakes.all();
         assert_eq!(noted.iter().map(|mistake| &mistake.key).collect::<Vec<_>>(), keys);
     }
 }

@@ -241,7 +241,7 @@ mod tests {
     use crate::config::{Document, Draft};
 
     fn build(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
-        let text = format!("[[portal]]\nname = \"p\"\n{portal}");
+        let text = format!("[[route]]\nhost = \"h\"\nportal = \"p\"\n[[portal]]\nname = \"p\"\n{portal}");
         let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
         let portal = PortalPlan::read(draft.portals.remove(0));
         (portal, draft.mistakes.all().iter().map(ToString::to_string).collect())
