@@ -47,6 +47,13 @@ fn check_says_yes_with_0_and_no_with_1_and_all_mistakes() {
     let output = run(&["check", "-c", &right]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(text(&output.stdout), format!("{right} is right: routes 1, portals 1, back-ends 1\n"));
+    assert_eq!(
+        text(&output.stderr),
+        format!(
+            "keyward: warning: {right}: portal[customer-portal].key[2026a].secret: is the one from the examples, \
+             which everybody knows; make your own: openssl rand -base64 48\n"
+        )
+    );
 
     let wrong = configuration(directory.path(), "max_logins = 8", "max_logins = 0\nlogin_tiemout = \"10s\"");
     let output = keyward(&["check", "-c", &wrong]).env("KEYWARD__LIMITS__ANSWER", "7").output().unwrap();

@@ -17,6 +17,8 @@ pub struct Parts {
     pub portals: Vec<PortalPlan>,
     /// The back-ends, in the order of the file.
     pub backends: Vec<BackendPlan>,
+    /// What the operator should hear of, although all of it is right.
+    pub warnings: Vec<Mistake>,
 }
 
 /// Reads a configuration and builds its parts.
@@ -33,7 +35,7 @@ fn build(document: Document, clock: &Arc<dyn Clock>) -> (Parts, Mistakes) {
     let Draft { settings, portals, backends, mistakes } = Draft::read(document);
     let portals = portals.into_iter().filter_map(PortalPlan::read).collect();
     let backends = backends.into_iter().filter_map(|backend| BackendPlan::read(backend, clock)).collect();
-    (Parts { settings, portals, backends }, mistakes)
+    (Parts { settings, portals, backends, warnings: mistakes.warnings() }, mistakes)
 }
 
 #[cfg(test)]

@@ -86,6 +86,9 @@ async fn either(terminations: &mut Signal, interrupts: &mut Signal) {
 /// The configuration was checked, so nothing is missing; if something were, no route may become
 /// wider for it.
 fn wire(parts: Parts, keys: &Arc<KeyStore>, metrics: &Metrics, clock: &Arc<dyn Clock>) -> io::Result<Live> {
+    for warning in parts.warnings {
+        tracing::warn!(%warning, "the configuration is right, and hardly meant so");
+    }
     let settings = parts.settings;
     let portals: Vec<_> = parts.portals.into_iter().map(|portal| portal.build(metrics)).collect();
     let backends: Vec<_> =

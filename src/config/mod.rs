@@ -3,7 +3,7 @@
 //! A [`Document`] is what was written, a [`Draft`] what became of it: [`Settings`] for everybody,
 //! and the portals and back-ends, whose kinds this room does not know. Each kind reads its own
 //! settings out of a [`Section`], and whatever nobody has read is an unknown key. The draft's
-//! [`Mistakes`] are complete once all kinds have read.
+//! [`Mistakes`] are complete once all kinds have read. Beside them are warnings, which refuse nothing.
 
 mod backend;
 mod document;

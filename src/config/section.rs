@@ -273,9 +273,13 @@ impl Section {
 
     /// Notes a mistake at one of this table's keys, or at one entry of a list: `proxies[2]`.
     pub fn mistake(&self, key: &str, message: &str) {
-        let name = key.split_once('[').map_or(key, |(name, _)| name);
-        let file = self.origins.get(name).unwrap_or(&self.file);
-        self.note(file, self.key_path(key), message);
+        self.note(self.file_of(key), self.key_path(key), message);
+    }
+
+    /// Warns of what stands at one of this table's keys: it may be so, and is hardly meant.
+    pub fn warn(&self, key: &str, message: &str) {
+        let (file, key) = (self.file_of(key).to_owned(), self.key_path(key));
+        self.mistakes.warn(Mistake { file, key, message: message.to_owned() });
     }
 
     /// Notes a mistake of the table as a whole.
@@ -321,6 +325,12 @@ impl Section {
     fn wrong<T>(&self, key: &str, message: &str) -> Option<T> {
         self.mistake(key, message);
         None
+    }
+
+    /// Where the key was written: the file, if nothing else is known.
+    fn file_of(&self, key: &str) -> &str {
+        let name = key.split_once('[').map_or(key, |(name, _)| name);
+        self.origins.get(name).unwrap_or(&self.file)
     }
 
     fn note(&self, file: &str, key: String, message: &str) {
@@ -457,6 +467,16 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:#?}");
         assert_eq!(lines[0], "k.toml: s: is given twice; keep either s or s_file");
         assert!(lines.iter().all(|line| !line.contains("marked")), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_warning_is_no_mistake() {
+        let root = section("a = 1");
+        root.warn("a", "is odd");
+        assert_eq!(lines(&root), [] as [&str; 0]);
+        let mistakes = root.shared_mistakes();
+        assert!(mistakes.unless_any(()).is_ok());
+        assert_eq!(mistakes.warnings()[0].to_string(), "k.toml: a: is odd");
     }
 
     #[test]

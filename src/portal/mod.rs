@@ -147,8 +147,13 @@ impl PortalPlan {
             return None;
         };
         let login_url = LoginUrl::parse(&settings.login_url);
-        if let Err(message) = &login_url {
-            settings.section.mistake("login_url", message);
+        match &login_url {
+            Ok(LoginUrl { after: Some(_), .. }) => {}
+            Ok(_) => settings.section.warn(
+                "login_url",
+                "has no {url} for the address to return to, so people end at the portal when they have signed in",
+            ),
+            Err(message) => settings.section.mistake("login_url", message),
         }
         let verifier = (kind.build)(&mut settings.section);
         settings.section.finish();
@@ -238,20 +243,28 @@ impl LoginUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Document, Draft};
+    use crate::config::{Document, Draft, Mistake};
 
-    fn build(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
+    fn draft(portal: &str) -> Draft {
         let text = format!("[[route]]\nhost = \"h\"\nportal = \"p\"\n[[portal]]\nname = \"p\"\n{portal}");
-        let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
-        let portal = PortalPlan::read(draft.portals.remove(0));
-        (portal, draft.mistakes.all().iter().map(ToString::to_string).collect())
+        Draft::read(Document::parse("k.toml", &text).unwrap())
     }
 
-    fn with_login_url(login_url: &str) -> (Option<PortalPlan>, Vec<String>) {
+    fn plan(mut draft: Draft) -> Option<PortalPlan> {
+        PortalPlan::read(draft.portals.remove(0))
+    }
+
+    fn read(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
+        let draft = draft(portal);
+        let mistakes = draft.mistakes.clone();
+        (plan(draft), mistakes.all().iter().map(ToString::to_string).collect())
+    }
+
+    fn with_key(login_url: &str) -> String {
         let secret = "0123456789abcdef0123456789abcdef";
-        build(&format!(
+        format!(
             "kind = \"ticket\"\ncookie = \"c\"\nlogin_url = {login_url:?}\n[[portal.key]]\nid = \"k\"\nsecret = {secret:?}"
-        ))
+        )
     }
 
     #[test]
@@ -275,7 +288,7 @@ mod tests {
             ("https://p.test/in?next={url}", "/ü{url}", "https://p.test/in?next=%2F%C3%BC%7Burl%7D"),
             ("https://p.test/in", "https://m.test/", "https://p.test/in"),
         ] {
-            let (portal, mistakes) = with_login_url(template);
+            let (portal, mistakes) = read(&with_key(template));
             assert_eq!(mistakes, [] as [&str; 0]);
             assert_eq!(portal.unwrap().build(&Metrics::new()).login_address(url), address);
         }
@@ -292,15 +305,26 @@ mod tests {
             "https://p.test/?a={url}&b={url}",
             "",
         ] {
-            let (_, mistakes) = with_login_url(template);
+            let (_, mistakes) = read(&with_key(template));
             assert_eq!(mistakes.len(), 1, "{template}: {mistakes:#?}");
             assert!(mistakes[0].starts_with("k.toml: portal[p].login_url: "), "{template}: {mistakes:#?}");
         }
     }
 
     #[test]
+    fn a_sign_in_page_that_can_not_lead_back_is_warned_of() {
+        for (template, warned) in [("https://p.test/in", true), ("https://p.test/in?next={url}", false)] {
+            let draft = draft(&with_key(template));
+            let mistakes = draft.mistakes.clone();
+            assert!(plan(draft).is_some() && mistakes.all().is_empty());
+            let warned_of = |warning: &Mistake| warning.key == "portal[p].login_url";
+            assert_eq!(mistakes.warnings().iter().any(warned_of), warned, "{template}");
+        }
+    }
+
+    #[test]
     fn a_kind_that_is_not_known_is_a_mistake_that_names_the_known() {
-        let (portal, mistakes) = build("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
+        let (portal, mistakes) = read("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
         assert!(portal.is_none());
         assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a kind of portal; known are ticket"]);
     }

@@ -62,6 +62,10 @@ const NONCE: usize = 12;
 /// Shortest secret, in bytes.
 const SHORTEST_SECRET: usize = 32;
 
+/// Secrets that are printed in the documentation of this program.
+const EXAMPLE_SECRETS: [&str; 2] =
+    ["0123456789abcdef0123456789abcdef", "a secret of at least 32 bytes, shared with the portal"];
+
 /// One signing key, ready for use.
 pub struct TicketKey {
     id: String,
@@ -341,7 +345,14 @@ impl Tickets {
             }
             let given = entry.has("secret") || entry.has("secret_file");
             let place = if entry.has("secret_file") { "secret_file" } else { "secret" };
-            match entry.secret("secret", "secret_file").map(|secret| TicketKey::new(&id, &secret)) {
+            let secret = entry.secret("secret", "secret_file");
+            if secret.as_ref().is_some_and(|secret| EXAMPLE_SECRETS.contains(&secret.expose_secret())) {
+                entry.warn(
+                    place,
+                    "is the one from the examples, which everybody knows; make your own: openssl rand -base64 48",
+                );
+            }
+            match secret.map(|secret| TicketKey::new(&id, &secret)) {
                 Some(Ok(key)) => keys.push(key),
                 Some(Err(error @ TicketKeyError::Id)) => entry.mistake("id", &error.to_string()),
                 Some(Err(error)) => entry.mistake(place, &error.to_string()),
