@@ -88,7 +88,7 @@ impl BackendPlan {
         let BackendSettings { name, kind, url, credentials, login, limits, roles, mut section } = settings;
         let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            section.mistake("kind", &format!("is not a kind of back-end; known are {}", known.join(", ")));
+            section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
             return None;
         };
         let host = section.text("host");

@@ -45,8 +45,11 @@ impl BackendSettings {
         if url.query().is_some() {
             section.mistake("url", "must not have a query; cut it at the ?");
         }
-        let credentials =
-            section.choice("credentials", &[("portal", CredentialSource::Portal), ("none", CredentialSource::None)]);
+        let credentials = section.choice(
+            "credentials",
+            CredentialSource::Portal,
+            &[("portal", CredentialSource::Portal), ("none", CredentialSource::None)],
+        );
         let login = match section.text("login").map(|template| LoginName::parse(&template)) {
             None => LoginName::default(),
             Some(Ok(login)) => login,

@@ -19,7 +19,7 @@ pub use document::Document;
 pub use mistake::{Mistake, Mistakes};
 pub use portal::PortalSettings;
 pub use route::RouteSettings;
-pub use section::{Section, read_secret_file};
+pub use section::{Section, read_secret_file, there_is};
 pub use settings::{Draft, Settings};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::backend::{BackendSettings, NO_ROLE, is_role};
 use super::portal::PortalSettings;
-use super::section::Section;
+use super::section::{Section, there_is};
 
 /// One `[[route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +79,12 @@ impl RouteSettings {
             section.mistake("portal", "is missing; name one, or write public = true to let everybody in");
         }
         if self.portal.as_ref().is_some_and(|name| !portals.iter().any(|portal| portal.name == *name)) {
-            section.mistake("portal", "is not the name of a [[portal]]");
+            let names = portals.iter().map(|portal| &*portal.name);
+            section.mistake("portal", &format!("is not the name of a [[portal]]; {}", there_is(names)));
         }
         if self.backend.as_ref().is_some_and(|name| !backends.iter().any(|backend| backend.name == *name)) {
-            section.mistake("backend", "is not the name of a [[backend]]");
+            let names = backends.iter().map(|backend| &*backend.name);
+            section.mistake("backend", &format!("is not the name of a [[backend]]; {}", there_is(names)));
         }
     }
 

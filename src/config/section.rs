@@ -132,9 +132,8 @@ impl Section {
         parsed.or_else(|| self.wrong(key, "must be true or false")).unwrap_or(default)
     }
 
-    /// One of several words. The first is the default.
-    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> T {
-        let default = choices[0].1;
+    /// One of several words.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
         let Some(text) = self.text(key) else { return default };
         if let Some((_, meaning)) = choices.iter().find(|(word, _)| *word == text) {
             return *meaning;
@@ -170,7 +169,10 @@ impl Section {
         let text = self.text(key)?;
         let parsed = web_address(&text);
         if parsed.is_none() {
-            self.mistake(key, "must be an address such as \"http://127.0.0.1:8000\", without user or fragment");
+            self.mistake(
+                key,
+                "must be an http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment",
+            );
         }
         parsed
     }
@@ -352,6 +354,13 @@ pub fn read_secret_file(path: &Path) -> std::io::Result<Secret> {
     Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
 }
 
+/// What could have been written in the place of a name that is not known.
+#[must_use]
+pub fn there_is<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    if names.is_empty() { "there is none".to_owned() } else { format!("there is {}", names.join(", ")) }
+}
+
 /// Where a table came from that exists only because of what stands in it.
 fn origin_within(value: &Value) -> Option<&str> {
     let ValueKind::Table(table) = &value.kind else { return None };
@@ -400,7 +409,7 @@ mod tests {
         assert!(root.flag("b", true));
         assert_eq!((root.texts("n"), root.texts("o")), (None, None));
         assert_eq!((root.url("u"), root.url("v"), root.url("w")), (None, None, None));
-        assert_eq!(root.choice("c", &[("red", 1), ("blue", 2)]), 1);
+        assert_eq!(root.choice("c", 1, &[("red", 1), ("blue", 2)]), 1);
         let _ = root.section("p");
         assert!(root.sections("q", "name").is_empty());
         let lines = lines(&root);

@@ -202,15 +202,17 @@ fn read_log(root: &mut Section) -> (LevelFilter, Format) {
     let mut log = root.section("log");
     let level = log.choice(
         "level",
+        LevelFilter::INFO,
         &[
-            ("info", LevelFilter::INFO),
             ("error", LevelFilter::ERROR),
             ("warn", LevelFilter::WARN),
+            ("info", LevelFilter::INFO),
             ("debug", LevelFilter::DEBUG),
             ("trace", LevelFilter::TRACE),
         ],
     );
-    let format = log.choice("format", &[("auto", Format::Auto), ("json", Format::Json), ("text", Format::Text)]);
+    let format =
+        log.choice("format", Format::Auto, &[("auto", Format::Auto), ("json", Format::Json), ("text", Format::Text)]);
     log.finish();
     (level, format)
 }
@@ -223,7 +225,7 @@ fn read_return_to(root: &mut Section) -> Vec<url::Url> {
             Some(address) => addresses.push(address),
             None => logout.mistake(
                 &format!("return_to[{}]", index + 1),
-                "must be a whole address such as \"https://portal.example.test/bye\", without user or fragment",
+                "must be a whole http:// or https:// address such as \"https://portal.example.test/bye\", without user or fragment",
             ),
         }
     }

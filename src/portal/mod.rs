@@ -143,7 +143,7 @@ impl PortalPlan {
     pub fn read(mut settings: PortalSettings) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            settings.section.mistake("kind", &format!("is not a kind of portal; known are {}", known.join(", ")));
+            settings.section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
             return None;
         };
         let login_url = LoginUrl::parse(&settings.login_url);
@@ -221,7 +221,9 @@ impl LoginUrl {
         let web = parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty());
         // Printable ASCII only: the text goes into a header as it stands here.
         if !web || !template.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
-            return Err("must be an address such as \"https://portal.example.test/login?next={url}\"");
+            return Err(
+                "must be an http:// or https:// address such as \"https://portal.example.test/login?next={url}\"",
+            );
         }
         let (before, after) = match template.split_once("{url}") {
             Some((before, after)) => (before, Some(after)),
@@ -326,6 +328,6 @@ mod tests {
     fn a_kind_that_is_not_known_is_a_mistake_that_names_the_known() {
         let (portal, mistakes) = read("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
         assert!(portal.is_none());
-        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a kind of portal; known are ticket"]);
+        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a known kind; choose ticket"]);
     }
 }

@@ -211,7 +211,7 @@ pub enum Rejection {
     #[error("sid must have 16 to 128 characters, none of them a control character")]
     SessionId,
     /// Who it names can not be an identity.
-    #[error("it names nobody: {0}")]
+    #[error("its claims can not be used: {0}")]
     Identity(#[from] IdentityError),
     /// `exp` has come.
     #[error("it has expired")]
