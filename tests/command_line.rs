@@ -40,6 +40,12 @@ fn configuration(directory: &Path, from: &str, to: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+fn secret_file(directory: &Path, secret: &str) -> String {
+    let path = directory.join(format!("{}.secret", secret.len()));
+    std::fs::write(&path, format!("{secret}\n")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn check_says_yes_with_0_and_no_with_1_and_all_mistakes() {
     let directory = tempfile::tempdir().unwrap();
@@ -74,13 +80,11 @@ fn check_says_yes_with_0_and_no_with_1_and_all_mistakes() {
 fn a_minted_ticket_is_explained_with_the_same_key_and_rejected_with_another() {
     let directory = tempfile::tempdir().unwrap();
     let config = configuration(directory.path(), "8420", "8430");
-    let secret = directory.path().join("secret");
-    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
-    let secret = secret.to_str().unwrap();
-    let other = directory.path().join("other");
-    std::fs::write(&other, "another secret of thirty-two bytes").unwrap();
+    let secret = secret_file(directory.path(), SECRET);
+    let other = secret_file(directory.path(), "another secret of thirty-two bytes");
 
-    let mint = ["ticket", "mint", "--secret-file", secret, "--key-id", "2026a", "--sub", "ana", "--password-file", "-"];
+    let mint =
+        ["ticket", "mint", "--secret-file", &secret, "--key-id", "2026a", "--sub", "ana", "--password-file", "-"];
     let minted = run_with_input(&mint, "marked\n");
     assert_eq!(minted.status.code(), Some(0), "{minted:?}");
     let ticket = text(&minted.stdout);
@@ -92,7 +96,7 @@ fn a_minted_ticket_is_explained_with_the_same_key_and_rejected_with_another() {
     assert!(lines.contains("sealed in it, and this key opens it") && lines.contains("verdict   genuine"), "{lines}");
     assert!(!lines.contains("marked"), "{lines}");
 
-    let inspect = ["ticket", "inspect", "--secret-file", other.to_str().unwrap(), "--key-id", "2026a", ticket.trim()];
+    let inspect = ["ticket", "inspect", "--secret-file", &other, "--key-id", "2026a", ticket.trim()];
     let explained = run(&inspect);
     assert_eq!(explained.status.code(), Some(1), "{explained:?}");
     assert!(text(&explained.stdout).contains("mac       wrong"), "{explained:?}");
@@ -119,23 +123,61 @@ fn tickets_of_a_portal_have_random_sessions() {
 fn a_command_line_that_is_not_understood_ends_with_2() {
     let directory = tempfile::tempdir().unwrap();
     let config = configuration(directory.path(), "8420", "8430");
-    let secret = directory.path().join("secret");
-    std::fs::write(&secret, SECRET).unwrap();
-    let secret = secret.to_str().unwrap();
+    let secret = secret_file(directory.path(), SECRET);
     let portal = ["-c", &config, "--portal", "customer-portal"];
     for arguments in [
         vec!["nonsense"],
+        vec!["demo", "--port", "0"],
         vec!["ticket", "mint", "--sub", "ana"],
-        vec!["ticket", "mint", "--sub", "ana", "--secret-file", secret],
-        vec!["ticket", "mint", "--sub", "ana", "-c", &config, "--portal", "nobody"],
+        vec!["ticket", "mint", "--sub", "ana", "--key-id", "2026a"],
+        vec!["ticket", "mint", "--sub", "ana", "--secret-file", &secret],
+        [&["ticket", "mint", "--sub", "ana", "--secret-file", &secret, "--key-id", "2026a"], &portal[..]].concat(),
         [&["ticket", "mint", "--sub", "ana", "--valid", "soon"], &portal[..]].concat(),
-        [&["ticket", "mint", "--sub", "ana", "--key-id", "2020"], &portal[..]].concat(),
-        [&["ticket", "mint", "--sub", "ana", "--sid", "short"], &portal[..]].concat(),
-        [&["ticket", "mint", "--sub", "ana", "--role", "a,b"], &portal[..]].concat(),
-        [&["ticket", "mint", "--sub", ""], &portal[..]].concat(),
+        [&["ticket", "inspect", "--key-id", "2026a"], &portal[..]].concat(),
+        vec!["ticket", "inspect", "--key-id", "2026a"],
     ] {
         let output = run(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?} {output:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_can_not_be_minted_ends_with_1_and_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configuration(directory.path(), "8420", "8430");
+    let short = secret_file(directory.path(), "short");
+    let portal = ["-c", &config, "--portal", "customer-portal"];
+    let from_file = |file: &'static str| ["--key-id", "2026a", "--secret-file", file];
+    let no_portal = format!("{config} has no portal \"nobody\"; there is customer-portal");
+    let too_short = format!("{short}: the secret must be at least 32 bytes long");
+    for (arguments, message) in [
+        (&["-c", &config, "--portal", "nobody"][..], no_portal.as_str()),
+        (&[&portal[..], &["--key-id", "2020"]].concat(), "the portal has no key of this id; there is 2026a"),
+        (&[&portal[..], &["--sid", "short"]].concat(), "sid must have 16 to 128 characters"),
+        (&[&portal[..], &["--role", "a,b"]].concat(), "its claims can not be used: a role is empty or holds a comma"),
+        (&["--key-id", "2026a", "--secret-file", &short], &too_short),
+        (&from_file("/nowhere/secret"), "/nowhere/secret: can not be read"),
+        (&["--key-id", "a.b", "--secret-file", &short], "--key-id: the id must have"),
+    ] {
+        let output = run(&[&["ticket", "mint", "--sub", "ana"], arguments].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} {said}");
+        assert!(said.starts_with("keyward: ") && said.contains(message), "{arguments:?} {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_password_is_asked_for_at_a_terminal_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = secret_file(directory.path(), SECRET);
+    let mint = ["ticket", "mint", "--sub", "ana", "--secret-file", &secret, "--key-id", "2026a", "--ask-password"];
+    // A session of its own has no terminal, wherever the tests are run.
+    let output = Command::new("setsid").args(["--wait", env!("CARGO_BIN_EXE_keyward")]).args(mint).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(
+        text(&output.stderr),
+        "keyward: there is no terminal to ask at; use --password-file FILE, or - for standard input\n"
+    );
 }

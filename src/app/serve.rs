@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::assemble::{self, Parts};
-use super::{FAILED, MISTAKES, lines};
+use super::{FAILED, MISTAKES, complain, lines};
 use crate::config::{Mistake, RouteSettings, Settings};
 use crate::decision::{Access, Gate, Route, Router};
 use crate::domain::{Clock, SystemClock};
@@ -25,14 +25,10 @@ pub fn run(path: &Path) -> ExitCode {
     let metrics = Arc::new(Metrics::new());
     let parts = match assemble::read(path, &clock) {
         Ok(parts) => parts,
-        Err(mistakes) => {
-            eprint!("{}", lines(&mistakes));
-            return ExitCode::from(MISTAKES);
-        }
+        Err(mistakes) => return complain(&lines(&mistakes), MISTAKES),
     };
     if let Err(error) = logging::start(parts.settings.log_level, parts.settings.log_format) {
-        eprintln!("keyward: can not start logging: {error}");
-        return ExitCode::from(FAILED);
+        return complain(&format!("could not start: {error}"), FAILED);
     }
     count_panics(Arc::clone(&metrics));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

@@ -372,6 +372,11 @@ impl Tickets {
         id.map_or_else(|| self.keys.first(), |id| self.keys.iter().find(|key| key.id == id))
     }
 
+    /// The ids of all keys, in their order.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
     /// Checks one ticket, the way of every request.
     ///
     /// # Errors
