@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+
+use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -180,4 +183,76 @@ fn a_password_is_asked_for_at_a_terminal_only() {
         text(&output.stderr),
         "keyward: there is no terminal to ask at; use --password-file FILE, or - for standard input\n"
     );
+}
+
+/// A running `serve` on ports that the system chooses; ended when dropped.
+struct Serving(Child, Lines<BufReader<ChildStderr>>);
+
+impl Serving {
+    fn start(config: &str) -> Self {
+        let mut command = keyward(&["serve", "-c", config]);
+        let free = "127.0.0.1:0";
+        let command =
+            command.env("KEYWARD__LISTEN__AUTH", free).env("KEYWARD__LISTEN__OPS", free).env_remove("RUST_LOG");
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self(child, lines)
+    }
+
+    fn log_line(&mut self) -> Value {
+        serde_json::from_str(&self.1.next().unwrap().unwrap()).unwrap()
+    }
+
+    /// Ends it as an operator does, and gives back its last words.
+    fn stop(mut self) -> (ExitStatus, Vec<Value>) {
+        let kill = format!("kill {}", self.0.id());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        let rest = std::iter::from_fn(|| self.1.next()).map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+        let rest = rest.collect();
+        (self.0.wait().unwrap(), rest)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_log_tells_where_it_listens_and_that_it_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = configuration(directory.path(), "\"info\"", "\"trace\"");
+    let mut serving = Serving::start(&config);
+    let warning = serving.log_line();
+    assert_eq!(warning["level"], "WARN");
+    assert!(warning["warning"].as_str().unwrap().contains("is the one from the examples"), "{warning}");
+    let listening = serving.log_line();
+    assert_eq!((&listening["message"], &listening["file"]), (&json!("listening"), &json!(config)));
+    let counts = ["routes", "portals", "backends"].map(|what| listening[what].as_u64());
+    assert_eq!((counts, &listening["version"]), ([Some(1); 3], &json!(env!("CARGO_PKG_VERSION"))));
+    for listener in ["auth", "ops"] {
+        let mut connection = TcpStream::connect(listening[listener].as_str().unwrap()).unwrap();
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{listener}: {answer}");
+    }
+    let (status, rest) = serving.stop();
+    assert!(status.success(), "{status}");
+    let messages: Vec<&Value> = rest.iter().map(|line| &line["message"]).collect();
+    assert_eq!(messages, ["draining: no new connections, running requests finish", "stopped"]);
+}
+
+#[test]
+fn a_start_that_fails_is_told_with_its_cause() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = configuration(directory.path(), "127.0.0.1:8420", &taken.local_addr().unwrap().to_string());
+    let output = keyward(&["serve", "-c", &config]).env_remove("RUST_LOG").output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let last: Value = serde_json::from_str(text(&output.stderr).lines().last().unwrap()).unwrap();
+    assert_eq!((&last["level"], &last["message"]), (&json!("ERROR"), &json!("could not start")));
+    assert!(last["error"].as_str().unwrap().contains(&taken.local_addr().unwrap().to_string()), "{last}");
 }

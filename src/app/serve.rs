@@ -32,34 +32,49 @@ pub fn run(path: &Path) -> ExitCode {
     }
     count_panics(Arc::clone(&metrics));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(serve(path.to_owned(), parts, metrics, clock))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "ended");
-            ExitCode::from(FAILED)
+    let ended = runtime.map_err(Failure::Start);
+    match ended.and_then(|runtime| runtime.block_on(serve(path.to_owned(), parts, metrics, clock))) {
+        Ok(()) => {
+            tracing::info!("stopped");
+            return ExitCode::SUCCESS;
         }
+        Err(Failure::Start(error)) => tracing::error!(%error, "could not start"),
+        Err(Failure::Run(error)) => tracing::error!(%error, "stopped"),
     }
+    ExitCode::from(FAILED)
 }
 
-async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> io::Result<()> {
+/// When it failed.
+enum Failure {
+    Start(io::Error),
+    Run(io::Error),
+}
+
+async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let keys = KeyStore::new(parts.settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
     let settings = parts.settings.clone();
-    let state = State::new(wire(parts, &keys, &metrics, &clock)?, Arc::clone(&metrics));
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let servers = Servers::open(&state, &settings.auth, settings.ops.as_ref(), workers, settings.drain_timeout)
-        .map_err(io::Error::other)?;
-    let (mut hangups, mut terminations, mut interrupts) =
-        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (portals, backends) = (parts.portals.len(), parts.backends.len());
+    let (state, servers, mut signals) = start(parts, &keys, &metrics, &clock).map_err(Failure::Start)?;
+    tracing::info!(
+        auth = %servers.auth(),
+        ops = servers.ops().map_or_else(|| "off".to_owned(), ToString::to_string),
+        file = %path.display(),
+        routes = settings.routes.len(),
+        portals,
+        backends,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
     let handle = servers.handle();
     let ticking = tokio::spawn(tick(Arc::clone(&keys)));
     let mut running = std::pin::pin!(servers.run());
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
-            Some(()) = hangups.recv() => {
+            Some(()) = signals.hangup.recv() => {
                 reload(&path, &settings, &state, &keys, &metrics, &clock);
             }
-            () = either(&mut terminations, &mut interrupts) => {
+            () = either(&mut signals.terminate, &mut signals.interrupt) => {
                 tracing::info!("draining: no new connections, running requests finish");
                 state.drain();
                 drop(handle.stop(true));
@@ -67,13 +82,40 @@ async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dy
         }
     };
     ticking.abort();
-    ended
+    ended.map_err(Failure::Run)
 }
 
-async fn either(terminations: &mut Signal, interrupts: &mut Signal) {
+/// What a running process is told.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Everything that can fail before there is a request.
+fn start(
+    parts: Parts,
+    keys: &Arc<KeyStore>,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> io::Result<(Arc<State>, Servers, Signals)> {
+    let settings = parts.settings.clone();
+    let state = State::new(wire(parts, keys, metrics, clock)?, Arc::clone(metrics));
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let servers = Servers::open(&state, &settings.auth, settings.ops.as_ref(), workers, settings.drain_timeout)
+        .map_err(io::Error::other)?;
+    let signals = Signals {
+        hangup: signal(SignalKind::hangup())?,
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    Ok((state, servers, signals))
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     tokio::select! {
-        _ = terminations.recv() => {}
-        _ = interrupts.recv() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 
