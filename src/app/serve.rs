@@ -202,7 +202,8 @@ fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
         ("listen.auth", old.auth != new.auth),
         ("listen.ops", old.ops != new.ops),
         ("limits.drain_timeout", old.drain_timeout != new.drain_timeout),
-        ("log", (old.log_level, old.log_format) != (new.log_level, new.log_format)),
+        ("log.level", old.log_level != new.log_level),
+        ("log.format", old.log_format != new.log_format),
     ];
     let mistake = |(key, _): (&str, bool)| Mistake {
         file: path.display().to_string(),
@@ -225,6 +226,7 @@ async fn tick(keys: Arc<KeyStore>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Document, Draft};
     use crate::domain::ManualClock;
 
     const REFERENCE: &str = include_str!("../../conf/keyward.toml");
@@ -261,6 +263,38 @@ mod tests {
         fn counted(&self) -> String {
             let text = self.metrics.render();
             text.lines().filter(|line| !line.starts_with("keyward_config_reloads_total")).collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    /// The reference with another value in one line, and whether the comment above that line says
+    /// that it needs a restart.
+    fn changed(line: &str, other: &str) -> (Settings, bool) {
+        let at = REFERENCE.find(&format!("\n{line}\n")).unwrap();
+        let comment: Vec<&str> = REFERENCE[..at].lines().rev().take_while(|line| line.starts_with('#')).collect();
+        let says =
+            comment.into_iter().rev().collect::<Vec<_>>().join(" ").replace("# ", "").ends_with("Needs a restart.");
+        let text = REFERENCE.replacen(line, other, 1);
+        (Draft::read(Document::parse("keyward.toml", &text).unwrap()).settings, says)
+    }
+
+    #[test]
+    fn the_reference_says_what_needs_a_restart() {
+        let old = changed("[listen]", "[listen]").0;
+        for (line, other) in [
+            ("auth = \"127.0.0.1:8420\"", "auth = \"127.0.0.1:8430\""),
+            ("ops = \"127.0.0.1:9420\"", "ops = \"off\""),
+            ("drain_timeout = \"10s\"", "drain_timeout = \"11s\""),
+            ("level = \"info\"", "level = \"warn\""),
+            ("format = \"auto\"", "format = \"json\""),
+            ("proxies = [\"127.0.0.0/8\", \"::1/128\", \"unix\"]", "proxies = [\"unix\"]"),
+            ("answer = 16384", "answer = 8192"),
+            ("keys = 1000000", "keys = 1000"),
+            ("return_to = []", "return_to = [\"https://h/\"]"),
+            ("user = \"Remote-User\"", "user = \"X-User\""),
+        ] {
+            let (new, says) = changed(line, other);
+            assert_ne!(old, new, "{line}");
+            assert_eq!(!needs_restart(Path::new("f"), &old, &new).is_empty(), says, "{line}");
         }
     }
 
