@@ -1,7 +1,8 @@
 //! Who does the portal say this is?
 //!
-//! A portal looks at the browser's cookies and says *genuine*, *rejected* or *could not ask*. Only
-//! this room makes a [`PortalSession`], so whoever holds one holds a checked one.
+//! A portal looks at the browser's cookies and says *genuine* or *rejected*. *Could not ask* is for
+//! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
+//! makes a [`PortalSession`], so whoever holds one holds a checked one.
 
 pub mod ticket;
 
