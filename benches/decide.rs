@@ -10,15 +10,16 @@ use std::sync::Arc;
 
 use criterion::Criterion;
 use futures_util::future::BoxFuture;
-use keyward::app::assemble;
 use keyward::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
-use keyward::config::{BackendLimits, CredentialSource};
+use keyward::config::{Document, Draft};
 use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Scratch, Step, Target};
-use keyward::domain::{Client, Clock, Cookies, LoginName, Secret, SessionKeys, SystemClock};
+use keyward::domain::{
+    BackendLimits, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys, SystemClock,
+};
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
 use keyward::portal::ticket::{NewTicket, TicketKey};
-use keyward::portal::{Portal, PortalSession, Verdict};
+use keyward::portal::{Portal, PortalPlan, PortalSession, Verdict};
 
 /// How many sessions are held.
 const SESSIONS: [usize; 2] = [1, 100_000];
@@ -94,10 +95,9 @@ impl House {
     fn with(sessions: usize, runtime: &tokio::runtime::Runtime) -> Result<Self, Box<dyn Error>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let metrics = Metrics::new();
-        let file = tempfile::NamedTempFile::with_suffix(".toml")?;
-        std::fs::write(file.path(), CONFIGURATION)?;
-        let parts = assemble::read(file.path(), &metrics, &clock).map_err(|mistakes| format!("{mistakes:?}"))?;
-        let portal = Arc::clone(parts.portals.first().ok_or("no portal")?);
+        let document = Document::parse("keyward.toml", CONFIGURATION).map_err(|mistake| mistake.to_string())?;
+        let portal = Draft::read(document).portals.pop().and_then(PortalPlan::read).ok_or("no portal")?;
+        let portal = portal.build(&metrics);
         let profile = Profile {
             name: "mail".to_owned(),
             kind: "instant".to_owned(),
@@ -118,8 +118,13 @@ impl House {
             access,
             backend: Some(Arc::clone(&backend)),
         };
-        let gate =
-            Gate::new(Router::new(vec![route]), vec![Arc::clone(&portal)], Arc::clone(&keys), Arc::clone(&clock));
+        let gate = Gate::new(
+            Router::new(vec![route]),
+            vec![Arc::clone(&portal)],
+            Arc::clone(&keys),
+            Arc::clone(&clock),
+            16 * 1024,
+        );
         let cookie_lines = cookie_lines(sessions, clock.unix())?;
         let house = Self { gate, portal, backend, keys, clock, cookie_lines, turn: Cell::new(0) };
         runtime.block_on(house.sign_everybody_in())?;

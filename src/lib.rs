@@ -9,13 +9,13 @@
 //!                                        a key?     session    headers?
 //! ```
 //!
-//! - [`transport`]: wire in, wire out; one file per protocol, no judgement.
+//! - [`transport`]: wire in, wire out, no judgement. `question` reads every dialect, `answer` writes it.
 //! - [`decision`]: the only place that judges.
 //! - [`portal`]: who does the portal say this is?
 //! - [`keys`]: the back-end sessions we already hold.
 //! - [`backend`]: one file per web application, one table.
 //! - [`inject`]: session keys to header edits.
-//! - [`handover`]: sign-out and the other pages under `/.keyward/`.
+//! - [`handover`]: sign-out and who-am-I, without protocol; [`transport`] makes pages of them.
 //! - [`config`]: what the operator wrote, checked.
 //! - [`observe`]: metrics and log lines.
 //! - [`domain`]: the nouns all rooms share.
@@ -23,6 +23,28 @@
 //! - [`demo`]: all of it on loopback, for a first look.
 //!
 //! `tests/architecture.rs` keeps the arrows between the rooms.
+//!
+//! # The life of a request
+//!
+//! 1. A door of [`transport`] reads the original request out of the web server's question and makes
+//!    an [`Ask`](decision::Ask) of it, if the caller is one of those that [`Trust`](transport::Trust)
+//!    names.
+//! 2. [`Gate::decide`](decision::Gate::decide) judges as far as nobody must wait. It has
+//!    [`Router::find`](decision::Router::find) name the route under every reading of the path, asks
+//!    [`Portal::validate`](portal::Portal::validate) who it is, and
+//!    [`KeyStore::find`](keys::KeyStore::find) whether keys are held. If so, this was all: no I/O.
+//! 3. If nothing is held, [`Waiting::finish`](decision::Waiting::finish) has
+//!    [`KeyStore::obtain`](keys::KeyStore::obtain) open a session. However many requests wait for it,
+//!    one login is made: [`Guarded::login`](backend::Guarded::login) waits for a place and minds the
+//!    deadline, [`Backend::login`](backend::Backend::login) speaks the application's dialect. It goes
+//!    on when the request that began it has gone away.
+//! 4. Who may pass is given a [`Grant`](decision::Grant): identity and keys, which [`inject`] writes
+//!    into the cookies and the address that go upstream.
+//! 5. The door writes the [`Decision`](decision::Decision) in its own dialect and counts it under its
+//!    [`Reason`](domain::Reason).
+//!
+//! Beside requests, [`KeyStore::tick`](keys::KeyStore::tick) keeps sessions alive that are in use and
+//! ends those that are not.
 
 pub mod app;
 pub mod backend;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fakes::server::Fault;
 use keyward::demo::process::{Process, Workspace, find_program, free_address};
-use support::{APP_PORTAL, Address, Ask, Connection, Door, House, Setup, Ticket, mailboxes, until};
+use support::{APP_PORTAL, Address, Ask, Connection, Door, House, SMALLEST, Setup, Ticket, mailboxes, until};
 
 const INBOX: &str = "https://app.example.test/inbox";
 
@@ -127,14 +127,14 @@ async fn the_exit_code_tells_what_happened() {
     assert_eq!(keyward(&["serve", "-c", "/nowhere/keyward.toml"]).status.code(), Some(1));
     assert_eq!(Setup::new("[nonsense]").spawn().ended().await.code(), Some(1));
     let house = House::start().await;
-    let taken = format!("[listen]\nauth = \"{}\"\nops = \"off\"\n", house.keyward.ops);
+    let taken = format!("[listen]\nauth = \"{}\"\nops = \"off\"\n{SMALLEST}", house.keyward.ops);
     let file = house.keyward.directory().join("taken.toml");
     std::fs::write(&file, taken).unwrap();
     let output = keyward(&["serve", "-c", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("can not listen on {}", house.keyward.ops)));
     for signal in ["TERM", "INT"] {
-        let mut sidecar = Setup::new("").start().await;
+        let mut sidecar = Setup::new(SMALLEST).start().await;
         sidecar.signal(signal);
         assert_eq!(sidecar.ended().await.code(), Some(0), "{signal}");
     }
@@ -348,7 +348,7 @@ async fn a_login_whose_back_end_goes_in_a_reload_is_no_sign_out() {
 
 #[tokio::test]
 async fn a_socket_that_a_dead_process_left_is_taken_over_and_a_living_one_is_not() {
-    let mut first = Setup::new("").on_socket("").start().await;
+    let mut first = Setup::new(SMALLEST).on_socket("").start().await;
     let config = first.config().to_owned();
     let directory = first.directory().to_owned();
     let second =

@@ -4,6 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What `check` says of a secret that everybody can read here.
+const PUBLISHED: &str = ".secret: is the one from the examples";
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -25,10 +28,12 @@ fn every_configuration_that_is_shown_is_right() {
         std::fs::write(&file, block).unwrap();
         let (right, said) = check(&file);
         assert!(right, "{said}{block}");
+        assert!(said.contains(PUBLISHED), "{said}{block}");
     }
     for name in ["axigen", "roundcube"] {
         let (right, said) = check(&root().join("examples").join(name).join("keyward.toml"));
         assert!(right, "{name}: {said}");
+        assert!(said.contains(PUBLISHED), "{name}: {said}");
     }
 }
 

@@ -3,38 +3,39 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend::Guarded;
+use crate::backend::BackendPlan;
 use crate::config::{Document, Draft, Mistake, Mistakes, Settings};
 use crate::domain::Clock;
-use crate::observe::Metrics;
-use crate::portal::Portal;
+use crate::portal::PortalPlan;
 
-/// Everything that a configuration describes, ready to be wired. Nothing was contacted yet.
+/// Everything that a configuration describes, ready to be wired. Nothing was contacted yet, and
+/// nothing that runs knows of it.
 pub struct Parts {
     /// What needs no kind to be understood.
     pub settings: Settings,
     /// The portals, in the order of the file.
-    pub portals: Vec<Arc<Portal>>,
+    pub portals: Vec<PortalPlan>,
     /// The back-ends, in the order of the file.
-    pub backends: Vec<Arc<Guarded>>,
+    pub backends: Vec<BackendPlan>,
+    /// What the operator should hear of, although all of it is right.
+    pub warnings: Vec<Mistake>,
 }
 
 /// Reads a configuration and builds its parts.
 ///
 /// # Errors
 /// Every mistake there is, those of the kinds' own settings included.
-pub fn read(path: &Path, metrics: &Metrics, clock: &Arc<dyn Clock>) -> Result<Parts, Vec<Mistake>> {
+pub fn read(path: &Path, clock: &Arc<dyn Clock>) -> Result<Parts, Vec<Mistake>> {
     let document = Document::load(path).map_err(|mistake| vec![mistake])?;
-    let (parts, mistakes) = build(document, metrics, clock);
+    let (parts, mistakes) = build(document, clock);
     mistakes.unless_any(parts)
 }
 
-fn build(document: Document, metrics: &Metrics, clock: &Arc<dyn Clock>) -> (Parts, Mistakes) {
+fn build(document: Document, clock: &Arc<dyn Clock>) -> (Parts, Mistakes) {
     let Draft { settings, portals, backends, mistakes } = Draft::read(document);
-    let portals = portals.into_iter().filter_map(|portal| Portal::build(portal, metrics)).map(Arc::new).collect();
-    let backends =
-        backends.into_iter().filter_map(|backend| Guarded::build(backend, metrics, Arc::clone(clock))).collect();
-    (Parts { settings, portals, backends }, mistakes)
+    let portals = portals.into_iter().filter_map(PortalPlan::read).collect();
+    let backends = backends.into_iter().filter_map(|backend| BackendPlan::read(backend, clock)).collect();
+    (Parts { settings, portals, backends, warnings: mistakes.warnings() }, mistakes)
 }
 
 #[cfg(test)]
@@ -51,7 +52,7 @@ mod tests {
 
     fn build_text(text: &str) -> (Parts, Mistakes) {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
-        build(Document::parse("keyward.toml", text).unwrap(), &Metrics::new(), &clock)
+        build(Document::parse("keyward.toml", text).unwrap(), &clock)
     }
 
     /// The reference with another kind of back-end, for the keys of that kind.

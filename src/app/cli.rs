@@ -3,16 +3,18 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Single sign-on into webmail for web servers.
 #[derive(Parser)]
-#[command(name = "keyward", version, about, after_help = EXIT_CODES)]
+#[command(name = "keyward", version, about = ABOUT, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 mistakes in the configuration (or a rejected ticket), \
-2 the command line was not understood, 3 it could not listen or failed while running.";
+const ABOUT: &str = "Single sign-on into webmail: answers the web server's question who may pass, and signs people in \
+to the application.";
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well, 1 a mistake in the configuration, a ticket or a secret, \
+2 the command line was not understood, 3 it could not start or failed while running.";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -33,7 +35,7 @@ pub(super) struct DemoOptions {
     #[arg(long)]
     pub install: bool,
     /// The port of the web server on 127.0.0.1 [default: 8080, or any that is free]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 }
 
@@ -56,13 +58,10 @@ pub(super) enum TicketCommand {
 #[derive(Args)]
 pub(super) struct KeySource {
     /// A file with the secret: text, base64:… or hex:…; needs --key-id
-    #[arg(long, value_name = "FILE", requires = "key_id", conflicts_with_all = ["portal", "config"])]
+    #[arg(long, value_name = "FILE", group = "key_source", requires = "key_id", conflicts_with = "config")]
     pub secret_file: Option<PathBuf>,
-    /// The id of the key; with --portal, its first key if left out
-    #[arg(long, value_name = "ID")]
-    pub key_id: Option<String>,
     /// A portal of the configuration
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "key_source")]
     pub portal: Option<String>,
     /// The configuration [default: as for serve]
     #[arg(short, long, value_name = "FILE", requires = "portal")]
@@ -73,8 +72,11 @@ pub(super) struct KeySource {
 pub(super) struct MintOptions {
     #[command(flatten)]
     pub keys: KeySource,
+    /// The id of the key; with --portal, its first key if left out
+    #[arg(long, value_name = "ID", requires = "key_source")]
+    pub key_id: Option<String>,
     /// The user
-    #[arg(long)]
+    #[arg(long, requires = "key_source")]
     pub sub: String,
     /// The session, 16 to 128 characters [default: 128 random bits]
     #[arg(long)]
@@ -104,7 +106,11 @@ pub(super) struct MintOptions {
 pub(super) struct InspectOptions {
     #[command(flatten)]
     pub keys: KeySource,
-    /// The ticket; from standard input if left out
+    /// The id under which the portal has the secret of --secret-file
+    #[arg(long, value_name = "ID", requires = "secret_file", conflicts_with = "portal")]
+    pub key_id: Option<String>,
+    /// The ticket. Whoever has it is the user, and everybody on the machine can read command lines:
+    /// leave it out and give it on standard input, unless it is one for trying things out
     pub ticket: Option<String>,
 }
 
@@ -128,5 +134,11 @@ mod tests {
         ] {
             assert!(Arguments::try_parse_from(line).is_err(), "{line:?}");
         }
+    }
+
+    #[test]
+    fn the_help_opens_with_what_it_is_for() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.starts_with("Single sign-on into webmail: answers the web server's question"), "{help}");
     }
 }

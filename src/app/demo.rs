@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
-use super::FAILED;
 use super::cli::DemoOptions;
+use super::{FAILED, complain};
 use crate::demo::{self, DemoError, Options};
 
 /// Runs the demo until it is interrupted.
@@ -10,9 +10,6 @@ pub(super) fn run(options: &DemoOptions) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(DemoError::Signal);
     match runtime.and_then(|runtime| runtime.block_on(demo::run(options))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("keyward demo: {error}");
-            ExitCode::from(FAILED)
-        }
+        Err(error) => complain(&error.to_string(), FAILED),
     }
 }

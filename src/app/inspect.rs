@@ -24,17 +24,20 @@ pub(super) fn explain(ticket: &str, tickets: &Tickets, now: UnixSeconds) -> (Str
     report.line("header", &format!("{version:?}{}", if version == "kw1" { "" } else { ", which should be \"kw1\"" }));
     report.line("key id", &key_id.map_or_else(|| "there is none".to_owned(), |id| format!("{id:?}")));
     let claims = payload.and_then(|payload| claims(&mut report, payload));
-    let seals = claims.as_ref().is_some_and(|claims| claims.contains_key("cred"));
+    let seals = claims.as_ref().map(|claims| claims.contains_key("cred"));
     for (name, value) in claims.iter().flatten() {
         report.line(name.as_str(), &claim(name, value, now));
     }
     report.line(
         "password",
         match (&checked, seals) {
-            (_, false) => "there is none in it",
-            (Ok(session), true) if tickets.password(session).is_ok() => "sealed in it, and this key opens it",
-            (Ok(_), true) => "sealed in it, but it does not open: it was sealed with another secret or for another sid",
-            (Err(_), true) => "sealed in it; not opened, because the ticket is rejected",
+            (_, None) => "nobody can tell, since the payload can not be read",
+            (_, Some(false)) => "there is none in it",
+            (Ok(session), Some(true)) if tickets.password(session).is_ok() => "sealed in it, and this key opens it",
+            (Ok(_), Some(true)) => {
+                "sealed in it, but it does not open: it was sealed with another secret or for another sid"
+            }
+            (Err(_), Some(true)) => "sealed in it; not opened, because the ticket is rejected",
         },
     );
     report.line("mac", mac(checked.as_ref().err()));
@@ -183,6 +186,8 @@ mod tests {
             ("", MADE, "key id    there is none"),
             ("nonsense", MADE, "which should be \"kw1\""),
             ("kw1.2026a.?.x", MADE, "payload   is not base64url"),
+            ("nonsense", MADE, "password  nobody can tell"),
+            ("kw1.2026a.?.x", MADE, "password  nobody can tell"),
             ("kw1.2026a.W10.x", MADE, "payload   is JSON, but no object"),
         ] {
             let (text, accepted) = explain(ticket, &tickets(), now);

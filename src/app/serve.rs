@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::assemble::{self, Parts};
-use super::{FAILED, MISTAKES, lines};
+use super::{FAILED, MISTAKES, complain, lines};
 use crate::config::{Mistake, RouteSettings, Settings};
 use crate::decision::{Access, Gate, Route, Router};
 use crate::domain::{Clock, SystemClock};
@@ -25,47 +25,58 @@ use crate::transport::{Live, Servers, State, Trust};
 pub fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new());
-    let parts = match assemble::read(path, &metrics, &clock) {
+    let parts = match assemble::read(path, &clock) {
         Ok(parts) => parts,
-        Err(mistakes) => {
-            eprint!("{}", lines(&mistakes));
-            return ExitCode::from(MISTAKES);
-        }
+        Err(mistakes) => return complain(&lines(&mistakes), MISTAKES),
     };
     if let Err(error) = logging::start(parts.settings.log_level, parts.settings.log_format) {
-        eprintln!("keyward: can not start logging: {error}");
-        return ExitCode::from(FAILED);
+        return complain(&format!("could not start: {error}"), FAILED);
     }
     count_panics(Arc::clone(&metrics));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    match runtime.and_then(|runtime| runtime.block_on(serve(path.to_owned(), parts, metrics, clock))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "ended");
-            ExitCode::from(FAILED)
+    let ended = runtime.map_err(Failure::Start);
+    match ended.and_then(|runtime| runtime.block_on(serve(path.to_owned(), parts, metrics, clock))) {
+        Ok(()) => {
+            tracing::info!("stopped");
+            return ExitCode::SUCCESS;
         }
+        Err(Failure::Start(error)) => tracing::error!(%error, "could not start"),
+        Err(Failure::Run(error)) => tracing::error!(%error, "stopped"),
     }
+    ExitCode::from(FAILED)
 }
 
-async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> io::Result<()> {
+/// When it failed.
+enum Failure {
+    Start(io::Error),
+    Run(io::Error),
+}
+
+async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<(), Failure> {
     let keys = KeyStore::new(parts.settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
     let settings = parts.settings.clone();
-    let state = State::new(wire(parts, &keys, &clock)?, Arc::clone(&metrics));
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let servers = Servers::open(&state, &settings.auth, settings.ops.as_ref(), workers, settings.drain_timeout)
-        .map_err(io::Error::other)?;
-    let (mut hangups, mut terminations, mut interrupts) =
-        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (portals, backends) = (parts.portals.len(), parts.backends.len());
+    let (state, servers, mut signals) = start(parts, &keys, &metrics, &clock).map_err(Failure::Start)?;
+    tracing::info!(
+        auth = %servers.auth(),
+        ops = servers.ops().map_or_else(|| "off".to_owned(), ToString::to_string),
+        file = %path.display(),
+        routes = settings.routes.len(),
+        portals,
+        backends,
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
     let handle = servers.handle();
     let ticking = tokio::spawn(tick(Arc::clone(&keys)));
     let mut running = std::pin::pin!(servers.run());
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
-            Some(()) = hangups.recv() => {
+            Some(()) = signals.hangup.recv() => {
                 reload(&path, &settings, &state, &keys, &metrics, &clock);
             }
-            () = either(&mut terminations, &mut interrupts) => {
+            () = either(&mut signals.terminate, &mut signals.interrupt) => {
                 tracing::info!("draining: no new connections, running requests finish");
                 state.drain();
                 drop(handle.stop(true));
@@ -77,13 +88,40 @@ async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dy
     if tokio::time::timeout(settings.drain_timeout, keys.finish_chores()).await.is_err() {
         tracing::warn!("some sessions could not be signed out at the back-ends in time");
     }
-    ended
+    ended.map_err(Failure::Run)
 }
 
-async fn either(terminations: &mut Signal, interrupts: &mut Signal) {
+/// What a running process is told.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Everything that can fail before there is a request.
+fn start(
+    parts: Parts,
+    keys: &Arc<KeyStore>,
+    metrics: &Arc<Metrics>,
+    clock: &Arc<dyn Clock>,
+) -> io::Result<(Arc<State>, Servers, Signals)> {
+    let settings = parts.settings.clone();
+    let state = State::new(wire(parts, keys, metrics, clock)?, Arc::clone(metrics));
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let servers = Servers::open(&state, &settings.auth, settings.ops.as_ref(), workers, settings.drain_timeout)
+        .map_err(io::Error::other)?;
+    let signals = Signals {
+        hangup: signal(SignalKind::hangup())?,
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
+    Ok((state, servers, signals))
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     tokio::select! {
-        _ = terminations.recv() => {}
-        _ = interrupts.recv() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 
@@ -91,8 +129,15 @@ async fn either(terminations: &mut Signal, interrupts: &mut Signal) {
 ///
 /// The configuration was checked, so nothing is missing; if something were, no route may become
 /// wider for it.
-fn wire(parts: Parts, keys: &Arc<KeyStore>, clock: &Arc<dyn Clock>) -> io::Result<Live> {
-    let Parts { settings, portals, backends } = parts;
+fn wire(parts: Parts, keys: &Arc<KeyStore>, metrics: &Metrics, clock: &Arc<dyn Clock>) -> io::Result<Live> {
+    for warning in parts.warnings {
+        tracing::warn!(%warning, "the configuration is right, and hardly meant so");
+    }
+    let settings = parts.settings;
+    let portals: Vec<_> = parts.portals.into_iter().map(|portal| portal.build(metrics)).collect();
+    let running = keys.backends();
+    let backends: Vec<_> =
+        parts.backends.into_iter().map(|backend| backend.build(&running, metrics, Arc::clone(clock))).collect();
     let missing = |what: &str| io::Error::other(format!("{what} is not configured"));
     let route = |route: RouteSettings| {
         let portal = route.portal.map(|name| {
@@ -136,12 +181,14 @@ fn reload(
     metrics: &Metrics,
     clock: &Arc<dyn Clock>,
 ) {
-    let read = assemble::read(path, metrics, clock).and_then(|parts| {
+    let read = assemble::read(path, clock).and_then(|parts| {
         let mistakes = needs_restart(path, running, &parts.settings);
         if mistakes.is_empty() { Ok(parts) } else { Err(mistakes) }
     });
     let wired = match read {
-        Ok(parts) => wire(parts, keys, clock).map_err(|error| tracing::error!(%error, "configuration not reloaded")),
+        Ok(parts) => {
+            wire(parts, keys, metrics, clock).map_err(|error| tracing::error!(%error, "configuration not reloaded"))
+        }
         Err(mistakes) => {
             for mistake in mistakes {
                 tracing::error!(%mistake, "configuration not reloaded; the old one stays");
@@ -162,7 +209,8 @@ fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
         ("listen.auth", old.auth != new.auth),
         ("listen.ops", old.ops != new.ops),
         ("limits.drain_timeout", old.drain_timeout != new.drain_timeout),
-        ("log", (old.log_level, old.log_format) != (new.log_level, new.log_format)),
+        ("log.level", old.log_level != new.log_level),
+        ("log.format", old.log_format != new.log_format),
     ];
     let mistake = |(key, _): (&str, bool)| Mistake {
         file: path.display().to_string(),
@@ -180,5 +228,120 @@ async fn tick(keys: Arc<KeyStore>) {
         interval.tick().await;
         // A panic was counted and logged, and must not be the end of all expiry.
         let _ = AssertUnwindSafe(keys.tick()).catch_unwind().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Document, Draft};
+    use crate::domain::ManualClock;
+
+    const REFERENCE: &str = include_str!("../../conf/keyward.toml");
+
+    /// A process that runs with the reference, without its listeners.
+    struct Running {
+        file: tempfile::NamedTempFile,
+        settings: Settings,
+        state: Arc<State>,
+        keys: Arc<KeyStore>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    }
+
+    impl Running {
+        fn start() -> Self {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), REFERENCE).unwrap();
+            let (clock, metrics): (Arc<dyn Clock>, _) = (Arc::new(ManualClock::at(0)), Arc::new(Metrics::new()));
+            let parts = assemble::read(file.path(), &clock).unwrap();
+            let settings = parts.settings.clone();
+            let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
+            let state = State::new(wire(parts, &keys, &metrics, &clock).unwrap(), Arc::clone(&metrics));
+            Self { file, settings, state, keys, metrics, clock }
+        }
+
+        /// Reloads with another text, and gives back what is counted then, less the reloads.
+        fn reload(&self, text: &str) -> String {
+            std::fs::write(self.file.path(), text).unwrap();
+            reload(self.file.path(), &self.settings, &self.state, &self.keys, &self.metrics, &self.clock);
+            self.counted()
+        }
+
+        fn counted(&self) -> String {
+            let text = self.metrics.render();
+            text.lines().filter(|line| !line.starts_with("keyward_config_reloads_total")).collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    /// The reference with another value in one line, and whether the comment above that line says
+    /// that it needs a restart.
+    fn changed(line: &str, other: &str) -> (Settings, bool) {
+        let at = REFERENCE.find(&format!("\n{line}\n")).unwrap();
+        let comment: Vec<&str> = REFERENCE[..at].lines().rev().take_while(|line| line.starts_with('#')).collect();
+        let says =
+            comment.into_iter().rev().collect::<Vec<_>>().join(" ").replace("# ", "").ends_with("Needs a restart.");
+        let text = REFERENCE.replacen(line, other, 1);
+        (Draft::read(Document::parse("keyward.toml", &text).unwrap()).settings, says)
+    }
+
+    #[test]
+    fn the_reference_says_what_needs_a_restart() {
+        let old = changed("[listen]", "[listen]").0;
+        for (line, other) in [
+            ("auth = \"127.0.0.1:8420\"", "auth = \"127.0.0.1:8430\""),
+            ("ops = \"127.0.0.1:9420\"", "ops = \"off\""),
+            ("drain_timeout = \"10s\"", "drain_timeout = \"11s\""),
+            ("level = \"info\"", "level = \"warn\""),
+            ("format = \"auto\"", "format = \"json\""),
+            ("proxies = [\"127.0.0.0/8\", \"::1/128\", \"unix\"]", "proxies = [\"unix\"]"),
+            ("answer = 16384", "answer = 8192"),
+            ("keys = 1000000", "keys = 1000"),
+            ("return_to = []", "return_to = [\"https://h/\"]"),
+            ("user = \"Remote-User\"", "user = \"X-User\""),
+        ] {
+            let (new, says) = changed(line, other);
+            assert_ne!(old, new, "{line}");
+            assert_eq!(!needs_restart(Path::new("f"), &old, &new).is_empty(), says, "{line}");
+        }
+    }
+
+    const UP: &str = r#"keyward_backend_up{backend="mail"} 0"#;
+
+    #[tokio::test]
+    async fn a_refused_reload_leaves_no_trace_in_the_metrics() {
+        let running = Running::start();
+        running.metrics.backend("mail").up.set(0);
+        let before = running.counted();
+        let renamed = REFERENCE.replace("\"mail\"", "\"post\"").replace("\"customer-portal\"", "\"staff-portal\"");
+        for refused in [
+            REFERENCE.replace("max_logins = 8", "max_logins = 0"),
+            renamed.replace("path = \"/\"", "path = \"\""),
+            renamed.replace("127.0.0.1:8420", "127.0.0.1:8430"),
+        ] {
+            assert_eq!(running.reload(&refused), before);
+        }
+        assert!(before.contains(UP), "{before}");
+        assert!(running.metrics.render().contains(r#"keyward_config_reloads_total{outcome="refused"} 3"#));
+    }
+
+    #[tokio::test]
+    async fn a_back_end_that_was_written_as_before_goes_on_through_a_reload() {
+        let running = Running::start();
+        let before = running.keys.backends();
+        let same = |running: &Running| Arc::ptr_eq(&before[0], &running.keys.backends()[0]);
+        running.reload(&REFERENCE.replace("answer = 16384", "answer = 8192"));
+        assert!(same(&running));
+        running.reload(&REFERENCE.replace("max_logins = 8", "max_logins = 9"));
+        assert!(!same(&running));
+    }
+
+    #[tokio::test]
+    async fn a_reload_says_nothing_of_whether_logins_work() {
+        let running = Running::start();
+        running.metrics.backend("mail").up.set(0);
+        let after = running.reload(&REFERENCE.replace("max_logins = 8", "max_logins = 9"));
+        assert!(after.contains(UP), "{after}");
+        assert!(running.metrics.render().contains(r#"keyward_config_reloads_total{outcome="applied"} 1"#));
     }
 }

@@ -1,21 +1,17 @@
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::cli::{InspectOptions, KeySource, MintOptions};
-use super::{MISTAKES, USAGE, configuration_file, inspect, lines, say};
-use crate::config::{Document, Draft, read_secret_file};
+use super::{MISTAKES, complain, configuration_file, inspect, lines, say};
+use crate::config::{Document, Draft, read_secret_file, there_is};
 use crate::domain::{Clock, Secret, SystemClock};
-use crate::portal::ticket::{self, NewTicket, TicketKey, Tickets};
+use crate::portal::ticket::{self, NewTicket, TicketKey, TicketKeyError, Tickets};
 
-/// Why there is no ticket, or no explanation of one: what to say, and the exit code.
-struct Failure(String, u8);
-
-impl Failure {
-    fn usage(message: impl Into<String>) -> Self {
-        Self(message.into(), USAGE)
-    }
-}
+/// The terminal of a process, whatever its input and output are.
+const TERMINAL: &str = "/dev/tty";
+const NO_TERMINAL: &str = "there is no terminal to ask at; use --password-file FILE, or - for standard input";
 
 /// Makes a ticket and prints nothing else, so that scripts can use it as it comes.
 pub(super) fn mint(options: MintOptions) -> ExitCode {
@@ -27,18 +23,16 @@ pub(super) fn inspect(options: InspectOptions) -> ExitCode {
     finish(inspected(options))
 }
 
-fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
-    result.unwrap_or_else(|Failure(message, code)| {
-        eprintln!("{}", message.trim_end());
-        ExitCode::from(code)
-    })
+/// `Err` says why there is no ticket, or no explanation of one.
+fn finish(result: Result<ExitCode, String>) -> ExitCode {
+    result.unwrap_or_else(|message| complain(&message, MISTAKES))
 }
 
-fn minted(options: MintOptions) -> Result<String, Failure> {
-    let tickets = keys(&options.keys)?.ok_or_else(|| Failure::usage("give --portal, or --secret-file and --key-id"))?;
-    let key = tickets
-        .key(options.keys.key_id.as_deref())
-        .ok_or_else(|| Failure::usage("the portal has no key of this id"))?;
+fn minted(options: MintOptions) -> Result<String, String> {
+    let key_id = options.key_id.as_deref();
+    let tickets = keys(&options.keys, key_id)?;
+    let missing = || format!("the portal has no key of this id; {}", there_is(tickets.key_ids()));
+    let key = tickets.key(key_id).ok_or_else(missing)?;
     let password = password(&options)?;
     let iat = SystemClock::new().unix();
     let sid = options.sid.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
@@ -46,12 +40,11 @@ fn minted(options: MintOptions) -> Result<String, Failure> {
     claims.roles = options.roles.into_iter().map(Into::into).collect();
     claims.name = options.name.map(Into::into);
     claims.email = options.email.map(Into::into);
-    key.mint(&claims, password.as_ref()).map_err(|error| Failure::usage(error.to_string()))
+    key.mint(&claims, password.as_ref()).map_err(|error| error.to_string())
 }
 
-fn inspected(options: InspectOptions) -> Result<ExitCode, Failure> {
-    // Without a key everything but the MAC can still be explained.
-    let tickets = keys(&options.keys)?.unwrap_or_else(|| Tickets::new("", Vec::new()));
+fn inspected(options: InspectOptions) -> Result<ExitCode, String> {
+    let tickets = keys(&options.keys, options.key_id.as_deref())?;
     let ticket = match options.ticket {
         Some(ticket) => ticket,
         None => read_input()?,
@@ -60,32 +53,45 @@ fn inspected(options: InspectOptions) -> Result<ExitCode, Failure> {
     Ok(say(&text, if accepted { ExitCode::SUCCESS } else { ExitCode::from(MISTAKES) }))
 }
 
-/// The keys at hand; `None` where nobody named any.
-fn keys(source: &KeySource) -> Result<Option<Tickets>, Failure> {
-    if let (Some(file), Some(id)) = (&source.secret_file, &source.key_id) {
-        let key = TicketKey::new(id, &secret_in(file)?).map_err(|error| Failure::usage(error.to_string()))?;
-        return Ok(Some(Tickets::new("", vec![key])));
+/// The keys at hand; none where nobody named any, and then everything of a ticket but its MAC can
+/// still be explained.
+fn keys(source: &KeySource, key_id: Option<&str>) -> Result<Tickets, String> {
+    if let (Some(file), Some(id)) = (&source.secret_file, key_id) {
+        let key = TicketKey::new(id, &secret_in(file)?).map_err(|error| match error {
+            TicketKeyError::Id => format!("--key-id: {error}"),
+            TicketKeyError::Encoding | TicketKeyError::TooShort => format!("{}: {error}", file.display()),
+        })?;
+        return Ok(Tickets::new("", vec![key]));
     }
-    source.portal.as_deref().map(|name| keys_of_portal(&configuration_file(source.config.clone()), name)).transpose()
+    match source.portal.as_deref() {
+        Some(name) => keys_of_portal(&configuration_file(source.config.clone())?, name),
+        None => Ok(Tickets::new("", Vec::new())),
+    }
 }
 
-fn keys_of_portal(path: &Path, name: &str) -> Result<Tickets, Failure> {
-    let document = Document::load(path).map_err(|mistake| Failure(mistake.to_string(), MISTAKES))?;
-    let draft = Draft::read(document);
-    let portal = draft.portals.into_iter().find(|portal| portal.name == name);
-    let mut portal = portal.ok_or_else(|| Failure::usage(format!("{} has no portal {name:?}", path.display())))?;
+fn keys_of_portal(path: &Path, name: &str) -> Result<Tickets, String> {
+    let document = Document::load(path).map_err(|mistake| mistake.to_string())?;
+    let mut draft = Draft::read(document);
+    let Some(index) = draft.portals.iter().position(|portal| portal.name == name) else {
+        let known = there_is(draft.portals.iter().map(|portal| &*portal.name));
+        return Err(format!("{} has no portal {name:?}; {known}", path.display()));
+    };
+    let mut portal = draft.portals.swap_remove(index);
     if portal.kind != ticket::KIND.name {
-        return Err(Failure::usage(format!("portal {name:?} is of a kind that has no tickets")));
+        return Err(format!("portal {name:?} is of a kind that has no tickets"));
     }
     let tickets = Tickets::read(&mut portal.section);
     portal.section.finish();
-    draft.mistakes.unless_any(tickets).map_err(|mistakes| Failure(lines(&mistakes), MISTAKES))
+    draft.mistakes.unless_any(tickets).map_err(|mistakes| lines(&mistakes))
 }
 
-fn password(options: &MintOptions) -> Result<Option<Secret>, Failure> {
+fn password(options: &MintOptions) -> Result<Option<Secret>, String> {
     if options.ask_password {
+        if File::open(TERMINAL).is_err() {
+            return Err(NO_TERMINAL.to_owned());
+        }
         let typed = rpassword::prompt_password("Password: ");
-        return typed.map(|typed| Some(Secret::from(typed))).map_err(|error| Failure(error.to_string(), MISTAKES));
+        return typed.map(|typed| Some(Secret::from(typed))).map_err(|error| error.to_string());
     }
     match options.password_file.as_deref() {
         None => Ok(None),
@@ -97,14 +103,14 @@ fn password(options: &MintOptions) -> Result<Option<Secret>, Failure> {
     }
 }
 
-fn secret_in(file: &Path) -> Result<Secret, Failure> {
-    read_secret_file(file).map_err(|error| Failure(format!("{}: can not be read: {error}", file.display()), MISTAKES))
+fn secret_in(file: &Path) -> Result<Secret, String> {
+    read_secret_file(file).map_err(|error| format!("{}: can not be read: {error}", file.display()))
 }
 
-fn read_input() -> Result<String, Failure> {
+fn read_input() -> Result<String, String> {
     let mut text = String::new();
     match std::io::stdin().read_to_string(&mut text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure(format!("standard input can not be read: {error}"), MISTAKES)),
+        Err(error) => Err(format!("standard input can not be read: {error}")),
     }
 }

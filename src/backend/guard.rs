@@ -59,6 +59,14 @@ pub struct Profile {
     pub roles: Vec<(String, String)>,
 }
 
+/// A back-end as it was written, not in use yet. Nothing counts it, so a configuration that is read
+/// and refused leaves no trace.
+pub struct BackendPlan {
+    profile: Profile,
+    backend: Box<dyn Backend>,
+    written: u64,
+}
+
 /// One configured back-end.
 pub struct Guarded {
     id: BackendId,
@@ -73,26 +81,28 @@ pub struct Guarded {
     // Apart from the logins, so that a storm of keep-alives or sign-outs can not take their places.
     checks: Semaphore,
     logouts: Semaphore,
+    /// Stands for the configuration it was made from, if it was.
+    written: Option<u64>,
 }
 
-impl Guarded {
-    /// Makes a back-end from its settings; `None` when its kind is not known or it can not be
+impl BackendPlan {
+    /// Plans a back-end from its settings; `None` when its kind is not known or it can not be
     /// reached at all, which is noted. Finishes the section.
     #[must_use]
-    pub fn build(settings: BackendSettings, metrics: &Metrics, clock: Arc<dyn Clock>) -> Option<Arc<Self>> {
-        let BackendSettings { name, kind, url, credentials, login, limits, roles, mut section } = settings;
+    pub fn read(settings: BackendSettings, clock: &Arc<dyn Clock>) -> Option<Self> {
+        let BackendSettings { name, kind, url, credentials, login, limits, roles, written, mut section } = settings;
         let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            section.mistake("kind", &format!("is not a kind of back-end; known are {}", known.join(", ")));
+            section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
             return None;
         };
         let host = section.text("host");
-        let wire = match Wire::new(url.clone(), host.as_deref(), CONNECT_TIMEOUT, Arc::clone(&clock)) {
+        let wire = match Wire::new(url.clone(), host.as_deref(), CONNECT_TIMEOUT, Arc::clone(clock)) {
             Ok(wire) => Some(wire),
             Err(error) => {
                 section.mistake("host", &error.to_string());
                 // The kind's own keys are still to be read, so that all mistakes come out together.
-                Wire::new(url.clone(), None, CONNECT_TIMEOUT, Arc::clone(&clock)).ok()
+                Wire::new(url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)).ok()
             }
         }?;
         let backend = (known.build)(&mut section, wire);
@@ -101,17 +111,33 @@ impl Guarded {
         }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
-        Some(Self::new(profile, backend, metrics, clock))
+        Some(Self { profile, backend, written })
     }
 
+    /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
+    /// a reload ends no back-off, gives out no places twice and forgets nothing a connector learned.
+    #[must_use]
+    pub fn build(self, running: &[Arc<Guarded>], metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Guarded> {
+        let name = &self.profile.name;
+        let unchanged = running.iter().find(|one| one.name() == name && one.written == Some(self.written));
+        if let Some(unchanged) = unchanged {
+            return Arc::clone(unchanged);
+        }
+        Arc::new(Guarded { written: Some(self.written), ..Guarded::wrap(self.profile, self.backend, metrics, clock) })
+    }
+}
+
+impl Guarded {
     /// Wraps a connector.
     #[must_use]
     pub fn new(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self::wrap(profile, backend, metrics, clock))
+    }
+
+    fn wrap(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Self {
         let places = profile.limits.max_logins.max(1);
         let metrics = metrics.backend(&profile.name);
-        // Whatever the one before a reload had found out: this one backs off from nothing.
-        metrics.up.set(1);
-        Arc::new(Self {
+        Self {
             id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
             metrics,
             backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
@@ -122,7 +148,8 @@ impl Guarded {
             checks: Semaphore::new(places),
             logouts: Semaphore::new(places.div_ceil(2)),
             profile,
-        })
+            written: None,
+        }
     }
 
     /// Which back-end this is, across reloads.

@@ -32,7 +32,7 @@ use futures_util::future::BoxFuture;
 use crate::config::Section;
 use crate::domain::{Client, Secret, SessionKeys};
 
-pub use guard::{BackendId, Guarded, Profile};
+pub use guard::{BackendId, BackendPlan, Guarded, Profile};
 pub use wire::{Wire, WireError};
 
 /// One entry of [`KINDS`].

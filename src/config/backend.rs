@@ -20,6 +20,8 @@ pub struct BackendSettings {
     pub limits: BackendLimits,
     /// `[backend.roles]`: external role to internal one; empty for "as they are".
     pub roles: Vec<(String, String)>,
+    /// Stands for the whole table as it was written: the same as before means that nothing changed.
+    pub written: u64,
     /// The rest.
     pub section: Section,
 }
@@ -33,21 +35,24 @@ impl BackendSettings {
     pub(super) fn read_all(root: &mut Section) -> Vec<Self> {
         let mut backends: Vec<Self> = Vec::new();
         for mut section in root.sections("backend", "name") {
-            let taken = |name: &str| backends.iter().any(|backend| backend.name == name);
-            let name = read_name(&mut section, taken);
+            let name = read_name(&mut section, backends.iter().map(|backend| &backend.name));
             backends.push(Self::read(name, section));
         }
         backends
     }
 
     fn read(name: String, mut section: Section) -> Self {
+        let written = section.fingerprint();
         let kind = section.required("kind");
         let url = section.required_url("url");
         if url.query().is_some() {
             section.mistake("url", "must not have a query; cut it at the ?");
         }
-        let credentials =
-            section.choice("credentials", &[("portal", CredentialSource::Portal), ("none", CredentialSource::None)]);
+        let credentials = section.choice(
+            "credentials",
+            CredentialSource::Portal,
+            &[("portal", CredentialSource::Portal), ("none", CredentialSource::None)],
+        );
         let login = match section.text("login").map(|template| LoginName::parse(&template)) {
             None => LoginName::default(),
             Some(Ok(login)) => login,
@@ -64,7 +69,7 @@ impl BackendSettings {
                 map.mistake(external, NO_ROLE);
             }
         }
-        Self { name, kind, url, credentials, login, limits, roles, section }
+        Self { name, kind, url, credentials, login, limits, roles, written, section }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use config::{Config, ConfigError, Environment, File, FileFormat};
@@ -26,7 +27,7 @@ impl Document {
         let name = path.display().to_string();
         let unreadable = |message: String| Mistake { file: name.clone(), key: String::new(), message };
         let bytes = std::fs::read(path)
-            .map_err(|error| unreadable(format!("can not be read: {error}; name the right file with -c")))?;
+            .map_err(|error| unreadable(format!("can not be read: {error}{}", remedy(error.kind()))))?;
         let text =
             String::from_utf8(bytes).map_err(|_| unreadable("is not UTF-8; save it as UTF-8 text".to_owned()))?;
         Self::assemble(&name, &text, std::env::vars_os())
@@ -62,6 +63,15 @@ impl Document {
             Ok(config) => Ok(Self { root: Section::root(config.cache, name, mistakes) }),
             Err(error) => Err(explain(name, text, &error)),
         }
+    }
+}
+
+/// What to do about a file that can not be read, where that is known.
+const fn remedy(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => "; name the right file with -c",
+        ErrorKind::PermissionDenied => "; run this as a user who may read it",
+        _ => "",
     }
 }
 
@@ -194,6 +204,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = Document::load(&directory.path().join("keyward.toml")).err().unwrap().to_string();
         assert!(missing.contains("keyward.toml: can not be read: ") && missing.ends_with("with -c"), "{missing}");
+        let no_file = Document::load(directory.path()).err().unwrap().to_string();
+        assert!(no_file.ends_with("with -c"), "{no_file}");
+        // Whoever runs the tests may be allowed to read everything.
+        assert_eq!(remedy(ErrorKind::PermissionDenied), "; run this as a user who may read it");
         // The crate below would take this one in place of the one that was asked for.
         std::fs::write(directory.path().join("keyward.toml.toml"), "").unwrap();
         assert!(Document::load(&directory.path().join("keyward.toml")).is_err());

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::rc::Rc;
 
-/// One mistake in the configuration.
+/// One mistake in the configuration, or one warning of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// The file, or `the environment`.
@@ -35,6 +35,7 @@ pub struct Mistakes(Rc<RefCell<Ledger>>);
 #[derive(Default)]
 struct Ledger {
     noted: Vec<Mistake>,
+    warnings: Vec<Mistake>,
     asked: BTreeSet<String>,
 }
 
@@ -54,6 +55,12 @@ impl Mistakes {
         if all.is_empty() { Ok(value) } else { Err(all) }
     }
 
+    /// What may be so and is hardly meant, in the order of its discovery. It refuses nothing.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Mistake> {
+        self.0.borrow().warnings.clone()
+    }
+
     /// Every key that was asked for so far, whether it was written or not, without the names of
     /// list entries: `backend.login_timeout`.
     #[must_use]
@@ -68,6 +75,10 @@ impl Mistakes {
         if !ledger.noted.iter().any(|noted| noted.file == mistake.file && noted.key == mistake.key) {
             ledger.noted.push(mistake);
         }
+    }
+
+    pub(super) fn warn(&self, warning: Mistake) {
+        self.0.borrow_mut().warnings.push(warning);
     }
 
     pub(super) fn noted_at(&self, key: &str) -> bool {

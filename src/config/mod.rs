@@ -3,7 +3,7 @@
 //! A [`Document`] is what was written, a [`Draft`] what became of it: [`Settings`] for everybody,
 //! and the portals and back-ends, whose kinds this room does not know. Each kind reads its own
 //! settings out of a [`Section`], and whatever nobody has read is an unknown key. The draft's
-//! [`Mistakes`] are complete once all kinds have read.
+//! [`Mistakes`] are complete once all kinds have read. Beside them are warnings, which refuse nothing.
 
 mod backend;
 mod document;
@@ -19,7 +19,7 @@ pub use document::Document;
 pub use mistake::{Mistake, Mistakes};
 pub use portal::PortalSettings;
 pub use route::RouteSettings;
-pub use section::{Section, read_secret_file};
+pub use section::{Section, read_secret_file, there_is};
 pub use settings::{Draft, Settings};
 
 #[cfg(test)]

@@ -17,8 +17,7 @@ impl PortalSettings {
     pub(super) fn read_all(root: &mut Section) -> Vec<Self> {
         let mut portals: Vec<Self> = Vec::new();
         for mut section in root.sections("portal", "name") {
-            let taken = |name: &str| portals.iter().any(|portal| portal.name == name);
-            let name = read_name(&mut section, taken);
+            let name = read_name(&mut section, portals.iter().map(|portal| &portal.name));
             let kind = section.required("kind");
             let login_url = section.required("login_url");
             portals.push(Self { name, kind, login_url, section });

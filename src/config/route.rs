@@ -1,6 +1,6 @@
 use super::backend::{BackendSettings, NO_ROLE, is_role};
 use super::portal::PortalSettings;
-use super::section::Section;
+use super::section::{Section, there_is};
 
 /// One `[[route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +24,19 @@ pub struct RouteSettings {
 impl RouteSettings {
     pub(super) fn read_all(root: &mut Section, portals: &[PortalSettings], backends: &[BackendSettings]) -> Vec<Self> {
         let mut routes: Vec<Self> = Vec::new();
+        // Those that can be compared: what stands in for an unreadable value covers too much.
+        let mut readable: Vec<usize> = Vec::new();
         // Named by their number: many routes share a host.
         for mut section in root.sections("route", "") {
             let route = Self::read(&mut section);
             route.check_names(&section, portals, backends);
-            let readable = !section.noted("host") && !section.noted("path");
-            if let Some(earlier) = routes.iter().position(|earlier| readable && earlier.covers(&route)) {
-                let number = earlier + 1;
-                section.mistake_here(&format!("can never match, because route {number} comes first; put it in front"));
+            if !["host", "path", "methods"].iter().any(|key| section.noted(key)) {
+                if let Some(earlier) = readable.iter().find(|earlier| routes[**earlier].covers(&route)) {
+                    let number = earlier + 1;
+                    section
+                        .mistake_here(&format!("can never match, because route {number} comes first; put it in front"));
+                }
+                readable.push(routes.len());
             }
             section.finish();
             routes.push(route);
@@ -74,10 +79,12 @@ impl RouteSettings {
             section.mistake("portal", "is missing; name one, or write public = true to let everybody in");
         }
         if self.portal.as_ref().is_some_and(|name| !portals.iter().any(|portal| portal.name == *name)) {
-            section.mistake("portal", "is not the name of a [[portal]]");
+            let names = portals.iter().map(|portal| &*portal.name);
+            section.mistake("portal", &format!("is not the name of a [[portal]]; {}", there_is(names)));
         }
         if self.backend.as_ref().is_some_and(|name| !backends.iter().any(|backend| backend.name == *name)) {
-            section.mistake("backend", "is not the name of a [[backend]]");
+            let names = backends.iter().map(|backend| &*backend.name);
+            section.mistake("backend", &format!("is not the name of a [[backend]]; {}", there_is(names)));
         }
     }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -64,6 +65,18 @@ impl Section {
     fn below(&self, key: &'static str, path: String, value: Value) -> Self {
         let pattern = if self.pattern.is_empty() { key.to_owned() } else { format!("{}.{key}", self.pattern) };
         Self::of(path, pattern, &self.file, value, self.mistakes.clone())
+    }
+
+    /// Stands for everything that is written in this table and not read yet: equal tables have equal
+    /// fingerprints. Within one process.
+    #[must_use]
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (key, value) in &self.entries {
+            key.hash(&mut hasher);
+            hash_value(value, &mut hasher);
+        }
+        hasher.finish()
     }
 
     /// A text, if there is one.
@@ -132,9 +145,8 @@ impl Section {
         parsed.or_else(|| self.wrong(key, "must be true or false")).unwrap_or(default)
     }
 
-    /// One of several words. The first is the default.
-    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> T {
-        let default = choices[0].1;
+    /// One of several words.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, default: T, choices: &[(&str, T)]) -> T {
         let Some(text) = self.text(key) else { return default };
         if let Some((_, meaning)) = choices.iter().find(|(word, _)| *word == text) {
             return *meaning;
@@ -170,7 +182,10 @@ impl Section {
         let text = self.text(key)?;
         let parsed = web_address(&text);
         if parsed.is_none() {
-            self.mistake(key, "must be an address such as \"http://127.0.0.1:8000\", without user or fragment");
+            self.mistake(
+                key,
+                "must be an http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment",
+            );
         }
         parsed
     }
@@ -217,7 +232,7 @@ impl Section {
     }
 
     /// The tables of a list (`[[key]]`), named in mistakes by their `label` key where they have
-    /// one, else by their number.
+    /// one that no table before them has, else by their number.
     pub fn sections(&mut self, key: &'static str, label: &str) -> Vec<Self> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let ValueKind::Array(items) = value.kind else {
@@ -225,15 +240,25 @@ impl Section {
             self.mistake(key, &format!("must be a list of tables; write [[{path}]] in the file"));
             return Vec::new();
         };
+        let mut names: Vec<String> = Vec::new();
         let tables = items.into_iter().enumerate().map(|(index, item)| {
             let name = match &item.kind {
                 ValueKind::Table(table) => table.get(label).and_then(|name| name.clone().into_string().ok()),
                 _ => None,
             };
-            let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| (index + 1).to_string());
+            // One of digits would be taken for a number.
+            let tells = |name: &String| !name.bytes().all(|byte| byte.is_ascii_digit()) && !names.contains(name);
+            let name = name.filter(tells).unwrap_or_else(|| (index + 1).to_string());
+            names.push(name.clone());
             self.below(key, format!("{}[{name}]", self.key_path(key)), item)
         });
         tables.collect()
+    }
+
+    /// Notes that a table of a list has the same `key` as the one at this index before it.
+    pub fn used_before(&self, key: &str, index: usize) {
+        let list = self.pattern.rsplit('.').next().unwrap_or_default();
+        self.mistake(key, &format!("is used by {list}[{}], too; give each its own", index + 1));
     }
 
     /// Every remaining key with its text, for tables whose keys are the operator's own.
@@ -263,9 +288,13 @@ impl Section {
 
     /// Notes a mistake at one of this table's keys, or at one entry of a list: `proxies[2]`.
     pub fn mistake(&self, key: &str, message: &str) {
-        let name = key.split_once('[').map_or(key, |(name, _)| name);
-        let file = self.origins.get(name).unwrap_or(&self.file);
-        self.note(file, self.key_path(key), message);
+        self.note(self.file_of(key), self.key_path(key), message);
+    }
+
+    /// Warns of what stands at one of this table's keys: it may be so, and is hardly meant.
+    pub fn warn(&self, key: &str, message: &str) {
+        let (file, key) = (self.file_of(key).to_owned(), self.key_path(key));
+        self.mistakes.warn(Mistake { file, key, message: message.to_owned() });
     }
 
     /// Notes a mistake of the table as a whole.
@@ -313,6 +342,12 @@ impl Section {
         None
     }
 
+    /// Where the key was written: the file, if nothing else is known.
+    fn file_of(&self, key: &str) -> &str {
+        let name = key.split_once('[').map_or(key, |(name, _)| name);
+        self.origins.get(name).unwrap_or(&self.file)
+    }
+
     fn note(&self, file: &str, key: String, message: &str) {
         self.mistakes.note(Mistake { file: file.to_owned(), key, message: message.to_owned() });
     }
@@ -330,6 +365,13 @@ pub fn read_secret_file(path: &Path) -> std::io::Result<Secret> {
     let text = std::fs::read_to_string(path)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
+}
+
+/// What could have been written in the place of a name that is not known.
+#[must_use]
+pub fn there_is<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    if names.is_empty() { "there is none".to_owned() } else { format!("there is {}", names.join(", ")) }
 }
 
 /// Where a table came from that exists only because of what stands in it.
@@ -350,6 +392,18 @@ pub(super) fn web_address(text: &str) -> Option<url::Url> {
             && url.password().is_none()
             && url.fragment().is_none()
     })
+}
+
+fn hash_value(value: &Value, hasher: &mut DefaultHasher) {
+    if let ValueKind::Table(table) = &value.kind {
+        let sorted: BTreeMap<&String, &Value> = table.iter().collect();
+        for (key, value) in sorted {
+            key.hash(hasher);
+            hash_value(value, hasher);
+        }
+    } else {
+        format!("{:?}", value.kind).hash(hasher);
+    }
 }
 
 #[cfg(test)]
@@ -380,7 +434,7 @@ mod tests {
         assert!(root.flag("b", true));
         assert_eq!((root.texts("n"), root.texts("o")), (None, None));
         assert_eq!((root.url("u"), root.url("v"), root.url("w")), (None, None, None));
-        assert_eq!(root.choice("c", &[("red", 1), ("blue", 2)]), 1);
+        assert_eq!(root.choice("c", 1, &[("red", 1), ("blue", 2)]), 1);
         let _ = root.section("p");
         assert!(root.sections("q", "name").is_empty());
         let lines = lines(&root);
@@ -447,6 +501,16 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:#?}");
         assert_eq!(lines[0], "k.toml: s: is given twice; keep either s or s_file");
         assert!(lines.iter().all(|line| !line.contains("marked")), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_warning_is_no_mistake() {
+        let root = section("a = 1");
+        root.warn("a", "is odd");
+        assert_eq!(lines(&root), [] as [&str; 0]);
+        let mistakes = root.shared_mistakes();
+        assert!(mistakes.unless_any(()).is_ok());
+        assert_eq!(mistakes.warnings()[0].to_string(), "k.toml: a: is odd");
     }
 
     #[test]

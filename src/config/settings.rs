@@ -108,6 +108,9 @@ impl Draft {
         let portals = PortalSettings::read_all(&mut root);
         let backends = BackendSettings::read_all(&mut root);
         let routes = RouteSettings::read_all(&mut root, &portals, &backends);
+        if routes.is_empty() {
+            root.mistake("route", "is missing; write [[route]] with host and portal, or every request is denied");
+        }
         root.finish();
         let settings = Settings {
             auth,
@@ -127,14 +130,15 @@ impl Draft {
     }
 }
 
-/// Reads the `name` of a portal or back-end, which stands in metrics, addresses and logs.
-pub(super) fn read_name(section: &mut Section, taken: impl Fn(&str) -> bool) -> String {
+/// Reads the `name` of a portal or back-end, which stands in metrics, addresses and logs. `earlier`
+/// are the names before it.
+pub(super) fn read_name<'a>(section: &mut Section, mut earlier: impl Iterator<Item = &'a String>) -> String {
     let name = section.required("name");
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.len() > 64 || !name.bytes().all(plain) {
         section.mistake("name", "must have 1 to 64 of the characters a-z 0-9 and -");
-    } else if taken(&name) {
-        section.mistake("name", "is used twice; give each its own");
+    } else if let Some(index) = earlier.position(|other| *other == name) {
+        section.used_before("name", index);
     }
     name
 }
@@ -198,15 +202,17 @@ fn read_log(root: &mut Section) -> (LevelFilter, Format) {
     let mut log = root.section("log");
     let level = log.choice(
         "level",
+        LevelFilter::INFO,
         &[
-            ("info", LevelFilter::INFO),
             ("error", LevelFilter::ERROR),
             ("warn", LevelFilter::WARN),
+            ("info", LevelFilter::INFO),
             ("debug", LevelFilter::DEBUG),
             ("trace", LevelFilter::TRACE),
         ],
     );
-    let format = log.choice("format", &[("auto", Format::Auto), ("json", Format::Json), ("text", Format::Text)]);
+    let format =
+        log.choice("format", Format::Auto, &[("auto", Format::Auto), ("json", Format::Json), ("text", Format::Text)]);
     log.finish();
     (level, format)
 }
@@ -219,7 +225,7 @@ fn read_return_to(root: &mut Section) -> Vec<url::Url> {
             Some(address) => addresses.push(address),
             None => logout.mistake(
                 &format!("return_to[{}]", index + 1),
-                "must be a whole address such as \"https://portal.example.test/bye\", without user or fragment",
+                "must be a whole http:// or https:// address such as \"https://portal.example.test/bye\", without user or fragment",
             ),
         }
     }

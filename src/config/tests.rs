@@ -12,13 +12,16 @@ kind = "axigen"
 url = "http://127.0.0.1:8000"
 "#;
 
+/// Stands behind everything else, so that nothing is numbered after it.
+const ROUTE: &str = "[[route]]\nhost = \"behind.test\"\nportal = \"customers\"";
+
 fn draft(text: &str) -> Draft {
     Draft::read(Document::parse("k.toml", text).unwrap())
 }
 
-/// The mistakes of this text behind a good portal and back-end.
+/// The mistakes of this text between a good portal and back-end and a good route.
 fn mistakes(text: &str) -> Vec<String> {
-    draft(&format!("{PARTIES}\n{text}")).mistakes.all().iter().map(ToString::to_string).collect()
+    draft(&format!("{PARTIES}\n{text}\n{ROUTE}")).mistakes.all().iter().map(ToString::to_string).collect()
 }
 
 /// Each text has exactly one mistake, at this key and with these words.
@@ -36,9 +39,10 @@ fn route(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_file_has_all_defaults() {
+fn an_empty_file_has_all_defaults_and_lacks_a_route() {
     let draft = draft("");
-    assert_eq!(draft.mistakes.all(), []);
+    let found: Vec<String> = draft.mistakes.all().iter().map(ToString::to_string).collect();
+    assert_eq!(found, ["k.toml: route: is missing; write [[route]] with host and portal, or every request is denied"]);
     let settings = draft.settings;
     assert_eq!(settings.auth, ListenAddress::Tcp("127.0.0.1:8420".parse().unwrap()));
     assert_eq!(settings.ops, Some(ListenAddress::Tcp("127.0.0.1:9420".parse().unwrap())));
@@ -51,7 +55,6 @@ fn an_empty_file_has_all_defaults() {
 #[test]
 fn a_back_end_has_the_documented_defaults() {
     let draft = draft(PARTIES);
-    assert_eq!(draft.mistakes.all(), []);
     let backend = &draft.backends[0];
     assert_eq!(backend.limits, BackendLimits::default());
     assert_eq!(backend.credentials, CredentialSource::Portal);
@@ -68,10 +71,10 @@ fn all_mistakes_come_out_together() {
         "k.toml: listen.auth: ",
         "k.toml: limits.answer: ",
         "k.toml: nonsense: is not a known key here; known are: listen, trust,",
-        "k.toml: backend[mail].name: is used twice",
-        "k.toml: backend[mail].kind: is missing",
-        "k.toml: backend[mail].url: is missing",
-        "k.toml: backend[mail].login_timeout: ",
+        "k.toml: backend[2].name: is used by backend[1], too",
+        "k.toml: backend[2].kind: is missing",
+        "k.toml: backend[2].url: is missing",
+        "k.toml: backend[2].login_timeout: ",
         "k.toml: route[1].host: is missing",
         "k.toml: route[1].roles: is empty",
         "k.toml: route[1].portal: is missing",
@@ -88,7 +91,7 @@ fn listen_addresses_are_ports_or_sockets_and_differ() {
     assert_eq!(read("[listen]\nauth = \"unix:/run/k.sock\"").auth, unix("/run/k.sock", 0o660));
     assert_eq!(read("[listen]\nauth = \"unix:/k\"\nauth_mode = \"0600\"").auth, unix("/k", 0o600));
     assert_eq!(read("[listen]\nops = \"off\"").ops, None);
-    assert_eq!(draft("[listen]\nauth = \"[::1]:0\"\nops = \"[::1]:0\"").mistakes.all(), []);
+    assert_eq!(mistakes("[listen]\nauth = \"[::1]:0\"\nops = \"[::1]:0\""), [] as [&str; 0]);
     let long = format!("[listen]\nauth = \"unix:/{}\"", "x".repeat(107));
     each_is_one_mistake(&[
         ("[listen]\nauth = \"localhost:8420\"", "listen.auth", "ip:port"),
@@ -127,10 +130,10 @@ fn limits_logs_sign_out_and_headers_are_checked() {
         ("[limits]\nanswer = 4095", "limits.answer", "from 4096 to 1048576"),
         ("[limits]\nkeys = 0", "limits.keys", "from 1"),
         ("[limits]\ndrain_timeout = \"0s\"", "limits.drain_timeout", "longer than zero"),
-        ("[log]\nlevel = \"loud\"", "log.level", "\"info\""),
+        ("[log]\nlevel = \"loud\"", "log.level", "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\""),
         ("[log]\nformat = \"xml\"", "log.format", "\"auto\""),
-        ("[logout]\nreturn_to = [\"/bye\"]", "logout.return_to[1]", "whole address"),
-        ("[logout]\nreturn_to = [\"javascript:alert(1)\"]", "logout.return_to[1]", "whole address"),
+        ("[logout]\nreturn_to = [\"/bye\"]", "logout.return_to[1]", "must be a whole http"),
+        ("[logout]\nreturn_to = [\"javascript:alert(1)\"]", "logout.return_to[1]", "must be a whole http"),
         ("[headers]\nuser = \"X User\"", "headers.user", "letters"),
         ("[headers]\nuser = \"Remote_User\"", "headers.user", "letters"),
         ("[headers]\nuser = \"\"", "headers.user", "letters"),
@@ -151,9 +154,22 @@ fn names_have_plain_letters_and_are_unique() {
     }
     each_is_one_mistake(&[(
         "[[portal]]\nname = \"customers\"\nkind = \"ticket\"\nlogin_url = \"x\"",
-        "portal[customers].name",
-        "twice",
+        "portal[2].name",
+        "is used by portal[1], too; give each its own",
     )]);
+}
+
+#[test]
+fn entries_of_one_name_have_mistakes_of_their_own() {
+    let backend = |name: &str| format!("[[backend]]\nname = \"{name}\"\nurl = \"http://h\"\n");
+    for (names, keys) in [
+        (["post", "post"], ["backend[post].kind", "backend[3].name", "backend[3].kind"]),
+        // A name that looks like a number is not mistaken for one.
+        (["3", "3"], ["backend[2].kind", "backend[3].name", "backend[3].kind"]),
+    ] {
+        let noted = draft(&format!("{PARTIES}{}{ROUTE}", names.map(backend).concat())).mistakes.all();
+        assert_eq!(noted.iter().map(|mistake| &mistake.key).collect::<Vec<_>>(), keys);
+    }
 }
 
 #[test]
@@ -164,7 +180,8 @@ fn back_end_settings_fit_each_other() {
     assert_eq!(draft(&good).backends[0].roles, [("staff".to_owned(), "admin".to_owned())]);
     for (text, key, words) in [
         ("url = \"http://h?x=1\"", "url", "query"),
-        ("url = \"unix:/x\"", "url", "must be an address"),
+        ("url = \"unix:/x\"", "url", "must be an http:// or https:// address"),
+        ("url = \"ftp://h/\"", "url", "must be an http:// or https:// address"),
         ("url = \"http://h\"\ncredentials = \"derived\"", "credentials", "\"portal\", \"none\""),
         ("url = \"http://h\"\nlogin = \"admin\"", "login", "names nobody"),
         ("url = \"http://h\"\nlogin = \"{user}\"", "login", "not known"),
@@ -213,8 +230,12 @@ fn a_route_that_could_be_misread_is_a_mistake() {
         (&route("roles = [\"a\", \"b,c\"]"), "route[1].roles[2]", "must be a role"),
         (&route("role = [\"admin\"]"), "route[1].role", "not a known key"),
         (&route("roles = \"admin\""), "route[1].roles", "list of texts"),
-        (&route("backend = \"post\""), "route[1].backend", "not the name of a [[backend]]"),
-        ("[[route]]\nhost = \"h\"\nportal = \"x\"", "route[1].portal", "not the name of a [[portal]]"),
+        (&route("backend = \"post\""), "route[1].backend", "not the name of a [[backend]]; there is mail"),
+        (
+            "[[route]]\nhost = \"h\"\nportal = \"x\"",
+            "route[1].portal",
+            "not the name of a [[portal]]; there is customers",
+        ),
         ("[[route]]\nhost = \"h\"", "route[1].portal", "public = true"),
         (&route("public = true"), "route[1].portal", "everybody"),
         ("[[route]]\nhost = \"h\"\npublic = true\nroles = [\"a\"]", "route[1].roles", "everybody"),
@@ -244,5 +265,10 @@ fn a_route_behind_one_that_takes_everything_is_a_mistake() {
         ("methods = [\"GET\"]", "methods = [\"GET\", \"POST\"]"),
     ] {
         assert_eq!(pair(first, second), [] as [&str; 0], "{first} | {second}");
+    }
+    for unreadable in ["path = \"mail\"", "path = 7", "methods = \"GET\"", "methods = []"] {
+        let found = pair(unreadable, "path = \"/inbox\"");
+        assert_eq!(found.len(), 1, "{unreadable}: {found:#?}");
+        assert!(found[0].starts_with("k.toml: route[1]."), "{unreadable}: {found:#?}");
     }
 }

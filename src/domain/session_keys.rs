@@ -87,12 +87,6 @@ impl SessionKeys {
         self.part(3)
     }
 
-    /// Bytes on the heap.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        self.text.len()
-    }
-
     fn part(&self, index: usize) -> &str {
         let end = |index: usize| self.ends.get(index).map_or(self.text.len(), |end| usize::from(*end));
         let start = index.checked_sub(1).map_or(0, end);

@@ -1,5 +1,5 @@
-//! Between services and between people: signing out everywhere, and saying who one is. Knows portals
-//! and keys, no protocol.
+//! What people may do with their own sessions: sign out everywhere, and see who they are. Knows
+//! portals and keys, no protocol.
 
 mod provenance;
 mod self_service;

@@ -186,6 +186,12 @@ impl KeyStore {
         }
     }
 
+    /// The back-ends of the present configuration.
+    #[must_use]
+    pub fn backends(&self) -> Vec<Arc<Guarded>> {
+        self.backends.load().values().cloned().collect()
+    }
+
     /// The keys of this session at this back-end, if they can be used at once. This is the hot path.
     #[must_use]
     pub fn find(

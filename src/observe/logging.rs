@@ -20,15 +20,16 @@ pub enum Format {
 
 /// Starts logging. `RUST_LOG` wins over `level`.
 ///
-/// Libraries never say more than `info`, whatever is asked for: at `trace` some print the headers
-/// and addresses they send, and those hold passwords and keys.
+/// Libraries speak from `warn` on only, whatever is asked for: what they call information says
+/// nothing to operators, and at `trace` some print the headers and addresses they send, which hold
+/// passwords and keys.
 ///
 /// # Errors
 /// When logging was started before.
 pub fn start(level: LevelFilter, format: Format) -> Result<(), tracing_subscriber::util::TryInitError> {
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    let ours_or_calm =
-        FilterFn::new(|metadata| metadata.target().starts_with("keyward") || *metadata.level() <= Level::INFO);
+    let ours_or_grave =
+        FilterFn::new(|metadata| metadata.target().starts_with("keyward") || *metadata.level() <= Level::WARN);
     let json = match format {
         Format::Json => true,
         Format::Text => false,
@@ -40,5 +41,5 @@ pub fn start(level: LevelFilter, format: Format) -> Result<(), tracing_subscribe
     } else {
         lines.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
-    tracing_subscriber::registry().with(lines.with_filter(ours_or_calm)).with(filter).try_init()
+    tracing_subscriber::registry().with(lines.with_filter(ours_or_grave)).with(filter).try_init()
 }

@@ -1,12 +1,14 @@
 //! Who does the portal say this is?
 //!
-//! A portal looks at the browser's cookies and says *genuine*, *rejected* or *could not ask*. Only
-//! this room makes a [`PortalSession`], so whoever holds one holds a checked one.
+//! A portal looks at the browser's cookies and says *genuine* or *rejected*. *Could not ask* is for
+//! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
+//! makes a [`PortalSession`], so whoever holds one holds a checked one.
 
 pub mod ticket;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::{PortalSettings, Section};
 use crate::domain::{Identity, Reason, Secret, UnixSeconds};
@@ -135,48 +137,68 @@ impl<'a> PortalSession<'a> {
     }
 }
 
-/// One configured portal.
-pub struct Portal {
+/// A portal as it was written, not in use yet. Nothing counts it, so a configuration that is read
+/// and refused leaves no trace.
+pub struct PortalPlan {
     name: String,
     login_url: LoginUrl,
     verifier: Box<dyn Verifier>,
+}
+
+/// One configured portal.
+pub struct Portal {
+    plan: PortalPlan,
     metrics: PortalMetrics,
 }
 
-impl Portal {
-    /// Makes a portal from its settings; `None` when its kind is not known, which is noted.
+impl PortalPlan {
+    /// Plans a portal from its settings; `None` when its kind is not known or nobody could sign in
+    /// there, which is noted. Finishes the section.
     #[must_use]
-    pub fn build(mut settings: PortalSettings, metrics: &Metrics) -> Option<Self> {
+    pub fn read(mut settings: PortalSettings) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            settings.section.mistake("kind", &format!("is not a kind of portal; known are {}", known.join(", ")));
+            settings.section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
             return None;
         };
         let login_url = LoginUrl::parse(&settings.login_url);
-        if let Err(message) = &login_url {
-            settings.section.mistake("login_url", message);
+        match &login_url {
+            Ok(LoginUrl { after: Some(_), .. }) => {}
+            Ok(_) => settings.section.warn(
+                "login_url",
+                "has no {url} for the address to return to, so people end at the portal when they have signed in",
+            ),
+            Err(message) => settings.section.mistake("login_url", message),
         }
         let verifier = (kind.build)(&mut settings.section);
         settings.section.finish();
-        let metrics = metrics.portal(&settings.name);
-        Some(Self { name: settings.name, login_url: login_url.ok()?, verifier, metrics })
+        Some(Self { name: settings.name, login_url: login_url.ok()?, verifier })
     }
 
+    /// Takes it into use.
+    #[must_use]
+    pub fn build(self, metrics: &Metrics) -> Arc<Portal> {
+        let metrics = metrics.portal(&self.name);
+        Arc::new(Portal { plan: self, metrics })
+    }
+}
+
+impl Portal {
     /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.plan.name
     }
 
     /// The name of its cookie.
     #[must_use]
     pub fn cookie(&self) -> &str {
-        self.verifier.cookie()
+        self.plan.verifier.cookie()
     }
 
     /// Who is this?
     pub fn validate<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        let verdict = self.verifier.verify(presented, now, scratch);
+        let verdict = self.plan.verifier.verify(presented, now, scratch);
         match verdict {
             Verdict::Genuine(_) => self.metrics.genuine.inc(),
             // Nobody showed anything, so nothing was looked at.
@@ -189,7 +211,7 @@ impl Portal {
     /// Every session among the values that this portal ever signed; see [`Verifier::signed`].
     #[must_use]
     pub fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
-        self.verifier.signed(presented)
+        self.plan.verifier.signed(presented)
     }
 
     /// The password that came with a session of this portal.
@@ -197,13 +219,13 @@ impl Portal {
     /// # Errors
     /// There is none, or it does not open.
     pub fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
-        self.verifier.password(session)
+        self.plan.verifier.password(session)
     }
 
     /// Where to sign in and come back to `url`.
     #[must_use]
     pub fn login_address(&self, url: &str) -> String {
-        self.login_url.returning_to(url)
+        self.plan.login_url.returning_to(url)
     }
 }
 
@@ -220,7 +242,9 @@ impl LoginUrl {
         let web = parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty());
         // Printable ASCII only: the text goes into a header as it stands here.
         if !web || !template.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
-            return Err("must be an address such as \"https://portal.example.test/login?next={url}\"");
+            return Err(
+                "must be an http:// or https:// address such as \"https://portal.example.test/login?next={url}\"",
+            );
         }
         let (before, after) = match template.split_once("{url}") {
             Some((before, after)) => (before, Some(after)),
@@ -242,20 +266,28 @@ impl LoginUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Document, Draft};
+    use crate::config::{Document, Draft, Mistake};
 
-    fn build(portal: &str) -> (Option<Portal>, Vec<String>) {
-        let text = format!("[[portal]]\nname = \"p\"\n{portal}");
-        let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
-        let portal = Portal::build(draft.portals.remove(0), &Metrics::new());
-        (portal, draft.mistakes.all().iter().map(ToString::to_string).collect())
+    fn draft(portal: &str) -> Draft {
+        let text = format!("[[route]]\nhost = \"h\"\nportal = \"p\"\n[[portal]]\nname = \"p\"\n{portal}");
+        Draft::read(Document::parse("k.toml", &text).unwrap())
     }
 
-    fn with_login_url(login_url: &str) -> (Option<Portal>, Vec<String>) {
+    fn plan(mut draft: Draft) -> Option<PortalPlan> {
+        PortalPlan::read(draft.portals.remove(0))
+    }
+
+    fn read(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
+        let draft = draft(portal);
+        let mistakes = draft.mistakes.clone();
+        (plan(draft), mistakes.all().iter().map(ToString::to_string).collect())
+    }
+
+    fn with_key(login_url: &str) -> String {
         let secret = "0123456789abcdef0123456789abcdef";
-        build(&format!(
+        format!(
             "kind = \"ticket\"\ncookie = \"c\"\nlogin_url = {login_url:?}\n[[portal.key]]\nid = \"k\"\nsecret = {secret:?}"
-        ))
+        )
     }
 
     #[test]
@@ -279,9 +311,9 @@ mod tests {
             ("https://p.test/in?next={url}", "/ü{url}", "https://p.test/in?next=%2F%C3%BC%7Burl%7D"),
             ("https://p.test/in", "https://m.test/", "https://p.test/in"),
         ] {
-            let (portal, mistakes) = with_login_url(template);
+            let (portal, mistakes) = read(&with_key(template));
             assert_eq!(mistakes, [] as [&str; 0]);
-            assert_eq!(portal.unwrap().login_address(url), address);
+            assert_eq!(portal.unwrap().build(&Metrics::new()).login_address(url), address);
         }
     }
 
@@ -296,16 +328,27 @@ mod tests {
             "https://p.test/?a={url}&b={url}",
             "",
         ] {
-            let (_, mistakes) = with_login_url(template);
+            let (_, mistakes) = read(&with_key(template));
             assert_eq!(mistakes.len(), 1, "{template}: {mistakes:#?}");
             assert!(mistakes[0].starts_with("k.toml: portal[p].login_url: "), "{template}: {mistakes:#?}");
         }
     }
 
     #[test]
+    fn a_sign_in_page_that_can_not_lead_back_is_warned_of() {
+        for (template, warned) in [("https://p.test/in", true), ("https://p.test/in?next={url}", false)] {
+            let draft = draft(&with_key(template));
+            let mistakes = draft.mistakes.clone();
+            assert!(plan(draft).is_some() && mistakes.all().is_empty());
+            let warned_of = |warning: &Mistake| warning.key == "portal[p].login_url";
+            assert_eq!(mistakes.warnings().iter().any(warned_of), warned, "{template}");
+        }
+    }
+
+    #[test]
     fn a_kind_that_is_not_known_is_a_mistake_that_names_the_known() {
-        let (portal, mistakes) = build("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
+        let (portal, mistakes) = read("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
         assert!(portal.is_none());
-        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a kind of portal; known are ticket"]);
+        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a known kind; choose ticket"]);
     }
 }

@@ -64,6 +64,10 @@ const NONCE: usize = 12;
 /// Shortest secret, in bytes.
 const SHORTEST_SECRET: usize = 32;
 
+/// Secrets that are printed in the documentation of this program.
+const EXAMPLE_SECRETS: [&str; 2] =
+    ["0123456789abcdef0123456789abcdef", "a secret of at least 32 bytes, shared with the portal"];
+
 /// One signing key, ready for use.
 pub struct TicketKey {
     id: String,
@@ -209,7 +213,7 @@ pub enum Rejection {
     #[error("sid must have 16 to 128 characters, none of them a control character")]
     SessionId,
     /// Who it names can not be an identity.
-    #[error("it names nobody: {0}")]
+    #[error("its claims can not be used: {0}")]
     Identity(#[from] IdentityError),
     /// `exp` has come.
     #[error("it has expired")]
@@ -340,12 +344,19 @@ impl Tickets {
         let mut keys = Vec::new();
         for mut entry in entries {
             let id = entry.required("id");
-            if ids.contains(&id) {
-                entry.mistake("id", "is used by two keys; give each its own");
+            if let Some(index) = ids.iter().position(|other| *other == id) {
+                entry.used_before("id", index);
             }
             let given = entry.has("secret") || entry.has("secret_file");
             let place = if entry.has("secret_file") { "secret_file" } else { "secret" };
-            match entry.secret("secret", "secret_file").map(|secret| TicketKey::new(&id, &secret)) {
+            let secret = entry.secret("secret", "secret_file");
+            if secret.as_ref().is_some_and(|secret| EXAMPLE_SECRETS.contains(&secret.expose_secret())) {
+                entry.warn(
+                    place,
+                    "is the one from the examples, which everybody knows; make your own: openssl rand -base64 48",
+                );
+            }
+            match secret.map(|secret| TicketKey::new(&id, &secret)) {
                 Some(Ok(key)) => keys.push(key),
                 Some(Err(error @ TicketKeyError::Id)) => entry.mistake("id", &error.to_string()),
                 Some(Err(error)) => entry.mistake(place, &error.to_string()),
@@ -363,6 +374,11 @@ impl Tickets {
     #[must_use]
     pub fn key(&self, id: Option<&str>) -> Option<&TicketKey> {
         id.map_or_else(|| self.keys.first(), |id| self.keys.iter().find(|key| key.id == id))
+    }
+
+    /// The ids of all keys, in their order.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
     }
 
     /// Checks one ticket, the way of every request.

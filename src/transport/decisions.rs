@@ -70,7 +70,7 @@ async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling
         Step::Waiting(waiting) => (waiting.finish().await, true),
     };
     let answered = answer::render(door.door, &decision, ask.is_page, &live);
-    log(door.door, &ask, &decision, (answered.1, answered.2), waited);
+    log(door.door, request, &ask, &decision, (answered.1, answered.2), waited);
     answered
 }
 
@@ -80,7 +80,14 @@ fn deny(reason: Reason) -> (HttpResponse, Ruling, Reason) {
 
 /// One line for each decision that is more than a look into the cache, and for all at debug. The
 /// path is logged without its query, which may hold keys.
-fn log(door: Door, ask: &Ask<'_>, decision: &Decision<'_>, (ruling, reason): (Ruling, Reason), waited: bool) {
+fn log(
+    door: Door,
+    request: &RequestHead,
+    ask: &Ask<'_>,
+    decision: &Decision<'_>,
+    (ruling, reason): (Ruling, Reason),
+    waited: bool,
+) {
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -95,6 +102,7 @@ fn log(door: Door, ask: &Ask<'_>, decision: &Decision<'_>, (ruling, reason): (Ru
                 method = ask.method,
                 path = ask.target.path(),
                 client = %ask.client.address,
+                request_id = question::request_id(request.headers()),
                 "decided"
             )
         };

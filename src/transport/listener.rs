@@ -36,6 +36,8 @@ pub struct ListenError {
 pub struct Servers {
     decisions: Server,
     operators: Option<Server>,
+    auth: ListenAddress,
+    ops: Option<ListenAddress>,
 }
 
 impl Servers {
@@ -52,11 +54,24 @@ impl Servers {
     ) -> Result<Self, ListenError> {
         let shared = Arc::clone(state);
         let pages = move |service: &mut ServiceConfig| pages::configure(service, &shared);
-        let decisions = open(decisions::doors(state), pages, auth, workers, drain_timeout)?;
+        let (decisions, auth) = open(decisions::doors(state), pages, auth, workers, drain_timeout)?;
         let shared = Arc::clone(state);
         let operators = move |service: &mut ServiceConfig| ops::configure(service, &shared);
         let operators = ops.map(|address| open(Vec::new(), operators, address, 1, drain_timeout)).transpose()?;
-        Ok(Self { decisions, operators })
+        let (operators, ops) = operators.unzip();
+        Ok(Self { decisions, operators, auth, ops })
+    }
+
+    /// Where decisions are made: with the port that the system chose, where 0 was asked for.
+    #[must_use]
+    pub const fn auth(&self) -> &ListenAddress {
+        &self.auth
+    }
+
+    /// Where operators look, likewise.
+    #[must_use]
+    pub const fn ops(&self) -> Option<&ListenAddress> {
+        self.ops.as_ref()
     }
 
     /// What stops the listener for decisions, letting running requests finish.
@@ -90,7 +105,7 @@ fn open(
     address: &ListenAddress,
     workers: usize,
     drain_timeout: Duration,
-) -> Result<Server, ListenError> {
+) -> Result<(Server, ListenAddress), ListenError> {
     let application = move || {
         let pages = App::new().configure(&configure).default_service(web::to(pages::nothing_here));
         let doors = doors.clone();
@@ -106,13 +121,16 @@ fn open(
         .shutdown_timeout(drain_timeout.as_secs().max(1))
         .disable_signals();
     let bound = match address {
-        ListenAddress::Tcp(address) => server.bind(address),
-        ListenAddress::Unix { path, mode } => {
-            listen_on_socket(path, *mode).and_then(|socket| server.listen_uds(socket))
-        }
+        ListenAddress::Tcp(asked) => server.bind(asked).map(|server| {
+            let bound = server.addrs().first().copied().unwrap_or(*asked);
+            (server, ListenAddress::Tcp(bound))
+        }),
+        ListenAddress::Unix { path, mode } => listen_on_socket(path, *mode)
+            .and_then(|socket| server.listen_uds(socket))
+            .map(|server| (server, address.clone())),
     };
     match bound {
-        Ok(server) => Ok(server.run()),
+        Ok((server, bound)) => Ok((server.run(), bound)),
         Err(source) => Err(ListenError { address: address.to_string(), source }),
     }
 }

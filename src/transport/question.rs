@@ -69,6 +69,13 @@ fn forward_auth(headers: &HeaderMap) -> Option<Original<'_>> {
     Some(Original { secure, authority, target, method: method(headers, &METHOD)? })
 }
 
+/// The id that the proxy gave the request, for finding it again in several logs.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+    let plain = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    only(headers, &REQUEST_ID).filter(plain)
+}
+
 /// The one value of a header that must be there once.
 pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name);

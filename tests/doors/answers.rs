@@ -2,7 +2,7 @@
 
 use crate::INBOX;
 use crate::fakes::server::Fault;
-use crate::support::{Ask, Door, House, Setup, Ticket};
+use crate::support::{Ask, Door, House, SMALLEST, Setup, Ticket};
 
 /// What must be answered to a question at `auth-request` and at `forward-auth`, and why.
 struct Row {
@@ -255,8 +255,8 @@ async fn a_renewal_replaces_dead_keys_once_and_joins_what_is_under_way() {
 }
 
 #[tokio::test]
-async fn the_smallest_configuration_denies_everything() {
-    let sidecar = Setup::new("").start().await;
+async fn the_smallest_configuration_denies_everything_else() {
+    let sidecar = Setup::new(SMALLEST).start().await;
     for door in Door::ALL {
         let answer = sidecar.ask(door, &Ask::get(INBOX)).await;
         assert_eq!((answer.assert_refuses().status, answer.reason().as_str()), (403, "no_route"));

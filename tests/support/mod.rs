@@ -32,6 +32,9 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut()
     assert!(tokio::time::timeout(COMES_WITHIN, looking).await.is_ok(), "it never came: {what}");
 }
 
+/// The smallest configuration there is: somebody may go somewhere.
+pub const SMALLEST: &str = "[[route]]\nhost = \"public.example.test\"\npublic = true\n";
+
 /// How a `keyward serve` is to be started.
 pub struct Setup {
     config: String,

@@ -51,14 +51,21 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn read(section: &mut Section) -> Self {
-        let surface = section.choice("surface", &[("legacy", Surface::Legacy), ("mailbox-api", Surface::MailboxApi)]);
+        let surface = section.choice(
+            "surface",
+            Surface::Legacy,
+            &[("legacy", Surface::Legacy), ("mailbox-api", Surface::MailboxApi)],
+        );
         let legacy = matches!(surface, Surface::Legacy);
         let or = |path: &'static str, other: &'static str| if legacy { path } else { other };
         Self {
             surface,
-            method: section.choice("login_method", &[("post", Method::Post), ("get", Method::Get)]),
-            interface: section
-                .choice("interface", &[("ajax", Some("ajax")), ("standard", None), ("ajaxdirect", Some("ajaxdirect"))]),
+            method: section.choice("login_method", Method::Post, &[("post", Method::Post), ("get", Method::Get)]),
+            interface: section.choice(
+                "interface",
+                Some("ajax"),
+                &[("ajax", Some("ajax")), ("standard", None), ("ajaxdirect", Some("ajaxdirect"))],
+            ),
             cookie: word(section, "cookie").or_else(|| legacy.then(|| "_hmail".to_owned())),
             url_key: word(section, "url_key").unwrap_or_else(|| "_h".to_owned()),
             login_path: path(section, "login_path", or("/", "/api/v1/login/cookie")),

@@ -444,7 +444,7 @@ fn mistakes_in_a_portals_keys_are_told_once_and_without_the_secret() {
         ),
         (
             "cookie = \"c\"\n[[key]]\nid = \"k\"\nsecret = \"0123456789abcdef0123456789marked\"\n[[key]]\nid = \"k\"\nsecret = \"hex:marked\"\nx = 1",
-            vec!["key[k].id: is used", "key[k].secret: the secret is not", "key[k].x: is not a known"],
+            vec!["key[2].id: is used by key[1], too", "key[2].secret: the secret is not", "key[2].x: is not a known"],
         ),
     ] {
         let mut section = Section::from_toml(text).unwrap();
