@@ -230,9 +230,11 @@ async fn of_several_tickets_one_genuine_is_used_and_two_are_refused() {
             assert_eq!(answer.assert_refuses().reason(), "forged");
         }
     }
-    // A bounded number is looked at.
-    let many = format!("{}{name}={alice}", format!("{name}=bad; ").repeat(500));
-    assert_eq!(house.keyward.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(many)).await.status, 401);
+    // Junk locks nobody out, and of forgeries a bounded number is verified.
+    let junk = format!("{}{name}={alice}", format!("{name}=bad; ").repeat(500));
+    house.keyward.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(junk)).await.assert_allows("alice");
+    let forged = format!("{}{name}={alice}", format!("{name}={}A; ", &alice[..alice.len() - 1]).repeat(40));
+    assert_eq!(house.keyward.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(forged)).await.status, 401);
 }
 
 #[tokio::test]
@@ -283,16 +285,9 @@ async fn a_role_that_was_taken_away_is_gone_at_once_and_one_that_was_given_is_th
 #[tokio::test]
 async fn roles_match_whole() {
     let house = House::start().await;
-    for roles in [
-        &["administrators"][..],
-        &["Admin"],
-        &["ADMIN"],
-        &["admin "],
-        &[" admin"],
-        &["adm", "in"],
-        &["xadmin"],
-        &["admin;"],
-    ] {
+    for roles in
+        [&["administrators"][..], &["Admin"], &["ADMIN"], &["admin\u{200b}"], &["adm", "in"], &["xadmin"], &["admin;"]]
+    {
         for door in Door::ALL {
             let ask = Ask::get(ADMIN).cookie(Ticket::of("alice").roles(roles).cookie());
             assert_eq!(house.keyward.ask(door, &ask).await.assert_refuses().reason(), "role", "{roles:?}");
