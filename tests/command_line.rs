@@ -255,4 +255,12 @@ fn a_start_that_fails_is_told_with_its_cause() {
     let last: Value = serde_json::from_str(text(&output.stderr).lines().last().unwrap()).unwrap();
     assert_eq!((&last["level"], &last["message"]), (&json!("ERROR"), &json!("could not start")));
     assert!(last["error"].as_str().unwrap().contains(&taken.local_addr().unwrap().to_string()), "{last}");
+
+    let config = configuration(directory.path(), "max_logins = 8", "max_logins = 0");
+    let output = run(&["serve", "-c", &config]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stderr);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with(&format!("keyward: {config}: backend[mail].max_logins: ")), "{said}");
+    assert_eq!(lines[1..], ["keyward: could not start: the configuration has mistakes"]);
 }

@@ -27,7 +27,10 @@ pub fn run(path: &Path) -> ExitCode {
     let metrics = Arc::new(Metrics::new());
     let parts = match assemble::read(path, &clock) {
         Ok(parts) => parts,
-        Err(mistakes) => return complain(&lines(&mistakes), MISTAKES),
+        Err(mistakes) => {
+            let mistakes = lines(&mistakes);
+            return complain(&format!("{mistakes}could not start: the configuration has mistakes"), MISTAKES);
+        }
     };
     if let Err(error) = logging::start(parts.settings.log_level, parts.settings.log_format) {
         return complain(&format!("could not start: {error}"), FAILED);
