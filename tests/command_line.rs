@@ -1,6 +1,6 @@
 //! The program as people and scripts call it.
 
-#![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -76,7 +76,7 @@ fn check_says_yes_with_0_and_no_with_1_and_all_mistakes() {
 
     let output = run(&["check", "-c", "/nowhere/keyward.toml"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).starts_with("/nowhere/keyward.toml: can not be read"), "{output:?}");
+    assert!(text(&output.stdout).starts_with("/nowhere/keyward.toml: cannot be read"), "{output:?}");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_command_line_that_is_not_understood_ends_with_2() {
 }
 
 #[test]
-fn what_can_not_be_minted_ends_with_1_and_says_what_to_do() {
+fn what_cannot_be_minted_ends_with_1_and_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let config = configuration(directory.path(), "8420", "8430");
     let short = secret_file(directory.path(), "short");
@@ -158,9 +158,9 @@ fn what_can_not_be_minted_ends_with_1_and_says_what_to_do() {
         (&["-c", &config, "--portal", "nobody"][..], no_portal.as_str()),
         (&[&portal[..], &["--key-id", "2020"]].concat(), "the portal has no key of this id; there is 2026a"),
         (&[&portal[..], &["--sid", "short"]].concat(), "sid must have 16 to 128 characters"),
-        (&[&portal[..], &["--role", "a,b"]].concat(), "its claims can not be used: a role is empty or holds a comma"),
+        (&[&portal[..], &["--role", "a,b"]].concat(), "its claims cannot be used: a role is empty or holds a comma"),
         (&["--key-id", "2026a", "--secret-file", &short], &too_short),
-        (&from_file("/nowhere/secret"), "/nowhere/secret: can not be read"),
+        (&from_file("/nowhere/secret"), "/nowhere/secret: cannot be read"),
         (&["--key-id", "a.b", "--secret-file", &short], "--key-id: the id must have"),
     ] {
         let output = run(&[&["ticket", "mint", "--sub", "ana"], arguments].concat());

@@ -31,7 +31,7 @@ pub(super) fn explain(ticket: &str, tickets: &Tickets, now: UnixSeconds) -> (Str
     report.line(
         "password",
         match (&checked, seals) {
-            (_, None) => "nobody can tell, since the payload can not be read",
+            (_, None) => "nobody can tell, since the payload cannot be read",
             (_, Some(false)) => "there is none in it",
             (Ok(session), Some(true)) if tickets.password(session).is_ok() => "sealed in it, and this key opens it",
             (Ok(_), Some(true)) => {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_ticket_can_not_write_to_the_terminal() {
+    fn a_hostile_ticket_cannot_write_to_the_terminal() {
         let payload = URL_SAFE_NO_PAD.encode(
             "{\"sub\":\"\\u001b[2J\u{9b}2J\u{202e}\",\"\\u001b]\":1,\"exp\":18446744073709551615,\"password\":\"marked\",\"cred\":[\"marked\"],\"iat\":\"\u{9b}\"}",
         );

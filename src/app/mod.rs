@@ -52,7 +52,7 @@ fn configuration_file(given: Option<PathBuf>) -> Result<PathBuf, String> {
 }
 
 fn first_there(files: [&str; 2]) -> Result<PathBuf, String> {
-    // One that can not be looked at is still the one that was meant; reading it tells why not.
+    // One that cannot be looked at is still the one that was meant; reading it tells why not.
     let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
     let missing = || format!("neither {} is there; name the file with -c", files.join(" nor "));
     files.map(PathBuf::from).into_iter().find(is_there).ok_or_else(missing)

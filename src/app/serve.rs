@@ -206,7 +206,7 @@ fn reload(
     }
 }
 
-/// What a running process can not change.
+/// What a running process cannot change.
 fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
     let changed = [
         ("listen.auth", old.auth != new.auth),
@@ -218,7 +218,7 @@ fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
     let mistake = |(key, _): (&str, bool)| Mistake {
         file: path.display().to_string(),
         key: key.to_owned(),
-        message: "can not change while running; restart, or put the old value back".to_owned(),
+        message: "cannot change while running; restart, or put the old value back".to_owned(),
     };
     changed.into_iter().filter(|(_, changed)| *changed).map(mistake).collect()
 }

@@ -104,13 +104,13 @@ fn password(options: &MintOptions) -> Result<Option<Secret>, String> {
 }
 
 fn secret_in(file: &Path) -> Result<Secret, String> {
-    read_secret_file(file).map_err(|error| format!("{}: can not be read: {error}", file.display()))
+    read_secret_file(file).map_err(|error| format!("{}: cannot be read: {error}", file.display()))
 }
 
 fn read_input() -> Result<String, String> {
     let mut text = String::new();
     match std::io::stdin().read_to_string(&mut text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(format!("standard input can not be read: {error}")),
+        Err(error) => Err(format!("standard input cannot be read: {error}")),
     }
 }

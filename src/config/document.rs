@@ -22,12 +22,12 @@ impl Document {
     /// Reads the file, then `KEYWARD__SECTION__KEY` from the environment of the process.
     ///
     /// # Errors
-    /// The file can not be read or is not TOML.
+    /// The file cannot be read or is not TOML.
     pub fn load(path: &Path) -> Result<Self, Mistake> {
         let name = path.display().to_string();
         let unreadable = |message: String| Mistake { file: name.clone(), key: String::new(), message };
         let bytes = std::fs::read(path)
-            .map_err(|error| unreadable(format!("can not be read: {error}{}", remedy(error.kind()))))?;
+            .map_err(|error| unreadable(format!("cannot be read: {error}{}", remedy(error.kind()))))?;
         let text =
             String::from_utf8(bytes).map_err(|_| unreadable("is not UTF-8; save it as UTF-8 text".to_owned()))?;
         Self::assemble(&name, &text, std::env::vars_os())
@@ -66,7 +66,7 @@ impl Document {
     }
 }
 
-/// What to do about a file that can not be read, where that is known.
+/// What to do about a file that cannot be read, where that is known.
 const fn remedy(error: ErrorKind) -> &'static str {
     match error {
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => "; name the right file with -c",
@@ -75,7 +75,7 @@ const fn remedy(error: ErrorKind) -> &'static str {
     }
 }
 
-/// The variables that are meant for us. One that can not be a key is a mistake: whoever wrote it
+/// The variables that are meant for us. One that cannot be a key is a mistake: whoever wrote it
 /// believes that it does something.
 fn our_variables(
     environment: impl Iterator<Item = (OsString, OsString)>,
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_can_not_take_the_place_of_a_list_of_tables() {
+    fn the_environment_cannot_take_the_place_of_a_list_of_tables() {
         let mut root = with_environment("[[portal]]\nname = \"p\"", &[("KEYWARD__PORTAL__P__KIND", "ticket")]);
         assert!(root.sections("portal", "name").is_empty());
         assert_eq!(
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_can_not_be_a_key_is_a_mistake() {
+    fn a_variable_that_cannot_be_a_key_is_a_mistake() {
         for name in ["KEYWARD__", "KEYWARD__LISTEN____AUTH", "keyward__listen__auth", "KEYWARD__PORTAL[99999]__KIND"] {
             let root = with_environment("", &[(name, "s3cret")]);
             let mistakes = root.mistakes();
@@ -203,7 +203,7 @@ mod tests {
     fn a_file_that_is_missing_or_no_text_is_a_mistake_with_a_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let missing = Document::load(&directory.path().join("keyward.toml")).err().unwrap().to_string();
-        assert!(missing.contains("keyward.toml: can not be read: ") && missing.ends_with("with -c"), "{missing}");
+        assert!(missing.contains("keyward.toml: cannot be read: ") && missing.ends_with("with -c"), "{missing}");
         let no_file = Document::load(directory.path()).err().unwrap().to_string();
         assert!(no_file.ends_with("with -c"), "{no_file}");
         // Whoever runs the tests may be allowed to read everything.

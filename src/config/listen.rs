@@ -63,7 +63,7 @@ impl ListenAddress {
         Ok(Self::Unix { path: PathBuf::from(path), mode: DEFAULT_MODE })
     }
 
-    /// Whether both can not be listened on at the same time. Port 0 never collides: each gets its own.
+    /// Whether both cannot be listened on at the same time. Port 0 never collides: each gets its own.
     pub(super) fn collides_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(one), Self::Tcp(two)) => {

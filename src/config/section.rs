@@ -212,7 +212,7 @@ impl Section {
                 Ok(secret) => secret,
                 // The name is not repeated: people do write the secret itself here.
                 Err(error) => {
-                    self.mistake(file_key, &format!("names a file that can not be read: {error}"));
+                    self.mistake(file_key, &format!("names a file that cannot be read: {error}"));
                     return None;
                 }
             },
@@ -360,7 +360,7 @@ impl Section {
 /// Reads a secret from a file. One line break at its end is cut, since every editor puts one there.
 ///
 /// # Errors
-/// The file can not be read or is not UTF-8.
+/// The file cannot be read or is not UTF-8.
 pub fn read_secret_file(path: &Path) -> std::io::Result<Secret> {
     let text = std::fs::read_to_string(path)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);

@@ -146,7 +146,7 @@ pub(super) fn read_name<'a>(section: &mut Section, mut earlier: impl Iterator<It
 fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>) {
     let mut listen = root.section("listen");
     let auth = ListenAddress::read(&mut listen, "auth", "auth_mode", DEFAULT_AUTH).unwrap_or_else(|| {
-        listen.mistake("auth", "can not be off; without it nobody could be asked");
+        listen.mistake("auth", "cannot be off; without it nobody could be asked");
         DEFAULT_AUTH
     });
     let ops = ListenAddress::read(&mut listen, "ops", "ops_mode", DEFAULT_OPS);

@@ -96,7 +96,7 @@ fn listen_addresses_are_ports_or_sockets_and_differ() {
     each_is_one_mistake(&[
         ("[listen]\nauth = \"localhost:8420\"", "listen.auth", "ip:port"),
         ("[listen]\nauth = \"127.0.0.1\"", "listen.auth", "ip:port"),
-        ("[listen]\nauth = \"off\"", "listen.auth", "can not be off"),
+        ("[listen]\nauth = \"off\"", "listen.auth", "cannot be off"),
         ("[listen]\nauth = \"unix:run/k.sock\"", "listen.auth", "absolute"),
         (&long, "listen.auth", "107"),
         ("[listen]\nauth_mode = \"0600\"", "listen.auth_mode", "Unix socket"),

@@ -7,7 +7,7 @@ const LONGEST_TEXT: usize = 512;
 /// Most roles one identity may carry.
 const MOST_ROLES: usize = 256;
 
-/// Why a portal's statement about a person can not be used.
+/// Why a portal's statement about a person cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Every header and login needs one.

@@ -116,8 +116,8 @@ impl Reason {
             Self::UntrustedPeer => "the caller is not a trusted proxy",
             Self::CredentialsRefused => "the application refused the user's password",
             Self::NoCredentials => "the portal gave no password, and the application wants one",
-            Self::BackendUnavailable => "the application can not be reached",
-            Self::PortalUnavailable => "the portal can not be reached",
+            Self::BackendUnavailable => "the application cannot be reached",
+            Self::PortalUnavailable => "the portal cannot be reached",
             Self::Busy => "too many people are signing in at the moment",
             Self::AnswerTooLarge => "the cookies and keys do not fit into the web server's buffers",
         }

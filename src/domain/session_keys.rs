@@ -7,7 +7,7 @@ const LONGEST_COOKIES: usize = 12 * 1024;
 /// Longest memo, in bytes.
 const LONGEST_MEMO: usize = 2 * 1024;
 
-/// Why something that a back-end sent can not be a session key.
+/// Why something that a back-end sent cannot be a session key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionKeysError {
     /// Not a cookie name as RFC 6265 has it.

@@ -78,7 +78,7 @@ pub enum NoPassword {
     #[error("the portal session carries no password")]
     Absent,
     /// It is sealed with another key, or for another session.
-    #[error("the password in the portal session can not be opened")]
+    #[error("the password in the portal session cannot be opened")]
     Unreadable,
 }
 
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_in_page_that_can_not_lead_back_is_warned_of() {
+    fn a_sign_in_page_that_cannot_lead_back_is_warned_of() {
         for (template, warned) in [("https://p.test/in", true), ("https://p.test/in?next={url}", false)] {
             let draft = draft(&with_key(template));
             let mistakes = draft.mistakes.clone();

@@ -76,7 +76,7 @@ pub struct TicketKey {
     seal: Aes256Gcm,
 }
 
-/// Why a text can not be a ticket key.
+/// Why a text cannot be a ticket key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TicketKeyError {
     /// The id stands in the ticket between dots.
@@ -212,8 +212,8 @@ pub enum Rejection {
     /// `sid` is too short, too long, or holds control characters.
     #[error("sid must have 16 to 128 characters, none of them a control character")]
     SessionId,
-    /// Who it names can not be an identity.
-    #[error("its claims can not be used: {0}")]
+    /// Who it names cannot be an identity.
+    #[error("its claims cannot be used: {0}")]
     Identity(#[from] IdentityError),
     /// `exp` has come.
     #[error("it has expired")]
