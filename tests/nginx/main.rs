@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod house;
+mod pages;
 mod servers;
 
 use keyward::demo::nginx::{Nginx, SHIPPED};
@@ -152,17 +153,6 @@ async fn a_page_is_sent_to_sign_in_and_a_script_is_told_so() {
     let program = house.ask(MAIL, "POST /", &["Content-Length: 0"]);
     assert_eq!((program.status(), program.header("Content-Type").unwrap()), (401, "application/json"));
     assert_eq!(program.body, "{\"reason\":\"expired\",\"login\":\"https://portal.example.test/login?next=x\"}\n");
-    assert!(house.application.take().is_empty(), "nothing came through");
-}
-
-#[tokio::test]
-async fn a_no_is_a_page_for_people_and_json_for_programs() {
-    let house = House::with(|_| answer(403, &[("X-Keyward-Reason", "role")], ""), |_| answer(200, &[], "mail")).await;
-    let page = house.ask(MAIL, "GET /", &["Accept: text/html"]);
-    assert_eq!((page.status(), page.header("Content-Type")), (403, Some("text/html; charset=utf-8")));
-    assert!(page.body.contains("Your account may not use this service."), "{}", page.body);
-    let program = house.ask(MAIL, "GET /", &["Accept: text/html", "X-Requested-With: XMLHttpRequest"]);
-    assert_eq!((program.status(), program.body.as_str()), (403, "{\"reason\":\"role\"}\n"));
     assert!(house.application.take().is_empty(), "nothing came through");
 }
 
