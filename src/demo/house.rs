@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 
 use super::fakes::axigen::{Axigen, Person as AxigenPerson};
 use super::nginx::Nginx;
@@ -186,6 +187,8 @@ backend = "roundcube"
         site += &upstream("keyward", &auth.to_string());
         site += &upstream("portal", &portal.to_string());
         site += &upstream("axigen", &self.axigen);
+        let signed_out: String = byte_serialize(signed_out(*public).as_bytes()).collect();
+        site += &format!("map $host $keyward_signed_out {{ default {signed_out}; }}\n");
         site += &format!("server {{ listen {public} default_server; return 421; }}\n");
         site += &server("portal");
         site += &server("axigen");
@@ -246,6 +249,11 @@ fn origin(public: SocketAddr, name: &str) -> String {
     format!("http://{name}.{DOMAIN}:{}", public.port())
 }
 
+/// The portal's page that ends its own session.
+fn signed_out(public: SocketAddr) -> String {
+    format!("{}{}", origin(public, "portal"), portal::SIGNED_OUT)
+}
+
 fn portal_settings(
     public: SocketAddr,
     members: Vec<Member>,
@@ -269,8 +277,7 @@ fn portal_settings(
         note.push_str(" Roundcube is not installed here; the demo's option --install changes that.");
     }
     let mut sign_out = address("axigen", "/.keyward/logout")?;
-    let back = address("portal", portal::SIGNED_OUT)?;
-    sign_out.query_pairs_mut().append_pair("post_logout_redirect_uri", back.as_str());
+    sign_out.query_pairs_mut().append_pair("post_logout_redirect_uri", &signed_out(public));
     let key = || TicketKey::new(KEY_ID, secret).map_err(|_| DemoError::Own("key"));
     Ok(portal::Settings {
         members,

@@ -9,7 +9,7 @@ mod servers;
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
-use house::{CUBE, House, MAIL, allow, site};
+use house::{CUBE, House, MAIL, SIGNED_OUT, allow, site};
 use servers::{Message, Scripted, answer, send};
 
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
@@ -396,9 +396,12 @@ async fn roundcubes_keys_stay_with_keyward() {
 #[tokio::test]
 async fn the_applications_log_out_link_means_all_of_it() {
     let house = House::allowing().await;
-    for (host, link) in [(CUBE, "/?_task=logout&_token=x"), (MAIL, "/?_h=KEY&action=logout")] {
+    let back = format!("/.keyward/logout?post_logout_redirect_uri={SIGNED_OUT}");
+    for (host, link, to) in
+        [(CUBE, "/?_task=logout&_token=x", "/.keyward/logout"), (MAIL, "/?_h=KEY&action=logout", &back)]
+    {
         let answered = house.ask(host, &format!("GET {link}"), &[]);
-        assert_eq!((answered.status(), answered.header("Location")), (302, Some("/.keyward/logout")));
+        assert_eq!((answered.status(), answered.header("Location")), (302, Some(to)));
         assert!(house.application.take().is_empty(), "{link}");
     }
 }
