@@ -76,12 +76,13 @@ fn template(workspace: &Workspace, program: &Path) -> Result<&'static str, DemoE
 }
 
 /// Whether a name can be a line's beginning in the file of users, where `:` ends it and `#` begins a
-/// comment, and a directory's name, where `/` divides and a dot at the beginning has a meaning.
+/// comment, and a directory's name, where `/` divides and a dot at the beginning has a meaning. Dovecot
+/// escapes quotes and backslashes when it looks a name up, and then does not find it (seen with 2.3).
 fn can_be_a_mailbox(name: &str) -> bool {
     !name.is_empty()
         && name.trim() == name
         && !name.starts_with(['#', '.'])
-        && !name.chars().any(|character| character == ':' || character == '/' || character.is_control())
+        && !name.chars().any(|character| ":/\"'\\".contains(character) || character.is_control())
 }
 
 fn deliver(workspace: &Workspace, person: &Person) -> Result<(), DemoError> {
@@ -116,4 +117,19 @@ fn configuration(workspace: &Workspace, address: SocketAddr, template: &str) -> 
             ("PORT", &address.port().to_string()),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_break_the_files_is_no_mailbox() {
+        for name in ["ana", "ana@example.test", "h1 50% + #1", "žluťoučký 🦀", "a&b=c;d"] {
+            assert!(can_be_a_mailbox(name), "{name}");
+        }
+        for name in ["", "a:b", "../a", ".", "#a", " a", "a\nb", "a\"b", "a\\b"] {
+            assert!(!can_be_a_mailbox(name), "{name:?}");
+        }
+    }
 }

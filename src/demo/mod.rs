@@ -61,8 +61,8 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
 /// Somebody with a mailbox.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// The login name: anything without `:`, `/` and control characters, that begins with neither `#`
-    /// nor `.` and has no blanks around it.
+    /// The login name: anything without `:`, `/`, `\`, quotes and control characters, that begins with
+    /// neither `#` nor `.` and has no blanks around it.
     pub name: String,
     /// The password; anything.
     pub password: Secret,
