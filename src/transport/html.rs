@@ -79,7 +79,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
 }
 
 /// Text made harmless inside HTML, attribute values included.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
