@@ -342,8 +342,8 @@ fn page(title: &str, body: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width\"><style>:root{{color-scheme:light dark}}\
          body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}\
          header{{display:flex;flex-wrap:wrap;gap:0 1rem;border-bottom:2px solid #27c;padding-bottom:.5rem}}\
-         header span{{flex:1;opacity:.75;overflow-wrap:anywhere}}label{{display:block;margin:.6rem 0}}\
-         input,button{{font:inherit;max-width:100%}}h1{{line-height:1.2;overflow-wrap:anywhere}}\
+         header span{{flex:1 1 auto;opacity:.75;overflow-wrap:anywhere}}label{{display:block;margin:.6rem 0}}\
+         input,button{{font:inherit;max-width:100%}}h1{{font-size:1.7rem;line-height:1.2;overflow-wrap:anywhere}}\
          ul{{list-style:none;padding:0}}li{{padding:.7rem;border-bottom:1px solid #8884}}</style>{body}</html>"
     )
 }
