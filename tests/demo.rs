@@ -199,7 +199,7 @@ fn a_server_that_dies_is_named_with_its_last_words_and_no_file_that_is_gone() {
     assert_eq!(demo.program.wait().unwrap().code(), Some(3));
     let mut said = String::new();
     demo.program.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.starts_with("keyward demo: dovecot ended by itself; it said last:\n"), "{said}");
+    assert!(said.starts_with("keyward: dovecot ended by itself; it said last:\n"), "{said}");
     assert!(said.contains("signal 15") && !said.contains(".log"), "{said}");
     assert!(!demo.is_up());
 }

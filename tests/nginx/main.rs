@@ -37,7 +37,8 @@ async fn the_decision_is_asked_for_with_nothing_but_what_it_needs() {
     assert_eq!(asked.header("Cookie"), Some("a=1; portal=T"));
     let mut names = asked.names();
     names.sort_unstable();
-    let expected = ["cookie", "host", "sec-fetch-mode", "x-forwarded-for", "x-original-method", "x-original-url"];
+    let expected =
+        ["cookie", "host", "sec-fetch-mode", "x-forwarded-for", "x-original-method", "x-original-url", "x-request-id"];
     assert_eq!(names, expected, "a header more is a header that a client can set");
 }
 
@@ -69,6 +70,7 @@ async fn what_goes_upstream_is_what_keyward_says_and_nothing_of_the_client() {
         "X-Original-URL: /admin",
         "Forwarded: for=10.9.8.7",
         "Proxy: http://evil.test",
+        "X-Request-ID: chosen",
         "Accept-Language: de",
     ];
     assert_eq!(house.ask(MAIL, "GET /%20a%2Fb//c/./?q=%26+%zz&q", &said).body, "mail");
@@ -86,6 +88,9 @@ async fn what_goes_upstream_is_what_keyward_says_and_nothing_of_the_client() {
     }
     assert_eq!(seen.header("X-Original-URL"), None);
     assert_eq!(seen.header("Proxy"), None);
+    let id = seen.header("X-Request-ID").unwrap();
+    assert_ne!(id, "chosen");
+    assert_eq!(house.keyward.only().header("X-Request-ID"), Some(id), "one request, one id");
 }
 
 #[tokio::test]
