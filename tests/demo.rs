@@ -6,7 +6,7 @@
 #[expect(dead_code, reason = "only the client is needed here")]
 mod servers;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
@@ -30,12 +30,16 @@ impl Demo {
         let address = free_port(Ipv4Addr::LOCALHOST.into()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
         command.args(["demo", "--port", &address.port().to_string()]).env("TMPDIR", files.path());
-        let mut program = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut said = Vec::new();
         said.extend(lines.by_ref().take_while(|line| !line.starts_with("Ctrl-C")));
         let open = format!("  Open  http://portal.demo.localhost:{}", address.port());
         assert!(said.contains(&open), "{said:#?}");
+        for server in ["the stand-in for Axigen", "Dovecot", "PHP", "Keyward", "nginx"] {
+            let told = |line: &String| line.starts_with("starting ") && line.contains(server);
+            assert_eq!(said.iter().filter(|line| told(line)).count(), 1, "{server}: {said:#?}");
+        }
         let metrics = said.iter().find_map(|line| line.strip_prefix("Keyward's metrics: http://")).unwrap();
         let metrics = metrics.strip_suffix("/metrics").unwrap().parse().unwrap();
         Self { program, address, metrics, files }
@@ -67,9 +71,27 @@ impl Demo {
         metrics.lines().find_map(|line| line.strip_prefix(&wanted).map(str::to_owned)).unwrap()
     }
 
+    /// Sends a signal to it, or to one of its servers.
+    fn signal(signal: &str, process: &str) {
+        let kill = format!("kill -{signal} {process}");
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     fn is_up(&self) -> bool {
         TcpStream::connect(self.address).is_ok() || TcpStream::connect(self.metrics).is_ok()
     }
+}
+
+/// Waits until nobody listens there: a connection ends with the server at its other end, at the
+/// latest when the listener is closed.
+fn nobody_listens(address: SocketAddr) -> bool {
+    (0..10).any(|_| {
+        let Ok(mut connection) = TcpStream::connect(address) else { return true };
+        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let ended = connection.read(&mut [0]);
+        assert_ne!(ended.err().map(|error| error.kind()), Some(ErrorKind::WouldBlock), "{address} lives on");
+        false
+    })
 }
 
 impl Drop for Demo {
@@ -106,7 +128,7 @@ fn one_sign_in_opens_both_webmails_and_one_sign_out_closes_them() {
     assert_eq!((roundcube.status(), roundcube.header("Set-Cookie")), (200, None), "its keys stay with Keyward");
     assert!(roundcube.body.contains("\"request_token\"") && roundcube.body.contains("\"task\":\"mail\""));
     let list = demo.open("roundcube", "/?_task=mail&_action=list&_mbox=INBOX&_remote=1", &ana);
-    assert!(list.body.contains("Welcome, ana"), "{}", list.body);
+    assert!(list.body.contains("Welcome, Ana Díaz"), "{}", list.body);
 
     let ben = demo.sign_in("ben");
     assert!(demo.open("axigen", "/", &ben).body.contains("Mailbox of Ben Okafor"));
@@ -120,14 +142,42 @@ fn one_sign_in_opens_both_webmails_and_one_sign_out_closes_them() {
     assert!(demo.open("axigen", "/", &ben).body.contains("Mailbox of Ben Okafor"), "Ben stays");
 }
 
+/// The address in the page's link for logging out.
+fn log_out(page: &str) -> String {
+    let mut links = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let link = links.find(|link| link.contains("=logout")).unwrap().replace("&amp;", "&");
+    link.trim_start_matches('.').to_owned()
+}
+
+#[test]
+fn log_out_in_a_webmail_signs_out_at_the_portal_too() {
+    let demo = Demo::start();
+    for webmail in ["axigen", "roundcube"] {
+        let ana = demo.sign_in("ana");
+        let mailbox = demo.open(webmail, "/", &ana).body;
+        let out = demo.open(webmail, &log_out(&mailbox), &ana);
+        assert_eq!(out.status(), 302, "{webmail}");
+        let home = demo.open(webmail, out.header("Location").unwrap(), &ana);
+        assert_eq!(home.status(), 303, "{webmail}");
+        let portal = format!("http://portal.demo.localhost:{}", demo.address.port());
+        let path = home.header("Location").unwrap().strip_prefix(&portal).unwrap();
+        let end = demo.open("portal", path, &ana);
+        assert!(end.body.contains("<h1>You are signed out</h1>"), "{webmail}: {}", end.body);
+        let cookie = end.header("Set-Cookie").unwrap();
+        assert!(cookie.starts_with("portal_session=;") && cookie.contains("Max-Age=0"), "{webmail}: {cookie}");
+        assert_eq!(demo.open(webmail, "/", &ana).status(), 302, "{webmail} is closed");
+    }
+}
+
 #[test]
 fn told_to_stop_it_ends_its_servers_and_removes_its_files() {
-    let mut demo = Demo::start();
-    let kill = format!("kill -TERM {}", demo.program.id());
-    assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
-    assert!(demo.program.wait().unwrap().success());
-    assert!(!demo.is_up());
-    assert_eq!(std::fs::read_dir(demo.files.path()).unwrap().count(), 0);
+    for signal in ["TERM", "INT", "HUP"] {
+        let mut demo = Demo::start();
+        Demo::signal(signal, &demo.program.id().to_string());
+        assert!(demo.program.wait().unwrap().success(), "{signal}");
+        assert!(!demo.is_up(), "{signal}");
+        assert_eq!(std::fs::read_dir(demo.files.path()).unwrap().count(), 0, "{signal}");
+    }
 }
 
 #[test]
@@ -135,11 +185,23 @@ fn killed_outright_it_still_leaves_no_server_behind() {
     let mut demo = Demo::start();
     demo.program.kill().unwrap();
     demo.program.wait().unwrap();
-    let gone = (0..400).any(|_| {
-        std::thread::sleep(Duration::from_millis(25));
-        !demo.is_up()
-    });
-    assert!(gone, "servers outlive the demo");
+    for address in [demo.address, demo.metrics] {
+        assert!(nobody_listens(address), "servers outlive the demo");
+    }
+}
+
+#[test]
+fn a_server_that_dies_is_named_with_its_last_words_and_no_file_that_is_gone() {
+    let mut demo = Demo::start();
+    let files = std::fs::read_dir(demo.files.path()).unwrap().next().unwrap().unwrap().path();
+    let dovecot = std::fs::read_to_string(files.join("webmail/imap/run/master.pid")).unwrap();
+    Demo::signal("TERM", dovecot.trim());
+    assert_eq!(demo.program.wait().unwrap().code(), Some(3));
+    let mut said = String::new();
+    demo.program.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("keyward: dovecot ended by itself; it said last:\n"), "{said}");
+    assert!(said.contains("signal 15") && !said.contains(".log"), "{said}");
+    assert!(!demo.is_up());
 }
 
 #[test]
@@ -149,5 +211,5 @@ fn a_port_that_is_taken_is_named() {
     let output = Command::new(env!("CARGO_BIN_EXE_keyward")).args(["demo", "--port", &port]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains(&format!("port {port} of 127.0.0.1 can not be used")), "{said}");
+    assert!(said.contains(&format!("port {port} of 127.0.0.1 cannot be used")), "{said}");
 }

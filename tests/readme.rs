@@ -1,8 +1,14 @@
-//! What the README and the examples say is what the program does.
+//! What the README, the reference and the examples say is what the program does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use keyward::backend::KINDS;
+use keyward::domain::{Reason, Ruling};
+use keyward::handover::WhoAmI;
+use keyward::observe::Metrics;
 
 /// What `check` says of a secret that everybody can read here.
 const PUBLISHED: &str = ".secret: is the one from the examples";
@@ -30,21 +36,117 @@ fn every_configuration_that_is_shown_is_right() {
         assert!(right, "{said}{block}");
         assert!(said.contains(PUBLISHED), "{said}{block}");
     }
-    for name in ["axigen", "roundcube"] {
-        let (right, said) = check(&root().join("examples").join(name).join("keyward.toml"));
-        assert!(right, "{name}: {said}");
-        assert!(said.contains(PUBLISHED), "{name}: {said}");
+    for kind in KINDS {
+        let (right, said) = check(&root().join("examples").join(kind.name).join("keyward.toml"));
+        assert!(right, "{}: {said}", kind.name);
+        assert!(said.contains(PUBLISHED), "{}: {said}", kind.name);
     }
 }
 
 #[test]
 fn every_file_that_a_readme_links_to_is_there() {
-    for name in ["README.md", "examples/nginx/README.md", "examples/axigen/README.md", "examples/roundcube/README.md"] {
-        let file = root().join(name);
+    let mut names =
+        ["README.md", "REFERENCE.md", "SECURITY.md", "examples/nginx/README.md"].map(str::to_owned).to_vec();
+    names.extend(KINDS.iter().map(|kind| format!("examples/{}/README.md", kind.name)));
+    for name in names {
+        let file = root().join(&name);
         let text = std::fs::read_to_string(&file).unwrap();
-        let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
-        for link in links.filter(|link| !link.contains("://")) {
+        let links = text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
+        for link in links.filter(|link| !link.contains("://") && !link.is_empty()) {
             assert!(file.parent().unwrap().join(link).exists(), "{name} links to {link}");
+        }
+    }
+}
+
+#[test]
+fn the_page_that_log_out_ends_at_is_one_that_keyward_goes_to() {
+    let site = std::fs::read_to_string(root().join("examples/nginx/site.conf")).unwrap();
+    let after = site.split_once("$keyward_signed_out {\n    default ").unwrap().1;
+    let address = after.split_once(';').unwrap().0;
+    for kind in KINDS {
+        let file = root().join("examples").join(kind.name).join("keyward.toml");
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(text.contains(&format!("return_to = [\"{address}\"]")), "{} goes elsewhere", kind.name);
+    }
+}
+
+/// The rows of the reference's table under a heading with this beginning: in each cell, the words
+/// between backticks.
+fn table(heading: &str) -> Vec<Vec<Vec<String>>> {
+    let text = std::fs::read_to_string(root().join("REFERENCE.md")).unwrap();
+    let after = text.split_once(&format!("\n## {heading}\n")).unwrap().1;
+    let section = after.split("\n## ").next().unwrap();
+    let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split('|').map(words).collect()).collect()
+}
+
+#[test]
+fn the_reference_names_every_reason_with_its_decisions() {
+    let told: Vec<(Vec<String>, Vec<String>)> =
+        table("Reasons").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    let word = |ruling: &Ruling| ruling.as_str().to_owned();
+    let true_ones: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| (vec![reason.as_str().to_owned()], reason.rulings().iter().map(word).collect()))
+        .collect();
+    assert_eq!(told, true_ones);
+}
+
+#[test]
+fn the_reference_names_every_metric_with_its_labels() {
+    let told = table("Metrics").into_iter().map(|row| (row[0][0].clone(), row[1].iter().cloned().collect()));
+    let told: BTreeMap<String, BTreeSet<String>> = told.collect();
+    let metrics = Metrics::new();
+    let (_portal, _backend) = (metrics.portal("customers"), metrics.backend("mail"));
+    let text = metrics.render();
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let labels = |name: &str| -> BTreeSet<String> {
+        let of_it = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ', '_']);
+        let series = text.lines().find(of_it).unwrap();
+        let Some((_, labels)) = series.split_once('{') else { return BTreeSet::new() };
+        let names = labels.split("\",").filter_map(|label| label.split_once("=\"")).map(|(name, _)| name.to_owned());
+        names.filter(|name| name != "le").collect()
+    };
+    let true_ones: BTreeMap<String, BTreeSet<String>> = names.map(|name| (name.to_owned(), labels(name))).collect();
+    assert_eq!(told, true_ones);
+}
+
+#[test]
+fn the_reference_names_every_field_of_whoami() {
+    let person = WhoAmI {
+        portal: String::new(),
+        user: String::new(),
+        name: String::new(),
+        email: String::new(),
+        groups: Vec::new(),
+        expires: 0,
+        backends: Vec::new(),
+    };
+    let person = serde_json::to_value(&person).unwrap();
+    let fields: BTreeSet<String> = person.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(table("Pages").into_iter().flat_map(|row| row[0].clone()).collect::<BTreeSet<_>>(), fields);
+}
+
+#[test]
+fn every_log_line_of_the_reference_is_written_somewhere_with_its_fields() {
+    let mut sources = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.extension() {
+                None => folders.push(entry),
+                Some(ending) if ending == "rs" => sources.push(std::fs::read_to_string(entry).unwrap()),
+                Some(_) => {}
+            }
+        }
+    }
+    for row in table("Log lines") {
+        let message = &row[0][0];
+        let source = sources.iter().find(|source| source.contains(&format!("\"{message}\"")));
+        let source = source.unwrap_or_else(|| panic!("nobody writes {message:?}"));
+        for field in &row[2] {
+            assert!(source.contains(field), "{message:?} comes without {field}");
         }
     }
 }

@@ -9,9 +9,10 @@
 //!    that keeps the contract written at [`Backend`]. Say of every fact about the application whether
 //!    it is documented, seen or assumed; what nobody knows becomes a setting.
 //! 2. Its `mod` line and its line in [`KINDS`], below. Nothing else in `src` learns the name.
-//! 3. The application itself for `tests/conformance.rs`, or a strict stand-in in `tests/fakes/` where
-//!    it can not be had: one line in `FIXTURES`, and every behaviour runs over it.
-//! 4. `examples/<kind>/` for its administrators, and its keys in `conf/keyward.toml`.
+//! 3. The application itself for `tests/conformance/`, or a strict stand-in in `tests/fakes/` where it
+//!    cannot be had: one file and one line in `FIXTURES`, and every behaviour runs over it.
+//! 4. `examples/<kind>/` for its administrators, `examples/nginx/keyward/<kind>.inc` for their web
+//!    server, and its keys in `conf/keyward.toml`.
 //!
 //! Tests walk the table and complain about what is missing.
 
@@ -46,7 +47,7 @@ pub struct Kind {
 
 /// One web application, seen from the server side.
 ///
-/// The contract, kept by `tests/conformance.rs` over every kind:
+/// The contract, kept by `tests/conformance/` over every kind:
 /// - A refusal is a value, an outage is an error. Whatever is not clearly one of the documented
 ///   answers is [`Outage::Protocol`], never a session.
 /// - A method sends what it must and returns; it does not retry a password, does not wait for

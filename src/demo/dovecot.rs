@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
 use super::process::{Address, Process, Workspace, find_program, free_address};
+use super::template::fill;
 use super::{DemoError, Person};
 
 /// A running IMAP server.
@@ -27,10 +28,10 @@ impl Dovecot {
     pub async fn start(directory: &Path, people: &[Person]) -> Result<Self, DemoError> {
         let program = find_program("dovecot").ok_or(DemoError::Missing("dovecot"))?;
         let workspace = Workspace::at(directory)?;
-        let dialect = dialect(&workspace, &program)?;
+        let template = template(&workspace, &program)?;
         let mut users = String::new();
         for person in people {
-            if !person.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@.-_".contains(&byte)) {
+            if !can_be_a_mailbox(&person.name) {
                 return Err(DemoError::PersonName(person.name.clone()));
             }
             // Base64, so that a password may hold what separates the fields of this file.
@@ -40,7 +41,7 @@ impl Dovecot {
         }
         workspace.write("users", &users)?;
         let address = free_address()?;
-        let configuration = workspace.write("dovecot.conf", &configuration(&workspace, address, dialect))?;
+        let configuration = workspace.write("dovecot.conf", &configuration(&workspace, address, template))?;
         let configuration = configuration.to_string_lossy();
         let mut process = Process::start("dovecot", &program, &["-F", "-c", &configuration], &workspace)?;
         process.ready(&Address::Tcp(address)).await?;
@@ -62,22 +63,26 @@ impl Dovecot {
     }
 }
 
-/// Dovecot changed its configuration's language with 2.4.
-#[derive(Clone, Copy)]
-enum Dialect {
-    Before24,
-    Since24,
-}
-
-fn dialect(workspace: &Workspace, program: &Path) -> Result<Dialect, DemoError> {
+/// The configuration in the language of the installed version: it changed with 2.4.
+fn template(workspace: &Workspace, program: &Path) -> Result<&'static str, DemoError> {
     let output = workspace.command(program).arg("--version").output();
     let output = output.map_err(|error| DemoError::file(program, &error))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     match version.get(..4) {
-        Some("2.3.") => Ok(Dialect::Before24),
-        Some("2.4.") => Ok(Dialect::Since24),
+        Some("2.3.") => Ok(include_str!("templates/dovecot-2.3.conf")),
+        Some("2.4.") => Ok(include_str!("templates/dovecot-2.4.conf")),
         _ => Err(DemoError::DovecotVersion(version)),
     }
+}
+
+/// Whether a name can be a line's beginning in the file of users, where `:` ends it and `#` begins a
+/// comment, and a directory's name, where `/` divides and a dot at the beginning has a meaning. Dovecot
+/// escapes quotes and backslashes when it looks a name up, and then does not find it (seen with 2.3).
+fn can_be_a_mailbox(name: &str) -> bool {
+    !name.is_empty()
+        && name.trim() == name
+        && !name.starts_with(['#', '.'])
+        && !name.chars().any(|character| ":/\"'\\".contains(character) || character.is_control())
 }
 
 fn deliver(workspace: &Workspace, person: &Person) -> Result<(), DemoError> {
@@ -86,99 +91,45 @@ fn deliver(workspace: &Workspace, person: &Person) -> Result<(), DemoError> {
         workspace.directory(&format!("{maildir}/{part}"))?;
     }
     let new = workspace.directory(&format!("{maildir}/new"))?;
+    // As RFC 2047 has it: a header is ASCII.
+    let subject = match &person.subject {
+        subject if subject.is_ascii() => subject.clone(),
+        subject => format!("=?utf-8?B?{}?=", STANDARD.encode(subject)),
+    };
     let message = format!(
-        "From: Keyward <keyward@example.test>\r\nTo: {0} <{0}@example.test>\r\nSubject: {1}\r\n\
-         Message-ID: <welcome.{0}@example.test>\r\nDate: Mon, 05 Jan 2026 09:00:00 +0000\r\n\
-         Content-Type: text/plain; charset=utf-8\r\n\r\nYou were signed in without a second password.\r\n",
-        person.name, person.subject
+        "From: Keyward <keyward@example.test>\r\nTo: you@example.test\r\nSubject: {subject}\r\n\
+         Message-ID: <welcome@example.test>\r\nDate: Mon, 05 Jan 2026 09:00:00 +0000\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\r\nYou were signed in without a second password.\r\n"
     );
     new.write("1767603600.welcome.example", &message)?;
     Ok(())
 }
 
-fn configuration(workspace: &Workspace, address: SocketAddr, dialect: Dialect) -> String {
-    let directory = workspace.path().display();
-    let (user, group) = (&workspace.account().user, &workspace.account().group);
-    let (ip, port) = (address.ip(), address.port());
-    let (head, unlimited, listen, tail) = match dialect {
-        Dialect::Before24 => (
-            "disable_plaintext_auth = no",
-            "service_count = 0",
-            "address",
-            format!(
-                "passdb {{
-  driver = passwd-file
-  args = username_format=%u {directory}/users
-}}
-userdb {{
-  driver = static
-  args = uid={user} gid={group} home={directory}/mail/%u
-}}
-mail_location = maildir:~/Maildir"
-            ),
-        ),
-        Dialect::Since24 => (
-            "auth_allow_cleartext = yes",
-            "restart_request_count = unlimited",
-            "listen",
-            format!(
-                "passdb passwd-file {{
-  passwd_file_path = {directory}/users
-}}
-userdb static {{
-  fields {{
-    uid = {user}
-    gid = {group}
-    home = {directory}/mail/%{{user}}
-  }}
-}}
-mail_driver = maildir
-mail_path = ~/Maildir"
-            ),
-        ),
-    };
-    // 2.4 wants to be told first which version the file was written for.
-    let first = match dialect {
-        Dialect::Before24 => "",
-        Dialect::Since24 => "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n",
-    };
-    format!(
-        "{first}base_dir = {directory}/run
-state_dir = {directory}/state
-log_path = {directory}/dovecot-own.log
-protocols = imap
-listen = {ip}
-ssl = no
-{head}
-
-# One account without rights for everything, hence no other root directory either.
-default_internal_user = {user}
-default_internal_group = {group}
-default_login_user = {user}
-first_valid_uid = 1
-service anvil {{
-  chroot =
-  # All logins come from one address, the webmail's. A few wrong passwords from there would make
-  # everybody's next login wait for up to 15 seconds.
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-service imap-login {{
-  chroot =
-  {unlimited}
-  client_limit = 1000
-  inet_listener imap {{
-    {listen} = {ip}
-    port = {port}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-mail_max_userip_connections = 0
-
-{tail}
-"
+fn configuration(workspace: &Workspace, address: SocketAddr, template: &str) -> String {
+    let account = workspace.account();
+    fill(
+        template,
+        &[
+            ("DIRECTORY", &workspace.path().to_string_lossy()),
+            ("USER", &account.user),
+            ("GROUP", &account.group),
+            ("IP", &address.ip().to_string()),
+            ("PORT", &address.port().to_string()),
+        ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_break_the_files_is_no_mailbox() {
+        for name in ["ana", "ana@example.test", "h1 50% + #1", "žluťoučký 🦀", "a&b=c;d"] {
+            assert!(can_be_a_mailbox(name), "{name}");
+        }
+        for name in ["", "a:b", "../a", ".", "#a", " a", "a\nb", "a\"b", "a\\b"] {
+            assert!(!can_be_a_mailbox(name), "{name:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 
 use super::fakes::axigen::{Axigen, Person as AxigenPerson};
 use super::nginx::Nginx;
@@ -13,7 +14,8 @@ use super::packages::Installed;
 use super::portal::{self, Link, Member};
 use super::process::{Address, Process, TemporaryWorkspace, Workspace, free_address, free_port};
 use super::roundcube::{Roundcube, RoundcubeOptions};
-use super::{DemoError, Person};
+use super::template::fill;
+use super::{DemoError, Person, say};
 use crate::domain::{ExposeSecret, Secret, SystemClock};
 use crate::portal::ticket::{TicketKey, Tickets};
 
@@ -53,6 +55,7 @@ impl House {
         let public = SocketAddr::from((Ipv4Addr::LOCALHOST, public_port(port)?));
         let workspace = Workspace::temporary()?;
         let members = members();
+        step("starting the portal and the stand-in for Axigen");
         let axigen = Axigen::start(members.iter().map(axigen_person).collect()).await.map_err(DemoError::StandIn)?;
         let roundcube = if installed.roundcube { start_roundcube(&workspace, &members).await } else { None };
         let secret = Secret::from(format!("hex:{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
@@ -68,8 +71,10 @@ impl House {
         let ours = workspace.with_our_rights();
         let configuration = ours.write("keyward.toml", &addresses.keyward_toml(&secret))?;
         let arguments = ["serve", "-c", &configuration.to_string_lossy()];
+        step("starting Keyward");
         let mut keyward = Process::start("keyward", keyward, &arguments, &ours)?;
         keyward.ready(&Address::Tcp(addresses.auth)).await?;
+        step("starting nginx");
         let web = workspace.directory("nginx")?;
         let nginx = Nginx::start_shipped(web.path(), &addresses.site(), public).await?;
         Ok(Self { nginx, keyward, roundcube, _axigen: axigen, addresses, workspace })
@@ -106,62 +111,23 @@ impl House {
 
 impl Addresses {
     fn keyward_toml(&self, secret: &Secret) -> String {
-        let Self { public, auth, ops, axigen, .. } = self;
-        let (portal, secret) = (origin(*public, "portal"), secret.expose_secret());
-        let mut text = format!(
-            r#"[listen]
-auth = "{auth}"
-ops  = "{ops}"
-
-[log]
-format = "text"
-
-[logout]
-return_to = ["{portal}{signed_out}"]
-
-[[portal]]
-name      = "portal"
-kind      = "ticket"
-cookie    = "{cookie}"
-login_url = "{portal}/login?next={{url}}"
-[[portal.key]]
-id     = "{KEY_ID}"
-secret = "{secret}"
-
-[[backend]]
-name        = "axigen"
-kind        = "axigen"
-url         = "{axigen}"
-credentials = "portal"
-login       = "{{email}}"
-
-[[route]]
-host    = "axigen.{DOMAIN}"
-path    = "/"
-portal  = "portal"
-backend = "axigen"
-"#,
-            cookie = portal::COOKIE,
-            signed_out = portal::SIGNED_OUT,
+        let text = fill(
+            include_str!("templates/keyward.toml"),
+            &[
+                ("AUTH", &self.auth.to_string()),
+                ("OPS", &self.ops.to_string()),
+                ("PORTAL", &origin(self.public, "portal")),
+                ("SIGNED_OUT", &signed_out(self.public)),
+                ("COOKIE", portal::COOKIE),
+                ("KEY_ID", KEY_ID),
+                ("SECRET", secret.expose_secret()),
+                ("AXIGEN", &self.axigen),
+                ("DOMAIN", DOMAIN),
+            ],
         );
-        if let Some(roundcube) = &self.roundcube {
-            text.push_str(&format!(
-                r#"
-[[backend]]
-name        = "roundcube"
-kind        = "roundcube"
-url         = "{roundcube}"
-credentials = "portal"
-
-[[route]]
-host    = "roundcube.{DOMAIN}"
-path    = "/"
-portal  = "portal"
-backend = "roundcube"
-"#
-            ));
-        }
-        text
+        let Some(roundcube) = &self.roundcube else { return text };
+        let more = include_str!("templates/keyward-roundcube.toml");
+        text + &fill(more, &[("ROUNDCUBE", roundcube), ("DOMAIN", DOMAIN)])
     }
 
     /// The demo's `site.conf`, in the shape of the one in `examples/nginx/`.
@@ -186,6 +152,8 @@ backend = "roundcube"
         site += &upstream("keyward", &auth.to_string());
         site += &upstream("portal", &portal.to_string());
         site += &upstream("axigen", &self.axigen);
+        let signed_out: String = byte_serialize(signed_out(*public).as_bytes()).collect();
+        site += &format!("map $host $keyward_signed_out {{ default {signed_out}; }}\n");
         site += &format!("server {{ listen {public} default_server; return 421; }}\n");
         site += &server("portal");
         site += &server("axigen");
@@ -221,14 +189,20 @@ async fn start_roundcube(workspace: &Workspace, members: &[Member]) -> Option<Ro
         .map(|member| Person {
             name: member.user.to_owned(),
             password: member.password.clone(),
-            subject: format!("Welcome, {}", member.user),
+            subject: format!("Welcome, {}", member.name),
         })
         .collect();
+    let options = RoundcubeOptions { progress: step, ..RoundcubeOptions::default() };
     let started = match workspace.directory("webmail") {
-        Ok(directory) => Roundcube::start(directory.path(), &people, &RoundcubeOptions::default()).await,
+        Ok(directory) => Roundcube::start(directory.path(), &people, &options).await,
         Err(error) => Err(error),
     };
-    started.map_err(|error| super::say(&format!("Roundcube does not start: {error}"))).ok()
+    started.map_err(|error| say(&format!("Roundcube does not start: {error}"))).ok()
+}
+
+/// Tells what takes its time.
+fn step(what: &str) {
+    say(&format!("{what} …"));
 }
 
 /// The port that was asked for, if it is free; else the usual one, or any.
@@ -244,6 +218,11 @@ fn public_port(wanted: Option<u16>) -> Result<u16, DemoError> {
 
 fn origin(public: SocketAddr, name: &str) -> String {
     format!("http://{name}.{DOMAIN}:{}", public.port())
+}
+
+/// The portal's page that ends its own session.
+fn signed_out(public: SocketAddr) -> String {
+    format!("{}{}", origin(public, "portal"), portal::SIGNED_OUT)
 }
 
 fn portal_settings(
@@ -269,8 +248,7 @@ fn portal_settings(
         note.push_str(" Roundcube is not installed here; the demo's option --install changes that.");
     }
     let mut sign_out = address("axigen", "/.keyward/logout")?;
-    let back = address("portal", portal::SIGNED_OUT)?;
-    sign_out.query_pairs_mut().append_pair("post_logout_redirect_uri", back.as_str());
+    sign_out.query_pairs_mut().append_pair("post_logout_redirect_uri", &signed_out(public));
     let key = || TicketKey::new(KEY_ID, secret).map_err(|_| DemoError::Own("key"));
     Ok(portal::Settings {
         members,

@@ -5,6 +5,7 @@
 mod house;
 mod packages;
 mod portal;
+mod template;
 
 pub mod dovecot;
 pub mod nginx;
@@ -44,7 +45,6 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(DemoError::Signal)?;
     let keyward = std::env::current_exe().map_err(|error| DemoError::file(Path::new("keyward"), &error))?;
     let demo = async {
-        say("Starting ...");
         let mut house = House::start(&keyward, installed, options.port).await?;
         say(&house.welcome());
         house.watch().await
@@ -61,7 +61,8 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
 /// Somebody with a mailbox.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// The login name: letters, digits, `@`, `.`, `-` and `_`.
+    /// The login name: anything without `:`, `/`, `\`, quotes and control characters, that begins with
+    /// neither `#` nor `.` and has no blanks around it.
     pub name: String,
     /// The password; anything.
     pub password: Secret,
@@ -76,15 +77,13 @@ pub enum DemoError {
     #[error("{0} is not installed")]
     Missing(&'static str),
     /// A server that ran or should run does not.
-    #[error("{name} {what}; its log is {}:\n{tail}", log.display())]
+    #[error("{name} {what}; {}", last_words(tail))]
     Server {
         /// Which one.
         name: &'static str,
         /// What it did.
         what: &'static str,
-        /// Its log.
-        log: PathBuf,
-        /// The last lines of it.
+        /// The last lines of its log, which goes with the demo.
         tail: String,
     },
     /// nginx does not like its configuration.
@@ -94,7 +93,7 @@ pub enum DemoError {
     #[error("Dovecot has version {0}, and the demo knows how to configure 2.3 and 2.4")]
     DovecotVersion(String),
     /// It would break a file or a path.
-    #[error("{0:?} can not be the name of a mailbox")]
+    #[error("{0:?} cannot be the name of a mailbox")]
     PersonName(String),
     /// Roundcube runs and does not work.
     #[error("Roundcube at {url} does not work: {problem}")]
@@ -111,9 +110,9 @@ pub enum DemoError {
     #[error("the demo's own {0} is not accepted")]
     Own(&'static str),
     /// The system does not tell us of signals.
-    #[error("signals can not be received: {0}")]
+    #[error("signals cannot be received: {0}")]
     Signal(#[source] io::Error),
-    /// A file or program can not be used.
+    /// A file or program cannot be used.
     #[error("{}: {message}", path.display())]
     File {
         /// Which one.
@@ -125,7 +124,7 @@ pub enum DemoError {
     #[error("there is no account to run the servers as: neither ours, nor www-data or nobody for root")]
     NoAccount,
     /// The port that was asked for is not to be had.
-    #[error("port {port} of 127.0.0.1 can not be used: {source}")]
+    #[error("port {port} of 127.0.0.1 cannot be used: {source}")]
     Port {
         /// Which one.
         port: u16,
@@ -135,6 +134,11 @@ pub enum DemoError {
     /// Nothing is free on loopback.
     #[error("no free port on loopback: {0}")]
     NoPort(#[source] io::Error),
+}
+
+/// What a server said before it ended.
+fn last_words(tail: &str) -> String {
+    if tail.is_empty() { "it said nothing".to_owned() } else { format!("it said last:\n{tail}") }
 }
 
 impl DemoError {

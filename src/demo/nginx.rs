@@ -12,6 +12,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("nginx.conf", include_str!("../../examples/nginx/nginx.conf")),
     ("keyward/http.conf", include_str!("../../examples/nginx/keyward/http.conf")),
     ("keyward/server.inc", include_str!("../../examples/nginx/keyward/server.inc")),
+    ("keyward/style.inc", include_str!("../../examples/nginx/keyward/style.inc")),
     ("keyward/ask.inc", include_str!("../../examples/nginx/keyward/ask.inc")),
     ("keyward/answer.inc", include_str!("../../examples/nginx/keyward/answer.inc")),
     ("keyward/protected.inc", include_str!("../../examples/nginx/keyward/protected.inc")),

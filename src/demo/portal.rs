@@ -12,6 +12,7 @@ use super::DemoError;
 use crate::domain::{Clock, Secret};
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
 use crate::portal::{Scratch, Verdict, Verifier};
+use crate::transport::escape;
 
 /// The portal's cookie.
 pub const COOKIE: &str = "portal_session";
@@ -228,21 +229,6 @@ fn page(title: &str, body: &str) -> HttpResponse {
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .body(html)
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

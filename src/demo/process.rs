@@ -91,7 +91,7 @@ impl Workspace {
     /// Takes a directory over: what is in it afterwards belongs to [`Account::without_rights`].
     ///
     /// # Errors
-    /// When it can not be made.
+    /// When it cannot be made.
     pub fn at(path: &Path) -> Result<Self, DemoError> {
         let account = Account::without_rights()?;
         let workspace = Self { path: path.to_owned(), account };
@@ -102,7 +102,7 @@ impl Workspace {
     /// A new one in the system's place for such things.
     ///
     /// # Errors
-    /// When it can not be made.
+    /// When it cannot be made.
     pub fn temporary() -> Result<TemporaryWorkspace, DemoError> {
         let path = std::env::temp_dir().join(format!("keyward-demo-{:016x}", rand::random::<u64>()));
         Self::at(&path).map(TemporaryWorkspace)
@@ -123,7 +123,7 @@ impl Workspace {
     /// A directory in it, made if needed.
     ///
     /// # Errors
-    /// When it can not be made.
+    /// When it cannot be made.
     pub fn directory(&self, name: &str) -> Result<Self, DemoError> {
         let mut path = self.path.clone();
         for part in Path::new(name) {
@@ -136,7 +136,7 @@ impl Workspace {
     /// Writes a file in it, which only its owner can read.
     ///
     /// # Errors
-    /// When it can not be written.
+    /// When it cannot be written.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, DemoError> {
         let path = self.path.join(name);
         let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
@@ -203,7 +203,7 @@ impl Process {
     /// Starts a program in the workspace. What it prints goes into `<name>.log` there.
     ///
     /// # Errors
-    /// When it can not be started at all.
+    /// When it cannot be started at all.
     pub fn start(
         name: &'static str,
         program: &Path,
@@ -274,7 +274,7 @@ impl Process {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n");
-        DemoError::Server { name: self.name, what, log: self.log.clone(), tail }
+        DemoError::Server { name: self.name, what, tail }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::dovecot::Dovecot;
 use super::nginx::Nginx;
 use super::process::{Address, Process, Workspace, find_program, free_address};
+use super::template::fill;
 use super::{DemoError, Person};
 
 /// Where Debian keeps what a web server shall serve of Roundcube.
@@ -27,11 +28,13 @@ pub struct RoundcubeOptions {
     pub session_lifetime: Duration,
     /// Requests at once.
     pub workers: usize,
+    /// Told what is being waited for.
+    pub progress: fn(&str),
 }
 
 impl Default for RoundcubeOptions {
     fn default() -> Self {
-        Self { session_lifetime: Duration::from_secs(600), workers: 6 }
+        Self { session_lifetime: Duration::from_secs(600), workers: 6, progress: |_| {} }
     }
 }
 
@@ -59,6 +62,7 @@ impl Roundcube {
             }
         }
         let workspace = Workspace::at(directory)?;
+        (options.progress)("starting Dovecot");
         let dovecot = Dovecot::start(workspace.directory("imap")?.path(), people).await?;
         let home = workspace.directory("roundcube")?;
         for folder in ["config", "logs", "temp"] {
@@ -71,6 +75,7 @@ impl Roundcube {
             let linked = std::os::unix::fs::symlink(Path::new(SETTINGS).join(file), &link);
             linked.map_err(|error| DemoError::file(&link, &error))?;
         }
+        (options.progress)("starting PHP");
         let pool = home.write("php-fpm.conf", &pool(&home, options))?;
         let socket = home.path().join("php.sock");
         let mut php = Process::start("php-fpm", &php, &["-F", "-y", &pool.to_string_lossy()], &home)?;
@@ -79,6 +84,7 @@ impl Roundcube {
         let web = workspace.directory("web")?;
         let nginx = Nginx::start(web.path(), &[("nginx.conf", &host(address, &socket))], address).await?;
         let roundcube = Self { nginx, php, dovecot, address };
+        (options.progress)("starting Roundcube, which makes its database first");
         roundcube.first_page().await?;
         Ok(roundcube)
     }
@@ -146,84 +152,23 @@ pub(super) fn php_knows_sqlite() -> bool {
 }
 
 fn settings(home: &Workspace, imap: SocketAddr, options: &RoundcubeOptions) -> String {
-    let directory = home.path().display();
-    let minutes = options.session_lifetime.as_secs().div_ceil(60);
+    let minutes = options.session_lifetime.as_secs().div_ceil(60).to_string();
     let key: String = (0..3).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
-    format!(
-        "<?php
-$config['db_dsnw'] = 'sqlite:///{directory}/roundcube.sqlite?mode=0600';
-$config['imap_host'] = '{imap}';
-$config['log_dir'] = '{directory}/logs/';
-$config['temp_dir'] = '{directory}/temp/';
-$config['des_key'] = '{key}';
-$config['session_lifetime'] = {minutes};
-$config['product_name'] = 'Roundcube';
-$config['plugins'] = [];
-$config['skin'] = 'elastic';
-$config['enable_spellcheck'] = false;
-$config['enable_installer'] = false;
-"
-    )
+    let values = [
+        ("DIRECTORY", &*home.path().to_string_lossy()),
+        ("IMAP", &imap.to_string()),
+        ("KEY", &key),
+        ("MINUTES", &minutes),
+    ];
+    fill(include_str!("templates/roundcube.inc.php"), &values)
 }
 
 fn pool(home: &Workspace, options: &RoundcubeOptions) -> String {
-    let directory = home.path().display();
-    let workers = options.workers;
-    format!(
-        "[global]
-error_log = {directory}/php-fpm-own.log
-daemonize = no
-[roundcube]
-listen = {directory}/php.sock
-pm = static
-pm.max_children = {workers}
-catch_workers_output = yes
-clear_env = yes
-env[ROUNDCUBE_CONFIG_DIR] = {directory}/config
-php_admin_value[session.save_path] = {directory}/temp
-"
-    )
+    let values = [("DIRECTORY", &*home.path().to_string_lossy()), ("WORKERS", &options.workers.to_string())];
+    fill(include_str!("templates/php-fpm.conf"), &values)
 }
 
 fn host(address: SocketAddr, socket: &Path) -> String {
-    let socket = socket.display();
-    format!(
-        "pid nginx.pid;
-events {{ }}
-http {{
-    types {{ text/css css; application/javascript js; image/svg+xml svg; image/png png; font/woff2 woff2; }}
-    default_type application/octet-stream;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    access_log off;
-    client_max_body_size 32m;
-    fastcgi_buffer_size 32k;
-    fastcgi_buffers 8 32k;
-    server {{
-        listen {address};
-        root {PUBLIC};
-        index index.php;
-        location ~ ^/(?:index\\.php)?$ {{
-            fastcgi_pass unix:{socket};
-            fastcgi_param SCRIPT_FILENAME {PUBLIC}/index.php;
-            fastcgi_param SCRIPT_NAME     /index.php;
-            fastcgi_param DOCUMENT_ROOT   {PUBLIC};
-            fastcgi_param REQUEST_URI     $request_uri;
-            fastcgi_param QUERY_STRING    $query_string;
-            fastcgi_param REQUEST_METHOD  $request_method;
-            fastcgi_param CONTENT_TYPE    $content_type;
-            fastcgi_param CONTENT_LENGTH  $content_length;
-            fastcgi_param SERVER_PROTOCOL $server_protocol;
-            fastcgi_param SERVER_NAME     $host;
-            fastcgi_param SERVER_PORT     $server_port;
-            fastcgi_param REMOTE_ADDR     $remote_addr;
-            fastcgi_param HTTP_PROXY      \"\";
-        }}
-    }}
-}}
-"
-    )
+    let values = [("ADDRESS", &*address.to_string()), ("PUBLIC", PUBLIC), ("SOCKET", &socket.to_string_lossy())];
+    fill(include_str!("templates/roundcube-nginx.conf"), &values)
 }

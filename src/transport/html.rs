@@ -29,22 +29,57 @@ pub(super) fn page(builder: &mut HttpResponseBuilder, title: &str, body: &str) -
 
 /// The page that says no, or not now.
 pub(super) fn refusal(builder: &mut HttpResponseBuilder, status: StatusCode, reason: Reason) -> HttpResponse {
-    let (title, advice) = match reason {
-        Reason::CredentialsRefused => (
-            "The application did not accept your password",
-            "Sign out at the portal and sign in again. If you changed your password a moment ago, that is all it takes.",
-        ),
-        _ if status == StatusCode::SERVICE_UNAVAILABLE => {
-            ("One moment, please", "The application can not be reached right now. Try again in a few seconds.")
-        }
-        _ => ("You may not open this page", "If you think you should, ask whoever runs this service."),
+    let (title, advice) = words(reason);
+    let next = match (status, reason) {
+        (_, Reason::AnswerTooLarge) => "",
+        (StatusCode::SERVICE_UNAVAILABLE, _) => TRY_AGAIN,
+        _ => "<p><a href=\"/.keyward/logout\">Sign out</a></p>\n",
     };
     let word = reason.as_str();
-    page(builder, title, &format!("<p>{advice}</p>\n<p><small>Reason: <code>{word}</code></small></p>"))
+    page(builder, title, &format!("<p>{advice}</p>\n{next}<p><small>Reason: <code>{word}</code></small></p>"))
+}
+
+/// As the advice promises. Browsers take it in the body, too.
+const TRY_AGAIN: &str = "<meta http-equiv=\"refresh\" content=\"5\">\n";
+
+/// Title and advice for people. nginx shows pages of its own, with the same words from
+/// `examples/nginx/keyward/http.conf`.
+const fn words(reason: Reason) -> (&'static str, &'static str) {
+    match reason {
+        Reason::CredentialsRefused => (
+            "The application did not accept your password",
+            "Sign out and in again. If you changed your password a moment ago, that is all it takes.",
+        ),
+        Reason::NoCredentials => {
+            ("The application did not get your password", "Sign out and in again, so that it comes along.")
+        }
+        Reason::Role => (
+            "You may not open this page",
+            "Your account may not use this service. If you think it should, ask whoever runs it.",
+        ),
+        Reason::BackendUnavailable => (
+            "One moment, please",
+            "The application cannot be reached right now. You stay signed in, and this page tries again by itself.",
+        ),
+        Reason::PortalUnavailable => (
+            "One moment, please",
+            "The portal cannot be reached right now. You stay signed in, and this page tries again by itself.",
+        ),
+        Reason::Busy => (
+            "One moment, please",
+            "Many people are signing in right now. You stay signed in, and this page tries again by itself.",
+        ),
+        Reason::AnswerTooLarge => (
+            "This request is too large",
+            "Your browser sends more cookies to this site than fit. Delete them and sign in again.",
+        ),
+        // Which rule it was would help only somebody who feels their way along the routes.
+        _ => ("You may not open this page", "If you think you should, ask whoever runs this service."),
+    }
 }
 
 /// Text made harmless inside HTML, attribute values included.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -57,4 +92,35 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Ruling;
+
+    const NGINX: &str = include_str!("../../examples/nginx/keyward/http.conf");
+
+    /// What nginx's map of this name makes of a reason.
+    fn mapped(map: &str, reason: Reason) -> String {
+        let body = NGINX.split_once(&format!("map $keyward_reason {map} {{")).unwrap().1;
+        let lines = body.split_once('}').unwrap().0.lines().map(str::trim);
+        let pairs: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(' ')).collect();
+        let of = |key: &str| pairs.iter().find(|(held, _)| *held == key).map(|(_, value)| *value);
+        let value = of(reason.as_str()).or_else(|| of("default")).unwrap();
+        value.trim().trim_matches([';', '"']).to_owned()
+    }
+
+    #[test]
+    fn nginx_says_the_same_as_we_do_of_every_refusal() {
+        for reason in Reason::ALL {
+            let maps = match reason.rulings() {
+                [Ruling::Deny] => ["$keyward_denied_title", "$keyward_denied_advice"],
+                [Ruling::Unavailable] => ["$keyward_outage_title", "$keyward_outage_advice"],
+                _ => continue,
+            };
+            let [title, advice] = maps.map(|map| mapped(map, reason));
+            assert_eq!((title.as_str(), advice.as_str()), words(reason), "{}", reason.as_str());
+        }
+    }
 }

@@ -22,6 +22,7 @@ use crate::handover::SelfService;
 use crate::observe::Metrics;
 
 pub use client::Trust;
+pub(crate) use html::escape;
 pub use listener::{ListenError, Servers};
 
 /// What a reload replaces, all at once.

@@ -60,7 +60,11 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .finish(),
-        None => html::page(&mut HttpResponse::Ok(), "You are signed out", "<p>Of every application, too.</p>"),
+        None => html::page(
+            &mut HttpResponse::Ok(),
+            "You are signed out",
+            "<p>Your sessions in all applications have ended. You can close this page.</p>",
+        ),
     }
 }
 

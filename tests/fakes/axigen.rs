@@ -339,13 +339,16 @@ fn login_page() -> Reply {
 fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;color:#223}}\
-         header{{display:flex;gap:1rem;align-items:baseline;border-bottom:2px solid #27c;padding-bottom:.5rem}}\
-         header span{{flex:1;color:#567}}label{{display:block;margin:.6rem 0}}\
-         ul{{list-style:none;padding:0}}li{{padding:.7rem;border-bottom:1px solid #dde}}</style>{body}</html>"
+         <meta name=\"viewport\" content=\"width=device-width\"><style>:root{{color-scheme:light dark}}\
+         body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}}\
+         header{{display:flex;flex-wrap:wrap;gap:0 1rem;border-bottom:2px solid #27c;padding-bottom:.5rem}}\
+         header span{{flex:1 1 auto;opacity:.75;overflow-wrap:anywhere}}label{{display:block;margin:.6rem 0}}\
+         input,button{{font:inherit;max-width:100%}}h1{{font-size:1.7rem;line-height:1.2;overflow-wrap:anywhere}}\
+         ul{{list-style:none;padding:0}}li{{padding:.7rem;border-bottom:1px solid #8884}}</style>{body}</html>"
     )
 }
 
-fn escaped(text: &str) -> String {
+/// Text made harmless inside HTML. (Not the program's own: what checks it must not share its defects.)
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

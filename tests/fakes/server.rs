@@ -168,7 +168,7 @@ impl Drop for Server {
     }
 }
 
-/// A lock that a failed test can not poison for the next one.
+/// A lock that a failed test cannot poison for the next one.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

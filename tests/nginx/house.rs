@@ -18,6 +18,8 @@ pub struct House {
 
 pub const MAIL: &str = "webmail.example.test";
 pub const CUBE: &str = "roundcube.example.test";
+/// Where the webmail's log-out ends; Roundcube's ends nowhere.
+pub const SIGNED_OUT: &str = "https://portal.example.test/bye?a=1%26b";
 
 pub fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, extra: &str) -> String {
     let upstreams: String =
@@ -27,6 +29,7 @@ pub fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, e
         proxy_cache_path cache keys_zone=zone:1m;
         upstream keyward {{ server {keyward}; keepalive 8; }}
         {upstreams}
+        map $host $keyward_signed_out {{ {MAIL} \"{SIGNED_OUT}\"; default \"\"; }}
         server {{ listen {address} default_server; return 421; }}
         server {{ listen {address}; server_name {MAIL}; access_log mail.log keyward; {extra} include keyward/axigen.inc; }}
         server {{ listen {address}; server_name {CUBE}; access_log cube.log keyward; include keyward/roundcube.inc; }}

@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod house;
+mod pages;
 mod servers;
 
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
-use house::{CUBE, House, MAIL, allow, site};
+use house::{CUBE, House, MAIL, SIGNED_OUT, allow, site};
 use servers::{Message, Scripted, answer, send};
 
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
@@ -36,7 +37,8 @@ async fn the_decision_is_asked_for_with_nothing_but_what_it_needs() {
     assert_eq!(asked.header("Cookie"), Some("a=1; portal=T"));
     let mut names = asked.names();
     names.sort_unstable();
-    let expected = ["cookie", "host", "sec-fetch-mode", "x-forwarded-for", "x-original-method", "x-original-url"];
+    let expected =
+        ["cookie", "host", "sec-fetch-mode", "x-forwarded-for", "x-original-method", "x-original-url", "x-request-id"];
     assert_eq!(names, expected, "a header more is a header that a client can set");
 }
 
@@ -68,6 +70,7 @@ async fn what_goes_upstream_is_what_keyward_says_and_nothing_of_the_client() {
         "X-Original-URL: /admin",
         "Forwarded: for=10.9.8.7",
         "Proxy: http://evil.test",
+        "X-Request-ID: chosen",
         "Accept-Language: de",
     ];
     assert_eq!(house.ask(MAIL, "GET /%20a%2Fb//c/./?q=%26+%zz&q", &said).body, "mail");
@@ -85,6 +88,9 @@ async fn what_goes_upstream_is_what_keyward_says_and_nothing_of_the_client() {
     }
     assert_eq!(seen.header("X-Original-URL"), None);
     assert_eq!(seen.header("Proxy"), None);
+    let id = seen.header("X-Request-ID").unwrap();
+    assert_ne!(id, "chosen");
+    assert_eq!(house.keyward.only().header("X-Request-ID"), Some(id), "one request, one id");
 }
 
 #[tokio::test]
@@ -152,17 +158,6 @@ async fn a_page_is_sent_to_sign_in_and_a_script_is_told_so() {
     let program = house.ask(MAIL, "POST /", &["Content-Length: 0"]);
     assert_eq!((program.status(), program.header("Content-Type").unwrap()), (401, "application/json"));
     assert_eq!(program.body, "{\"reason\":\"expired\",\"login\":\"https://portal.example.test/login?next=x\"}\n");
-    assert!(house.application.take().is_empty(), "nothing came through");
-}
-
-#[tokio::test]
-async fn a_no_is_a_page_for_people_and_json_for_programs() {
-    let house = House::with(|_| answer(403, &[("X-Keyward-Reason", "role")], ""), |_| answer(200, &[], "mail")).await;
-    let page = house.ask(MAIL, "GET /", &["Accept: text/html"]);
-    assert_eq!((page.status(), page.header("Content-Type")), (403, Some("text/html; charset=utf-8")));
-    assert!(page.body.contains("Your account may not use this service."), "{}", page.body);
-    let program = house.ask(MAIL, "GET /", &["Accept: text/html", "X-Requested-With: XMLHttpRequest"]);
-    assert_eq!((program.status(), program.body.as_str()), (403, "{\"reason\":\"role\"}\n"));
     assert!(house.application.take().is_empty(), "nothing came through");
 }
 
@@ -406,9 +401,12 @@ async fn roundcubes_keys_stay_with_keyward() {
 #[tokio::test]
 async fn the_applications_log_out_link_means_all_of_it() {
     let house = House::allowing().await;
-    for (host, link) in [(CUBE, "/?_task=logout&_token=x"), (MAIL, "/?_h=KEY&action=logout")] {
+    let back = format!("/.keyward/logout?post_logout_redirect_uri={SIGNED_OUT}");
+    for (host, link, to) in
+        [(CUBE, "/?_task=logout&_token=x", "/.keyward/logout"), (MAIL, "/?_h=KEY&action=logout", &back)]
+    {
         let answered = house.ask(host, &format!("GET {link}"), &[]);
-        assert_eq!((answered.status(), answered.header("Location")), (302, Some("/.keyward/logout")));
+        assert_eq!((answered.status(), answered.header("Location")), (302, Some(to)));
         assert!(house.application.take().is_empty(), "{link}");
     }
 }

@@ -1,0 +1,21 @@
+//! Configurations of the demo's servers: files with places such as `@DIRECTORY@` in them.
+
+/// The text with every place filled in.
+pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut text = template.to_owned();
+    for (name, value) in values {
+        text = text.replace(&format!("@{name}@"), value);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_of_a_name_is_filled_and_others_stay() {
+        let filled = fill("@A@ is @A@, a@b is @B@", &[("A", "1"), ("C", "3")]);
+        assert_eq!(filled, "1 is 1, a@b is @B@");
+    }
+}

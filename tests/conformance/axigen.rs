@@ -1,0 +1,30 @@
+//! Axigen: a strict stand-in, since it cannot be had from a package registry.
+
+use super::fakes::axigen::{Axigen, Person};
+use super::fakes::server::{Fault, Request};
+use super::{Application, Front, HOSTILE, pair};
+
+impl Front for Axigen {
+    fn url(&self) -> String {
+        self.url()
+    }
+
+    fn misbehave(&self, fault: Option<Fault>) {
+        self.misbehave(fault);
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.requests()
+    }
+}
+
+pub async fn start() -> Application {
+    let mut people = vec![pair("ana@example.test", "correct horse"), pair("ben@example.test", "battery staple")];
+    for (number, password) in HOSTILE.iter().enumerate() {
+        people.push(pair(&format!("h{number} {password}@example.test"), password));
+    }
+    people.push(pair("long@example.test", &"ä".repeat(100)));
+    let mailboxes = people.iter().map(|(login, password)| Person::new(login, password, login)).collect();
+    let front = Axigen::start(mailboxes).await.expect("loopback works");
+    Application { front: Box::new(front), people, page: "/", left_out: Vec::new() }
+}
