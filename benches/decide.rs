@@ -14,7 +14,7 @@ use keyward::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profi
 use keyward::config::{Document, Draft};
 use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Scratch, Step, Target};
 use keyward::domain::{
-    BackendLimits, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys, SystemClock,
+    BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys, SystemClock,
 };
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
@@ -152,11 +152,10 @@ impl House {
         });
         let owned = |line: &String| self.session_of(line, &mut Scratch::default()).map(PortalSession::into_owned);
         let everybody: Vec<PortalSession<'static>> = self.cookie_lines.iter().filter_map(owned).collect();
-        let client = client();
         criterion.bench_function(&format!("find/{sessions}"), |bencher| {
             bencher.iter(|| {
                 let session = &everybody[self.advance()];
-                self.keys.find(self.portal.name(), session, &self.backend, session.identity().user(), &client)
+                self.keys.find(self.portal.name(), session, &self.backend, session.identity().user(), client)
             });
         });
         criterion.bench_function(&format!("decide/{sessions}"), |bencher| {
@@ -221,9 +220,20 @@ fn ask(cookie_line: &str) -> Result<Ask<'_>, Box<dyn Error>> {
         target: Target::parse(TARGET)?,
         method: "GET",
         cookies: Cookies::new([cookie_line.as_bytes()]),
-        client: client(),
-        is_page: false,
+        browser: &Firefox,
     })
+}
+
+struct Firefox;
+
+impl Browser for Firefox {
+    fn client(&self) -> Client<'_> {
+        client()
+    }
+
+    fn awaits_page(&self, _: &str) -> bool {
+        false
+    }
 }
 
 fn client() -> Client<'static> {

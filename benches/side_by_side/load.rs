@@ -8,7 +8,7 @@ use std::time::Duration;
 use keyward::domain::{Clock, Secret, SystemClock};
 use keyward::portal::ticket::{NewTicket, TicketKey};
 
-pub const TICKET_SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const TICKET_SECRET: &str = "only for this bench, and 32 bytes or more";
 pub const TICKET_KEY: &str = "2026a";
 pub const COOKIE: &str = "portal_session";
 pub const HOST: &str = "webmail.example.test";

@@ -173,3 +173,11 @@ pub struct Binding {
     /// The address.
     pub address: bool,
 }
+
+impl Binding {
+    /// Whether a session is tied to anything of the browser.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.user_agent || self.address
+    }
+}

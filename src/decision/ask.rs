@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::domain::{Client, Cookies, is_control};
+use crate::domain::{Browser, Cookies, is_control};
 use crate::inject::write_upstream_target;
 
 /// Longest path and query, in bytes.
@@ -22,12 +22,16 @@ pub struct Ask<'a> {
     /// The browser's cookies.
     pub cookies: Cookies<'a>,
     /// The browser.
-    pub client: Client<'a>,
-    /// Whether a person is looking: a page may be redirected, anything else may not.
-    pub is_page: bool,
+    pub browser: &'a dyn Browser,
 }
 
 impl Ask<'_> {
+    /// Whether a person is looking: a page may be redirected, anything else may not.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.browser.awaits_page(self.method)
+    }
+
     /// The address the browser asked for, without copies of the application's key in the query.
     #[must_use]
     pub fn url_without(&self, query_key: Option<&str>) -> String {

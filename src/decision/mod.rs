@@ -164,7 +164,7 @@ impl Gate {
             return Step::Decided(Decision::Deny(Reason::NoCredentials));
         };
         if purpose == Purpose::Pass {
-            match self.keys.find(portal.name(), &session, backend, &login, &ask.client) {
+            match self.keys.find(portal.name(), &session, backend, &login, || ask.browser.client()) {
                 Found::Keys(keys) => {
                     let allow = self.allow(ask, session.into_identity(), seconds, Some((backend, keys)));
                     return Step::Decided(allow);
@@ -189,7 +189,7 @@ impl Gate {
         } else {
             portal.login_address(&format!("{}/", ask.host.origin(ask.secure)))
         };
-        Decision::SignIn { reason, login, redirect: ask.is_page }
+        Decision::SignIn { reason, login, redirect: ask.is_page() }
     }
 
     fn allow_anybody<'a>(&'a self, ask: &'a Ask<'a>, backend: Option<&'a Arc<Guarded>>) -> Decision<'a> {
@@ -226,12 +226,13 @@ impl<'a> Waiting<'a> {
         let Self { gate, ask, portal, backend, session, login, renew } = self;
         // The login may outlive the request, and with it what it needs of the session.
         let session = Arc::new(session.into_owned());
+        let client = ask.browser.client();
         let order = Order {
             portal: portal.name(),
             session: &session,
             backend,
             login: &login,
-            client: &ask.client,
+            client: &client,
             password: open_password(portal, backend, &session),
             renew,
         };

@@ -15,6 +15,17 @@ pub struct Client<'a> {
     pub accept_language: Cow<'a, [u8]>,
 }
 
+/// The browser behind a request, looked at only when somebody must know: a decision about somebody
+/// whose keys are held needs none of it.
+pub trait Browser {
+    /// What a back-end may tie a session to.
+    fn client(&self) -> Client<'_>;
+
+    /// Whether a person looks at the answer to a request of this method: a page may be redirected,
+    /// anything else may not.
+    fn awaits_page(&self, method: &str) -> bool;
+}
+
 impl Client<'_> {
     /// Copies what is borrowed, so that a login can outlive the request that caused it.
     #[must_use]

@@ -15,7 +15,7 @@ mod session_keys;
 mod text;
 
 pub use backend_terms::{BackendLimits, CredentialSource};
-pub use client::Client;
+pub use client::{Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
 pub use cookies::Cookies;
 pub use identity::{Identity, IdentityError};

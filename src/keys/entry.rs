@@ -64,10 +64,10 @@ pub(super) enum State {
 
 impl Entry {
     pub(super) fn new(session: Arc<[u8]>, wanted: &Wanted<'_>, now: Moment) -> Self {
-        let bound = (wanted.binding != Binding::default()).then(|| {
+        let bound = wanted.client.filter(|_| wanted.binding.any()).map(|client| {
             Box::new(Bound {
-                user_agent: wanted.binding.user_agent.then(|| wanted.client.user_agent.as_ref().into()),
-                address: wanted.binding.address.then_some(wanted.client.address),
+                user_agent: wanted.binding.user_agent.then(|| client.user_agent.as_ref().into()),
+                address: wanted.binding.address.then_some(client.address),
             })
         });
         let login = (wanted.login != wanted.user).then(|| wanted.login.into());
@@ -91,7 +91,7 @@ impl Entry {
         self.backend == wanted.backend
             && *self.holder.user == *wanted.user
             && login == wanted.login
-            && self.holder.bound.as_ref().is_none_or(|bound| bound.fits(wanted.client))
+            && self.holder.bound.as_ref().is_none_or(|bound| wanted.client.is_some_and(|client| bound.fits(client)))
     }
 
     pub(super) fn touch(&self, now: Moment) {
@@ -207,7 +207,8 @@ pub(super) struct Wanted<'a> {
     binding: Binding,
     user: &'a str,
     login: &'a str,
-    client: &'a Client<'a>,
+    /// Needed only where the back-end ties sessions to the browser.
+    client: Option<&'a Client<'a>>,
     /// When a new entry wants to be looked at first.
     pub(super) first_look: Duration,
 }
@@ -217,7 +218,7 @@ impl<'a> Wanted<'a> {
         session: &'a PortalSession<'_>,
         backend: &Guarded,
         login: &'a str,
-        client: &'a Client<'a>,
+        client: Option<&'a Client<'a>>,
     ) -> Self {
         Self {
             backend: backend.id(),

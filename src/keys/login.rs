@@ -83,7 +83,7 @@ impl KeyStore {
 
     fn begin(self: &Arc<Self>, order: &Order<'_>) -> Begun {
         let name = SessionName::new(order.portal, order.session.id());
-        let wanted = Wanted::new(order.session, order.backend, order.login, order.client);
+        let wanted = Wanted::new(order.session, order.backend, order.login, Some(order.client));
         let applicant = Applicant {
             login: order.login.to_owned(),
             client: order.client.clone().into_owned(),

@@ -192,15 +192,16 @@ impl KeyStore {
         self.backends.load().values().cloned().collect()
     }
 
-    /// The keys of this session at this back-end, if they can be used at once. This is the hot path.
+    /// The keys of this session at this back-end, if they can be used at once. This is the hot path;
+    /// `client` is asked only where the back-end ties sessions to the browser.
     #[must_use]
-    pub fn find(
+    pub fn find<'c>(
         &self,
         portal: &str,
         session: &PortalSession<'_>,
         backend: &Guarded,
         login: &str,
-        client: &Client<'_>,
+        client: impl FnOnce() -> Client<'c>,
     ) -> Found {
         let name = SessionName::new(portal, session.id());
         let Some(held) = self.sessions.get(name.as_slice()) else { return Found::Nothing };
@@ -209,7 +210,8 @@ impl KeyStore {
             self.revoke_longer(portal, session, until);
             return Found::Revoked;
         }
-        let wanted = Wanted::new(session, backend, login, client);
+        let client = backend.binding().any().then(client);
+        let wanted = Wanted::new(session, backend, login, client.as_ref());
         let Some(entry) = held.entries.iter().find(|entry| entry.is(&wanted)) else { return Found::Nothing };
         let State::Open(keys) = &*entry.state.lock() else { return Found::Nothing };
         let now = self.clock.now();

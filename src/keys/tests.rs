@@ -141,7 +141,7 @@ impl World {
         let session = who.session();
         let client = who.client();
         if !renew {
-            match self.store.find("portal", &session, &self.backend, who.user, &client) {
+            match self.store.find("portal", &session, &self.backend, who.user, || client.clone()) {
                 Found::Keys(keys) => return Obtained::Keys(keys),
                 Found::Revoked => return Obtained::Revoked,
                 Found::Nothing => {}

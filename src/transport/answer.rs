@@ -4,7 +4,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
 use super::{Live, html};
-use crate::decision::{Decision, Grant};
+use crate::decision::{Ask, Decision, Grant};
 use crate::domain::{Reason, Ruling};
 use crate::observe::Door;
 
@@ -23,7 +23,7 @@ const FRAMING: usize = 256;
 pub(super) fn render(
     door: Door,
     decision: &Decision<'_>,
-    is_page: bool,
+    ask: &Ask<'_>,
     live: &Live,
 ) -> (HttpResponse, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
@@ -36,24 +36,28 @@ pub(super) fn render(
                     "an answer is longer than [limits] answer; raise it and the web server's header buffers with it"
                 );
                 let reason = Reason::AnswerTooLarge;
-                return (refuse(StatusCode::SERVICE_UNAVAILABLE, reason, is_page, None), Ruling::Unavailable, reason);
+                return (
+                    refuse(StatusCode::SERVICE_UNAVAILABLE, reason, ask.is_page(), None),
+                    Ruling::Unavailable,
+                    reason,
+                );
             }
         },
         Decision::SignIn { login, redirect: true, .. } => {
             // nginx makes an error of any redirect, so its dialect is told where to go in a 401.
             let status = if door == Door::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND };
-            let mut response = refuse(status, reason, is_page, Some(login));
+            let mut response = refuse(status, reason, true, Some(login));
             insert_text(response.headers_mut(), header::LOCATION, login);
             response
         }
         Decision::SignIn { login, redirect: false, .. } => {
-            let mut response = refuse(StatusCode::UNAUTHORIZED, reason, is_page, Some(login));
+            let mut response = refuse(StatusCode::UNAUTHORIZED, reason, false, Some(login));
             insert_text(response.headers_mut(), KEYWARD_LOGIN.clone(), login);
             response
         }
-        Decision::Deny(_) => refuse(StatusCode::FORBIDDEN, reason, is_page, None),
+        Decision::Deny(_) => refuse(StatusCode::FORBIDDEN, reason, ask.is_page(), None),
         Decision::Unavailable { retry_after, .. } => {
-            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, is_page, None);
+            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, ask.is_page(), None);
             let seconds = HeaderValue::from(retry_after.as_secs().max(1));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
             response

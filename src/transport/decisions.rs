@@ -7,6 +7,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
 use futures_util::FutureExt;
 
+use super::question::Forwarded;
 use super::{State, answer, question};
 use crate::decision::{Ask, Decision, Purpose, Scratch, Step};
 use crate::domain::{Reason, Ruling};
@@ -60,7 +61,8 @@ async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling
         tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
         return deny(Reason::UntrustedPeer);
     }
-    let Some(ask) = question::read(door.door, request, &live.trust) else {
+    let browser = Forwarded { request, trust: &live.trust };
+    let Some(ask) = question::read(door.door, &browser) else {
         tracing::info!(door = door.door.as_str(), "a question was not understood; compare the web server's headers");
         return deny(Reason::BadRequest);
     };
@@ -69,7 +71,7 @@ async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling
         Step::Decided(decision) => (decision, false),
         Step::Waiting(waiting) => (waiting.finish().await, true),
     };
-    let answered = answer::render(door.door, &decision, ask.is_page, &live);
+    let answered = answer::render(door.door, &decision, &ask, &live);
     log(door.door, request, &ask, &decision, (answered.1, answered.2), waited);
     answered
 }
@@ -101,7 +103,7 @@ fn log(
                 host = ask.host.name(),
                 method = ask.method,
                 path = ask.target.path(),
-                client = %ask.client.address,
+                client = %ask.browser.client().address,
                 request_id = question::request_id(request.headers()),
                 "decided"
             )

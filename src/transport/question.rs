@@ -6,7 +6,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use super::client::Trust;
 use crate::decision::{Ask, Host, Target};
-use crate::domain::Cookies;
+use crate::domain::{Browser, Client, Cookies};
 use crate::observe::Door;
 
 /// What a proxy says of the original request.
@@ -17,9 +17,25 @@ struct Original<'a> {
     method: &'a str,
 }
 
+/// The browser, as a proxy's request tells of it.
+pub(super) struct Forwarded<'a> {
+    pub request: &'a RequestHead,
+    pub trust: &'a Trust,
+}
+
+impl Browser for Forwarded<'_> {
+    fn client(&self) -> Client<'_> {
+        self.trust.client(self.request)
+    }
+
+    fn awaits_page(&self, method: &str) -> bool {
+        is_page(method, self.request.headers())
+    }
+}
+
 /// Reads the question out of a request at this door; `None` where it is not understood.
-pub(super) fn read<'a>(door: Door, request: &'a RequestHead, trust: &Trust) -> Option<Ask<'a>> {
-    let headers = request.headers();
+pub(super) fn read<'a>(door: Door, browser: &'a Forwarded<'_>) -> Option<Ask<'a>> {
+    let headers = browser.request.headers();
     let original = match door {
         Door::AuthRequest => auth_request(headers)?,
         Door::ForwardAuth => forward_auth(headers)?,
@@ -30,8 +46,7 @@ pub(super) fn read<'a>(door: Door, request: &'a RequestHead, trust: &Trust) -> O
         target: Target::parse(original.target).ok()?,
         method: original.method,
         cookies: cookies(headers),
-        client: trust.client(request),
-        is_page: is_page(original.method, headers),
+        browser,
     })
 }
 
@@ -92,7 +107,7 @@ fn method<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// Whether a person is looking at a page: then, and only then, a redirect to a sign-in page helps.
-pub(super) fn is_page(method: &str, headers: &HeaderMap) -> bool {
+fn is_page(method: &str, headers: &HeaderMap) -> bool {
     static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
     static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -124,7 +139,8 @@ mod tests {
     fn asked(door: Door, headers: &[(&'static str, &'static str)]) -> Option<String> {
         let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
         let request = request.to_request();
-        read(door, request.head(), &trust()).map(|ask| format!("{} {}", ask.method, ask.url_without(None)))
+        let browser = Forwarded { request: request.head(), trust: &trust() };
+        read(door, &browser).map(|ask| format!("{} {}", ask.method, ask.url_without(None)))
     }
 
     #[test]
