@@ -101,6 +101,8 @@ fn site(public: SocketAddr, auth: SocketAddr, kind: &str, application: &str) -> 
         "include keyward/http.conf;
 upstream keyward {{ server {auth}; keepalive 32; }}
 upstream {kind} {{ server {}; keepalive 16; }}
+map $host $keyward_scheme {{ default $scheme; }}
+map $host $keyward_host {{ default $host:$server_port; }}
 map $host $keyward_signed_out {{ default \"\"; }}
 server {{
     listen {public};

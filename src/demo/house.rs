@@ -153,6 +153,8 @@ impl Addresses {
         site += &upstream("portal", &portal.to_string());
         site += &upstream("axigen", &self.axigen);
         let signed_out: String = byte_serialize(signed_out(*public).as_bytes()).collect();
+        site += "map $host $keyward_scheme { default $scheme; }\n";
+        site += "map $host $keyward_host { default $host:$server_port; }\n";
         site += &format!("map $host $keyward_signed_out {{ default {signed_out}; }}\n");
         site += &format!("server {{ listen {public} default_server; return 421; }}\n");
         site += &server("portal");

@@ -9,7 +9,7 @@ mod servers;
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
-use house::{CUBE, House, MAIL, SIGNED_OUT, allow, site};
+use house::{CUBE, House, MAIL, MAPPED, SIGNED_OUT, allow, site};
 use servers::{Message, Scripted, answer, send};
 
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
@@ -380,6 +380,41 @@ async fn calendars_and_phones_go_past_keyward_without_any_key_or_identity() {
         assert_eq!(house.keyward.take().len(), 1, "{path} is the webmail's");
         house.application.take();
     }
+}
+
+#[tokio::test]
+async fn no_disguise_of_a_calendar_leads_around_keyward() {
+    let house = House::allowing().await;
+    for path in [
+        "/index.hsp/../caldav/",
+        "/x/%2e%2e/caldav/",
+        "/x/%2E%2E/caldav/",
+        "/api/v1/login/cookie/../../../../caldav/x",
+        "/caldav/..;/x",
+        "/caldav/x;y",
+        "//caldav/x",
+        "/caldav//x",
+        "/%63aldav/../x",
+        "/caldav/%2e%2e%2fx",
+        "/caldav/./x",
+        "/caldav/a/..",
+    ] {
+        house.ask(MAIL, &format!("GET {path}"), &[]);
+        // Refused, or asked about like any other page.
+        assert!(house.application.take().is_empty() || !house.keyward.take().is_empty(), "{path}");
+        house.keyward.take();
+    }
+    assert_eq!(house.ask(MAIL, "GET /caldav/a..b/x.ics?q=a/../b;c", &[]).status(), 200);
+    assert_eq!(house.application.only().asked(), "GET /caldav/a..b/x.ics?q=a/../b;c");
+}
+
+#[tokio::test]
+async fn behind_a_port_mapping_the_address_is_the_one_that_browsers_know() {
+    let house = House::allowing().await;
+    house.ask(MAPPED, "GET /in", &[]);
+    assert_eq!(house.keyward.only().header("X-Original-URL").unwrap(), format!("https://{MAPPED}/in"));
+    let seen = house.application.only();
+    assert_eq!((seen.header("Host"), seen.header("X-Forwarded-Proto")), (Some(MAPPED), Some("https")));
 }
 
 #[tokio::test]
