@@ -1,6 +1,6 @@
 //! The arrows between the rooms, read from the source. A new arrow is a deliberate edit here.
 
-#![expect(clippy::unwrap_used, reason = "a test that can not go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -191,7 +191,7 @@ async fn a_redirect_to_https_says_what_to_change() {
 }
 
 #[tokio::test]
-async fn a_redirect_that_can_not_be_read_is_no_session() {
+async fn a_redirect_that_cannot_be_read_is_no_session() {
     let server = Server::start(|_| async {
         let reply = Reply::new(303, "{ success: true, sessionKey: \"0123456789abcdef\" }");
         reply.with("Location", "http://[").with("Set-Cookie", "_hmail=0123456789abcdef")

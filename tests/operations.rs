@@ -132,7 +132,7 @@ async fn the_exit_code_tells_what_happened() {
     std::fs::write(&file, taken).unwrap();
     let output = keyward(&["serve", "-c", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("can not listen on {}", house.keyward.ops)));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("cannot listen on {}", house.keyward.ops)));
     for signal in ["TERM", "INT"] {
         let mut sidecar = Setup::new(SMALLEST).start().await;
         sidecar.signal(signal);
@@ -285,7 +285,7 @@ async fn a_reload_is_all_or_nothing() {
     let route = "[[route]]\nhost = \"new.example.test\"\npublic = true\n";
     let good = format!("{}{route}", House::config(&office, &post, "idle_timeout = \"9m\"", "[limits]\nkeys = 77"));
 
-    // The new route with a mistake elsewhere, in the file's syntax, or in what can not change.
+    // The new route with a mistake elsewhere, in the file's syntax, or in what cannot change.
     for broken in [
         format!("{good}\n[[route]]\nhost = \"x\""),
         format!("{good}\n[[["),

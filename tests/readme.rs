@@ -46,7 +46,7 @@ fn every_configuration_that_is_shown_is_right() {
 #[test]
 fn every_file_that_a_readme_links_to_is_there() {
     let mut names =
-        ["README.md", "REFERENCE.md", "SECURITY.md", "examples/nginx/README.md"].map(str::to_owned).to_vec();
+        ["README.md", "conf/README.md", "SECURITY.md", "examples/nginx/README.md"].map(str::to_owned).to_vec();
     names.extend(KINDS.iter().map(|kind| format!("examples/{}/README.md", kind.name)));
     for name in names {
         let file = root().join(&name);
@@ -73,7 +73,7 @@ fn the_page_that_log_out_ends_at_is_one_that_keyward_goes_to() {
 /// The rows of the reference's table under a heading with this beginning: in each cell, the words
 /// between backticks.
 fn table(heading: &str) -> Vec<Vec<Vec<String>>> {
-    let text = std::fs::read_to_string(root().join("REFERENCE.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("conf/README.md")).unwrap();
     let after = text.split_once(&format!("\n## {heading}\n")).unwrap().1;
     let section = after.split("\n## ").next().unwrap();
     let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();

@@ -78,7 +78,7 @@ pub struct Guarded {
     check_backoff: Backoff,
     clock: Arc<dyn Clock>,
     logins: Semaphore,
-    // Apart from the logins, so that a storm of keep-alives or sign-outs can not take their places.
+    // Apart from the logins, so that a storm of keep-alives or sign-outs cannot take their places.
     checks: Semaphore,
     logouts: Semaphore,
     /// Stands for the configuration it was made from, if it was.
@@ -86,7 +86,7 @@ pub struct Guarded {
 }
 
 impl BackendPlan {
-    /// Plans a back-end from its settings; `None` when its kind is not known or it can not be
+    /// Plans a back-end from its settings; `None` when its kind is not known or it cannot be
     /// reached at all, which is noted. Finishes the section.
     #[must_use]
     pub fn read(settings: BackendSettings, clock: &Arc<dyn Clock>) -> Option<Self> {
@@ -107,7 +107,7 @@ impl BackendPlan {
         }?;
         let backend = (known.build)(&mut section, wire);
         if credentials == CredentialSource::None && backend.wants_password() {
-            section.mistake("credentials", &format!("can not be \"none\": {kind} lets nobody in without a password"));
+            section.mistake("credentials", &format!("cannot be \"none\": {kind} lets nobody in without a password"));
         }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };

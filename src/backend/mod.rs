@@ -77,7 +77,7 @@ pub trait Backend: Send + Sync + 'static {
         false
     }
 
-    /// Whether a login can not do without a password. `credentials = "none"` is a mistake then.
+    /// Whether a login cannot do without a password. `credentials = "none"` is a mistake then.
     fn wants_password(&self) -> bool {
         true
     }

@@ -53,8 +53,8 @@ pub enum WireError {
     /// Not a value for a `Host` header.
     #[error("must be a host name, with a port where the application expects one")]
     Host,
-    /// The system's certificates or its resolver can not be used.
-    #[error("the system's certificates or its resolver can not be used")]
+    /// The system's certificates or its resolver cannot be used.
+    #[error("the system's certificates or its resolver cannot be used")]
     System,
 }
 
@@ -182,7 +182,7 @@ impl Request {
         Self { method, target, headers, body: None, repeatable: false, beginning_only: false }
     }
 
-    /// Adds a header; one that can not stand in a request (a line break) or is empty is left out.
+    /// Adds a header; one that cannot stand in a request (a line break) or is empty is left out.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: &[u8]) -> Self {
         if let Ok(value) = HeaderValue::from_bytes(value)

@@ -13,7 +13,7 @@ const MOST_READINGS: usize = 64;
 /// even signed in a thousand times more than an ordinary decision.
 const LONGEST_ODD_PATH: usize = 2 * 1024;
 
-/// Why a path can not be judged.
+/// Why a path cannot be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// A control character or a backslash, plain or encoded, or an encoding that is none.

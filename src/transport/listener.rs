@@ -26,7 +26,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("can not listen on {address}: {source}")]
+#[error("cannot listen on {address}: {source}")]
 pub struct ListenError {
     address: String,
     source: io::Error,

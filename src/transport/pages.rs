@@ -80,7 +80,11 @@ fn ask_first(asked: Option<&str>) -> HttpResponse {
          <form method=\"post\" action=\"/.keyward/logout{}\"><button>Sign out</button></form>",
         html::escape(&query)
     );
-    html::page(&mut HttpResponse::Ok(), "Sign out?", &body)
+    let mut page = html::page(&mut HttpResponse::Ok(), "Sign out?", &body);
+    // Where browsers send no Sec-Fetch-Site (plain http, old ones) only the Origin tells that the form
+    // is ours, and under `no-referrer` that would be "null". The address of this page is no secret.
+    page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    page
 }
 
 const RETURN_PARAMETER: &str = "post_logout_redirect_uri";

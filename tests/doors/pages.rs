@@ -78,6 +78,8 @@ async fn another_site_or_a_prefetch_signs_nobody_out() {
                 format!("{method} /.keyward/logout HTTP/1.1\r\nHost: app.example.test\r\n{cookie}\r\n{lines}\r\n");
             let answer = house.keyward.exchange(head).await;
             assert!(answer.status == 200 && answer.text().contains("<h1>Sign out?</h1>"), "{lines} {answer:?}");
+            // Else the answer to its own form would carry `Origin: null`, and it would ask for ever.
+            assert_eq!(answer.one("Referrer-Policy"), "same-origin");
             house.keyward.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&alice)).await.assert_allows("alice");
         }
     }

@@ -189,7 +189,7 @@ async fn an_outage_is_a_503_and_never_a_yes() {
 }
 
 #[tokio::test]
-async fn settings_of_the_server_around_it_can_not_skip_or_reuse_a_decision() {
+async fn settings_of_the_server_around_it_cannot_skip_or_reuse_a_decision() {
     let traps = "satisfy any; allow all; proxy_cache zone; proxy_cache_key x; proxy_cache_valid any 1h;
         proxy_ignore_headers Cache-Control Expires Set-Cookie;";
     let decide = |asked: &Message| match asked.header("Cookie") {
@@ -461,7 +461,7 @@ async fn a_websocket_opens_and_no_other_protocol_does() {
 }
 
 #[tokio::test]
-async fn an_application_can_not_steer_nginx() {
+async fn an_application_cannot_steer_nginx() {
     let script = |_: &Message| answer(200, &[("X-Accel-Redirect", "/.keyward-internal/renew")], "mail");
     let house = House::with(allow, script).await;
     let answered = house.ask(MAIL, "GET /", &[]);
