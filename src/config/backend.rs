@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::section::Section;
-use super::settings::read_name;
 use crate::domain::{BackendLimits, CredentialSource, LoginName};
 
 /// One `[[backend]]`. What its kind wants stands in `section`, to be read and finished by the kind.
@@ -35,7 +34,7 @@ impl BackendSettings {
     pub(super) fn read_all(root: &mut Section) -> Vec<Self> {
         let mut backends: Vec<Self> = Vec::new();
         for mut section in root.sections("backend", "name") {
-            let name = read_name(&mut section, backends.iter().map(|backend| &backend.name));
+            let name = section.name(backends.iter().map(|backend| &backend.name));
             backends.push(Self::read(name, section));
         }
         backends

@@ -1,5 +1,4 @@
 use super::section::Section;
-use super::settings::read_name;
 
 /// One `[[portal]]`. What its kind wants stands in `section`, to be read and finished by the kind.
 pub struct PortalSettings {
@@ -17,7 +16,7 @@ impl PortalSettings {
     pub(super) fn read_all(root: &mut Section) -> Vec<Self> {
         let mut portals: Vec<Self> = Vec::new();
         for mut section in root.sections("portal", "name") {
-            let name = read_name(&mut section, portals.iter().map(|portal| &portal.name));
+            let name = section.name(portals.iter().map(|portal| &portal.name));
             let kind = section.required("kind");
             let login_url = section.required("login_url");
             portals.push(Self { name, kind, login_url, section });

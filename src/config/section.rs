@@ -105,6 +105,19 @@ impl Section {
         text
     }
 
+    /// The `name` of a portal or back-end, which stands in metrics, addresses and logs. `earlier` are the
+    /// names before it.
+    pub(super) fn name<'a>(&mut self, mut earlier: impl Iterator<Item = &'a String>) -> String {
+        let name = self.required("name");
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.len() > 64 || !name.bytes().all(plain) {
+            self.mistake("name", "must have 1 to 64 of the characters a-z 0-9 and -");
+        } else if let Some(index) = earlier.position(|other| *other == name) {
+            self.used_before("name", index);
+        }
+        name
+    }
+
     /// A duration such as `10s`, `5m` or `60h`.
     pub fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
         let Some(value) = self.take(key) else { return default };

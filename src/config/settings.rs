@@ -129,20 +129,6 @@ impl Draft {
         Self { settings, portals, backends, mistakes }
     }
 }
-
-/// Reads the `name` of a portal or back-end, which stands in metrics, addresses and logs. `earlier`
-/// are the names before it.
-pub(super) fn read_name<'a>(section: &mut Section, mut earlier: impl Iterator<Item = &'a String>) -> String {
-    let name = section.required("name");
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.len() > 64 || !name.bytes().all(plain) {
-        section.mistake("name", "must have 1 to 64 of the characters a-z 0-9 and -");
-    } else if let Some(index) = earlier.position(|other| *other == name) {
-        section.used_before("name", index);
-    }
-    name
-}
-
 fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>) {
     let mut listen = root.section("listen");
     let auth = ListenAddress::read(&mut listen, "auth", "auth_mode", DEFAULT_AUTH).unwrap_or_else(|| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::store::Obtained;
+use super::outcome::Obtained;
 use crate::backend::{BackendId, Binding, Guarded};
 use crate::domain::{BackendLimits, Client, Moment, SessionKeys};
 use crate::portal::PortalSession;

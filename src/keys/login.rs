@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::entry::{Entry, State, Wanted};
+use super::outcome::Obtained;
 use super::refusals::Fingerprint;
-use super::store::{Cause, KeyStore, Obtained, SessionName};
+use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{Attempt, Guarded, Liveness, Login, Outage};
 use crate::domain::{Client, Secret, SessionKeys};
 use crate::portal::{NoPassword, PortalSession};

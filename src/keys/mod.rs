@@ -9,6 +9,7 @@
 mod chores;
 mod entry;
 mod login;
+mod outcome;
 mod refusals;
 mod revocations;
 mod store;
@@ -20,4 +21,5 @@ mod tests;
 
 pub use login::{OpenPassword, Order};
 
-pub use store::{Found, KeyStore, Obtained};
+pub use outcome::{Found, Obtained};
+pub use store::KeyStore;

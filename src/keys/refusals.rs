@@ -2,7 +2,7 @@ use dashmap::DashMap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::store::Obtained;
+use super::outcome::Obtained;
 use crate::backend::BackendId;
 use crate::domain::{ExposeSecret, Moment, Secret};
 

@@ -10,13 +10,14 @@ use tokio::runtime::Handle;
 
 use super::chores::Chores;
 use super::entry::{Due, Entry, State, Wanted};
+use super::outcome::{Found, Obtained};
 use super::refusals::Refusals;
 use super::revocations::Revocations;
 use super::turns::Turns;
 use super::wheel::Wheel;
-use crate::backend::{BackendId, Guarded, Outage, Refusal};
+use crate::backend::{BackendId, Guarded};
 use crate::domain::{Client, Clock, Moment, SessionKeys, UnixSeconds};
-use crate::portal::{NoPassword, PortalSession};
+use crate::portal::PortalSession;
 
 /// Most back-end sessions of one portal session. Where a back-end ties sessions to the browser's
 /// address, a roaming telephone would otherwise collect them.
@@ -27,34 +28,6 @@ const EVICTION_SAMPLE: usize = 8;
 const EVICTION_TRIES: usize = 4;
 /// Due entries handled before other tasks get their turn.
 const BATCH: usize = 512;
-
-/// How asking for keys ended. Cloned for everybody who waited.
-#[derive(Clone, Debug)]
-pub enum Obtained {
-    /// Here they are.
-    Keys(Arc<SessionKeys>),
-    /// The back-end said no, now or a while ago.
-    Refused(Refusal),
-    /// The back-end could not be asked.
-    Unavailable(Outage),
-    /// The session was ended while the login was under way.
-    Revoked,
-    /// The portal gave no password to log in with.
-    NoPassword(NoPassword),
-    /// Too many logins are under way.
-    Busy,
-}
-
-/// What the store knows at once.
-#[derive(Debug)]
-pub enum Found {
-    /// Keys to use now.
-    Keys(Arc<SessionKeys>),
-    /// Nothing that could be used now; [`KeyStore::obtain`] may get it.
-    Nothing,
-    /// The session was ended.
-    Revoked,
-}
 
 /// Why a back-end session is no longer held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
