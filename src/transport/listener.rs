@@ -1,5 +1,6 @@
 use std::fs::Permissions;
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -9,10 +10,13 @@ use std::time::Duration;
 use actix_http::Request;
 use actix_service::{Service, apply_fn_factory};
 use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::KeepAlive;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::future::Either;
 use futures_util::{FutureExt, TryFutureExt};
+
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::decisions::DoorState;
 use super::{State, decisions, ops, pages};
@@ -20,9 +24,13 @@ use crate::domain::ListenAddress;
 
 /// Longest wait for a request's head: a web server on the same machine needs no time at all.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections are kept longer than nginx's own `keepalive_timeout` of 60 seconds, so that it
-/// is nginx who closes them and no question is lost on a closing one.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a connection may be idle before the system asks whether its peer is still there. Idle ones
+/// are closed by the web server (nginx: after 60 seconds), so that no question is lost on one that is
+/// just closing; a timer of ours would have to be set anew for every request, which costs more than
+/// reading the ticket's JSON.
+const ASK_PEER_AFTER: Duration = Duration::from_secs(75);
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -117,13 +125,13 @@ fn open(
     let server = HttpServer::new(application)
         .workers(workers)
         .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(IDLE_TIMEOUT)
+        .keep_alive(KeepAlive::Os)
         .shutdown_timeout(drain_timeout.as_secs().max(1))
         .disable_signals();
     let bound = match address {
-        ListenAddress::Tcp(asked) => server.bind(asked).map(|server| {
-            let bound = server.addrs().first().copied().unwrap_or(*asked);
-            (server, ListenAddress::Tcp(bound))
+        ListenAddress::Tcp(asked) => listen_on_port(*asked).and_then(|listener| {
+            let bound = listener.local_addr()?;
+            Ok((server.listen(listener)?, ListenAddress::Tcp(bound)))
         }),
         ListenAddress::Unix { path, mode } => listen_on_socket(path, *mode)
             .and_then(|socket| server.listen_uds(socket))
@@ -135,10 +143,23 @@ fn open(
     }
 }
 
+/// Opens a port. What is set here holds for every connection that is accepted.
+fn listen_on_port(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Else a restart would have to wait for connections of the process before.
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASK_PEER_AFTER))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// Opens a Unix socket in the place of one that a dead process left behind; a living one keeps it.
 fn listen_on_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_err() {
+    let nobody_listens =
+        || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_socket && nobody_listens() {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
