@@ -53,6 +53,9 @@ impl Stage {
             accept_language: Cow::Borrowed(language.as_bytes()),
         };
         let attempt = Attempt { login: login.to_owned(), password: Some(Secret::from(password)), client };
+        if let Some(refusal) = self.backend.foresees(&attempt) {
+            return Ok(Login::Refused(refusal));
+        }
         self.backend.login(&attempt).await
     }
 

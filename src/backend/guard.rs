@@ -205,6 +205,11 @@ impl Guarded {
     /// # Errors
     /// [`Outage`]; [`Outage::BackingOff`] at once while the back-end is left alone.
     pub async fn login(&self, attempt: &Attempt) -> Result<Login, Outage> {
+        if let Some(refusal) = self.backend.foresees(attempt) {
+            let outcome = Ok(Login::Refused(refusal));
+            self.report(&attempt.login, &outcome, Duration::ZERO);
+            return outcome;
+        }
         if let Some(retry_after) = self.backoff.pause() {
             return Err(Outage::BackingOff { retry_after });
         }

@@ -57,6 +57,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Signs the person in.
     fn login<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Login, Outage>>;
 
+    /// Why a login would be in vain, where that can be seen without asking. Such an attempt tells nothing
+    /// of whether the application is there, so it must not count as an answer of it.
+    fn foresees(&self, _attempt: &Attempt) -> Option<Refusal> {
+        None
+    }
+
     /// Asks whether the session still lives, which also keeps it alive.
     fn check<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<Liveness, Outage>>;
 

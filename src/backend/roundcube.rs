@@ -59,6 +59,13 @@ impl Backend for Roundcube {
         Box::pin(self.sign_in(attempt))
     }
 
+    fn foresees(&self, attempt: &Attempt) -> Option<Refusal> {
+        // Roundcube would log in somebody else: it trims names and cuts out what looks like a tag.
+        let login = &attempt.login;
+        let changed = login.trim() != login || login.contains('<') || login.is_empty();
+        changed.then_some(Refusal::Credentials)
+    }
+
     fn check<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<Liveness, Outage>> {
         Box::pin(self.keep_alive(keys))
     }
@@ -88,10 +95,6 @@ impl Backend for Roundcube {
 impl Roundcube {
     async fn sign_in(&self, attempt: &Attempt) -> Result<Login, Outage> {
         let Some(password) = &attempt.password else { return Ok(Login::Refused(Refusal::Credentials)) };
-        // Roundcube would log in somebody else: it trims names and cuts out what looks like a tag.
-        if attempt.login.trim() != attempt.login || attempt.login.contains('<') || attempt.login.is_empty() {
-            return Ok(Login::Refused(Refusal::Credentials));
-        }
         let form = self.fetch_form(&attempt.client).await?;
         let sent = Instant::now();
         let answer = self.submit(&form, &attempt.login, password.expose_secret(), &attempt.client).await?;

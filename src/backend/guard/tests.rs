@@ -21,6 +21,10 @@ struct Scripted {
 struct Shared(Arc<Scripted>);
 
 impl Backend for Shared {
+    fn foresees(&self, attempt: &Attempt) -> Option<Refusal> {
+        attempt.login.is_empty().then_some(Refusal::Credentials)
+    }
+
     fn login<'a>(&'a self, _: &'a Attempt) -> BoxFuture<'a, Result<Login, Outage>> {
         Box::pin(async {
             self.0.calls.fetch_add(1, Ordering::SeqCst);
@@ -97,6 +101,19 @@ fn attempt() -> Attempt {
 
 fn keys() -> SessionKeys {
     SessionKeys::builder().cookie("k", "v").unwrap().build().unwrap()
+}
+
+#[tokio::test]
+async fn a_refusal_that_asked_nobody_does_not_end_the_pause() {
+    let stage = stage(Scripted::default());
+    stage.script.outcomes.lock().push(Err(Outage::TimedOut));
+    assert_eq!(stage.guarded.login(&attempt()).await.err(), Some(Outage::TimedOut));
+    let nobody = Attempt { login: String::new(), ..attempt() };
+    assert!(matches!(stage.guarded.login(&nobody).await, Ok(Login::Refused(_))));
+    assert!(matches!(stage.guarded.login(&attempt()).await, Err(Outage::BackingOff { .. })));
+    stage.clock.advance(Duration::from_secs(3));
+    assert!(matches!(stage.guarded.login(&nobody).await, Ok(Login::Refused(_))));
+    assert_eq!(stage.guarded.metrics().up.get(), 0, "nobody has asked yet");
 }
 
 #[tokio::test]
