@@ -239,6 +239,10 @@ impl<'a> Waiting<'a> {
         match gate.keys.obtain(order).await {
             Obtained::Keys(keys) => {
                 let seconds = session.expires().saturating_sub(gate.clock.unix());
+                if seconds == 0 {
+                    // It ended while it waited.
+                    return gate.sign_in(Reason::Expired, portal, ask, backend.query_key());
+                }
                 gate.allow(ask, session.identity().clone(), seconds, Some((backend, keys)))
             }
             Obtained::Refused(_) => Decision::Deny(Reason::CredentialsRefused),

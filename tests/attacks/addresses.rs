@@ -184,3 +184,27 @@ async fn our_pages_show_what_they_were_given_as_text() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_long_address_fits_into_the_answer_and_the_applications_key_stays_out_of_the_portals_log() {
+    let house = House::start().await;
+    for length in [10, 1_000, 4_000, 5_400, 9_000, 15_000] {
+        let address = format!("{APP}/inbox?q={}", "%".repeat(length));
+        for door in Door::ALL {
+            let answer = house.keyward.ask(door, &Ask::page(&address)).await;
+            // The rest of the head takes less than what is left.
+            assert!(answer.login().len() <= 16 * 1024 - 512, "{length}: {}", answer.login().len());
+            let login = Url::parse(&answer.login()).unwrap();
+            let back = login.query_pairs().next().unwrap().1.into_owned();
+            // Whole where it fits, else the host's first page: never a piece.
+            assert!(back == address || (length > 5_000 && back == format!("{APP}/")), "{length}: {back}");
+        }
+    }
+    for query in ["_h=SECRETKEY", "a=1&_h=SECRETKEY&b=2", "%5fh=SECRETKEY", "a=1;_h=SECRETKEY", "_h%00=SECRETKEY"] {
+        for door in Door::ALL {
+            let answer = house.keyward.ask(door, &Ask::page(format!("{APP}/inbox?{query}"))).await;
+            assert!(!answer.everything().contains("SECRETKEY"), "{query}: {answer:?}");
+            assert!(answer.login().contains("inbox"), "{query}");
+        }
+    }
+}
