@@ -26,7 +26,7 @@ pub enum Obtained {
 pub enum Found {
     /// Keys to use now.
     Keys(Arc<SessionKeys>),
-    /// Nothing that could be used now; [`KeyStore::obtain`] may get it.
+    /// Nothing that could be used now; [`super::KeyStore::obtain`] may get it.
     Nothing,
     /// The session was ended.
     Revoked,
