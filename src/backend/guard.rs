@@ -218,7 +218,7 @@ impl Guarded {
         let leave = self.backoff.enter().map_err(|retry_after| Outage::BackingOff { retry_after })?;
         let _flight = InFlight::new(&self.metrics.logins_in_flight);
         let start = self.clock.now();
-        let outcome = self.within_deadline(self.backend.login(attempt)).await;
+        let outcome = within(self.limits().login_timeout, self.backend.login(attempt)).await;
         let took = self.clock.now().since(start);
         self.metrics.login_seconds.observe(took.as_secs_f64());
         match &outcome {
@@ -246,7 +246,7 @@ impl Guarded {
     pub async fn check(&self, keys: &SessionKeys) -> Result<Liveness, Outage> {
         let leave = self.check_backoff.enter().map_err(|retry_after| Outage::BackingOff { retry_after })?;
         let _place = place(&self.checks).await;
-        let outcome = self.within_deadline(self.backend.check(keys)).await;
+        let outcome = within(self.check_timeout(), self.backend.check(keys)).await;
         match &outcome {
             Ok(liveness) => {
                 leave.answered();
@@ -266,6 +266,13 @@ impl Guarded {
         outcome
     }
 
+    /// Longest time for a check, once it has its place: half of what a request may wait, so that a
+    /// login has time if the session is dead.
+    #[must_use]
+    pub fn check_timeout(&self) -> Duration {
+        self.limits().login_timeout / 2
+    }
+
     /// Whether the last checks failed, and none has worked since.
     #[must_use]
     pub fn checks_fail(&self) -> bool {
@@ -275,7 +282,7 @@ impl Guarded {
     /// Ends the session and says whether the back-end heard of it. `cause` is a cause of evictions.
     pub async fn logout(&self, keys: &SessionKeys, cause: &'static str) -> bool {
         let _place = place(&self.logouts).await;
-        let outcome = self.within_deadline(self.backend.logout(keys)).await;
+        let outcome = within(self.limits().login_timeout, self.backend.logout(keys)).await;
         self.metrics.count_logout(cause, outcome.is_ok());
         match &outcome {
             Ok(()) => tracing::info!(backend = self.name(), cause, "signed out at the back-end"),
@@ -308,10 +315,6 @@ impl Guarded {
         self.backend.binding()
     }
 
-    async fn within_deadline<T>(&self, call: BoxFuture<'_, Result<T, Outage>>) -> Result<T, Outage> {
-        timeout(self.profile.limits.login_timeout, call).await.unwrap_or(Err(Outage::TimedOut))
-    }
-
     /// Counts a login and writes its one line.
     fn report(&self, login: &str, outcome: &Result<Login, Outage>, took: Duration) {
         let metrics = &self.metrics;
@@ -337,6 +340,10 @@ impl Guarded {
             }
         }
     }
+}
+
+async fn within<T>(deadline: Duration, call: BoxFuture<'_, Result<T, Outage>>) -> Result<T, Outage> {
+    timeout(deadline, call).await.unwrap_or(Err(Outage::TimedOut))
 }
 
 /// A place, in order of arrival. None is missing but when the semaphore was closed, which is never.

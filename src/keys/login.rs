@@ -251,8 +251,10 @@ impl Task {
     /// The keys to go on with, unless the session is dead.
     async fn check(&self, keys: &Arc<SessionKeys>) -> Option<Arc<SessionKeys>> {
         let limits = self.backend.limits();
-        // Half of what a request may wait, so that a login has time if the session is dead.
-        let checked = tokio::time::timeout(limits.login_timeout / 2, self.backend.check(keys)).await;
+        // Longer than the check's own deadline, which tells the back-end's failure from a queue: only
+        // then does everybody else know of it. A queue alone must not cost people their turn.
+        let patience = self.backend.check_timeout().mul_f64(1.5);
+        let checked = tokio::time::timeout(patience, self.backend.check(keys)).await;
         let now = self.store.clock.now();
         self.entry.touch(now);
         match checked {

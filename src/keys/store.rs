@@ -245,13 +245,18 @@ impl KeyStore {
     /// thrown away, and the session is refused until `until`, when it would have ended by itself.
     pub fn revoke(&self, portal: &str, session: &str, until: UnixSeconds) {
         let name: Arc<[u8]> = SessionName::new(portal, session).as_slice().into();
+        // One that has ended by itself is refused anyhow, and a new ticket of that name is none of it.
+        let left = until.saturating_sub(self.clock.unix());
         let entries = {
             let mut held = self.sessions.entry(Arc::clone(&name)).or_default();
-            held.revoked = held.revoked.max(Some(until));
+            held.revoked = held.revoked.max((left > 0).then_some(until));
             std::mem::take(&mut held.entries)
         };
-        let end = self.clock.now().plus(Duration::from_secs(until.saturating_sub(self.clock.unix())));
-        self.revocations.add(name, until, end);
+        if left > 0 {
+            self.revocations.add(name, until, self.clock.now().plus(Duration::from_secs(left)));
+        } else {
+            self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
+        }
         self.count.fetch_sub(entries.len(), Ordering::Relaxed);
         for entry in entries {
             if let Some(backend) = self.backends.load().get(&entry.backend) {

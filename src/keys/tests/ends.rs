@@ -100,3 +100,14 @@ async fn a_request_that_still_has_the_old_configuration_leaves_no_session_behind
     assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
     assert!(world.counted(r#"keyward_keys{backend="mail"} 0"#));
 }
+
+#[tokio::test]
+async fn a_sign_out_with_a_ticket_that_has_expired_ends_its_keys_and_refuses_no_new_ticket() {
+    let world = World::new(Script::default());
+    world.ask(&ANA).await;
+    world.store.revoke("portal", ANA.sid, 999_999);
+    world.settle().await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    // The portal has signed her in again at once, under the same name of the session.
+    assert_eq!(key(&world.ask(&ANA).await), "ana-2");
+}

@@ -122,3 +122,18 @@ async fn a_check_that_panics_takes_no_keys_away_and_keep_alives_go_on() {
     }
     assert!(world.script.checks.load(SeqCst) >= 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_those_who_come_back_to_a_back_end_that_hangs_one_waits_and_the_others_do_not() {
+    let world = World::new(Script { gate: Some(Semaphore::new(2)), ..Script::default() });
+    world.ask(&ANA).await;
+    world.ask(&BEN).await;
+    // Nobody clicked, so no keep-alive has found out before them.
+    world.clock.advance(SECONDS(400));
+    let start = tokio::time::Instant::now();
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    assert_eq!(start.elapsed().as_secs(), 5);
+    let start = tokio::time::Instant::now();
+    assert_eq!(key(&world.ask(&BEN).await), "ben-2");
+    assert!(start.elapsed().is_zero(), "waited {:?}", start.elapsed());
+}
