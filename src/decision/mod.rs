@@ -111,8 +111,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate for these routes, whose answers have at most `answer_limit` bytes of headers. `portals` are all that are configured: none of their cookies ever
-    /// goes upstream, whichever route a request takes.
+    /// A gate for these routes, whose answers have at most `answer_limit` bytes of headers. `portals` are
+    /// all that are configured: none of their cookies ever goes upstream, whichever route a request
+    /// takes.
     #[must_use]
     pub fn new(
         router: Router,

@@ -10,8 +10,8 @@ use crate::domain::{ExposeSecret, Moment, Secret};
 const MOST: usize = 100_000;
 
 /// Passwords that back-ends have refused, and users whom they have locked out, remembered so that
-/// nothing is tried twice: a mailbox locks after a few wrong passwords. Kept as keyed fingerprints of user, back-end and password, whatever the session, so
-/// that another password is tried at once.
+/// nothing is tried twice: a mailbox locks after a few wrong passwords. Kept as keyed fingerprints of
+/// user, back-end and password, whatever the session, so that another password is tried at once.
 pub(super) struct Refusals {
     key: Hmac<Sha256>,
     remembered: DashMap<Fingerprint, (Moment, Obtained)>,

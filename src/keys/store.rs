@@ -88,9 +88,7 @@ impl Held {
         }
         self.entries.iter().find(|entry| entry.is(wanted)).map(|entry| Ok(Arc::clone(entry)))
     }
-}
 
-impl Held {
     /// Takes out the entry that was used longest ago, one that nobody waits for if there is one.
     fn take_idlest(&mut self) -> Arc<Entry> {
         let idleness = |entry: &Arc<Entry>| (matches!(&*entry.state.lock(), State::Busy(_)), entry.used());
