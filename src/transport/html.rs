@@ -9,8 +9,15 @@ use crate::domain::Reason;
 /// The one stylesheet of our pages, at `/.keyward/style.css`.
 pub(super) const STYLE: &str = include_str!("style.css");
 
+/// No script at all, and forms lead to ourselves.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+
+/// The policy for a page whose form is answered with a redirect to another origin: Chromium holds the
+/// whole chain against `form-action`, and would stop at its last step.
+pub(super) fn policy_leading_to(origin: &str) -> String {
+    format!("{CONTENT_SECURITY_POLICY} {origin}")
+}
 
 /// A page with a title and a body that is HTML already.
 pub(super) fn page(builder: &mut HttpResponseBuilder, title: &str, body: &str) -> HttpResponse {

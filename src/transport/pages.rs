@@ -51,7 +51,7 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let live = state.live.load_full();
     let asked = return_parameter(request.query_string());
     if provenance(&request, &live) == Provenance::Foreign {
-        return ask_first(asked.as_deref());
+        return ask_first(asked.as_deref(), &live);
     }
     live.self_service.sign_out(&question::cookies(request.headers()));
     match asked.as_deref().and_then(|asked| live.self_service.return_address(asked)) {
@@ -70,9 +70,9 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
 
 /// Asks the person, since another site's page may have sent them here. The form posts to the same
 /// address, which makes it a request of our own.
-fn ask_first(asked: Option<&str>) -> HttpResponse {
+fn ask_first(asked: Option<&str>, live: &Live) -> HttpResponse {
     let query = asked.map_or_else(String::new, |asked| {
-        let mut query = url::form_urlencoded::Serializer::new("?".to_owned());
+        let mut query = url::form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
         query.append_pair(RETURN_PARAMETER, asked).finish()
     });
     let body = format!(
@@ -84,6 +84,11 @@ fn ask_first(asked: Option<&str>) -> HttpResponse {
     // Where browsers send no Sec-Fetch-Site (plain http, old ones) only the Origin tells that the form
     // is ours, and under `no-referrer` that would be "null". The address of this page is no secret.
     page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    let back = asked.and_then(|asked| live.self_service.return_address(asked));
+    let policy = back.map(|back| html::policy_leading_to(&back.origin().ascii_serialization()));
+    if let Some(Ok(policy)) = policy.map(HeaderValue::try_from) {
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     page
 }
 

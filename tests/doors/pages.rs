@@ -103,6 +103,12 @@ async fn after_sign_out_the_browser_goes_only_where_the_operator_said() {
         let answer = house.keyward.get(&to(other), &[]).await;
         assert_eq!((answer.status, answer.maybe("Location")), (200, None), "{other}");
     }
+    // The form of the page that asks leads there as well, and to nobody else.
+    let foreign = ["Sec-Fetch-Site: cross-site"];
+    let policy = house.keyward.get(&to(allowed), &foreign).await.one("Content-Security-Policy");
+    assert!(policy.ends_with("; form-action 'self' https://portal.example.test"), "{policy}");
+    let policy = house.keyward.get(&to("https://evil.test/"), &foreign).await.one("Content-Security-Policy");
+    assert!(policy.ends_with("; form-action 'self'"), "{policy}");
     let twice = format!("{}&post_logout_redirect_uri=https://evil.test/", to(allowed));
     assert_eq!(house.keyward.get(&twice, &[]).await.maybe("Location"), None);
 }
