@@ -14,6 +14,7 @@
 //! - [`portal`]: who does the portal say this is?
 //! - [`keys`]: the back-end sessions we already hold.
 //! - [`backend`]: one file per web application, one table.
+//! - [`wire`]: HTTP to the servers that we depend on, as narrow as signing in needs it.
 //! - [`inject`]: session keys to header edits.
 //! - [`handover`]: sign-out and who-am-I, without protocol; [`transport`] makes pages of them.
 //! - [`config`]: what the operator wrote, checked.
@@ -58,3 +59,4 @@ pub mod keys;
 pub mod observe;
 pub mod portal;
 pub mod transport;
+pub mod wire;

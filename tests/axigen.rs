@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use fakes::axigen::{Axigen, Person, Variant};
 use fakes::server::{Fault, Reply, Server};
-use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal, Wire};
+use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal};
 use keyward::config::Section;
 use keyward::domain::{Client, Secret, SessionKeys, SystemClock};
+use keyward::wire::Wire;
 
 const ANA: &str = "ana@example.test";
 const RIGHT: &str = "p&w #x";

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fakes::server::{Reply, Server, forward};
-use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal, Wire};
+use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal};
 use keyward::config::Section;
 use keyward::demo::Person;
 use keyward::demo::process::{TemporaryWorkspace, Workspace};
 use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
 use keyward::domain::{Client, Secret, SessionKeys, SystemClock};
+use keyward::wire::Wire;
 
 const RIGHT: &str = "correct horse";
 

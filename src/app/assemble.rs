@@ -55,11 +55,23 @@ mod tests {
         build(Document::parse("keyward.toml", text).unwrap(), &clock)
     }
 
-    /// The reference with another kind of back-end, for the keys of that kind.
+    /// The reference with this kind of back-end in place of its own, and all that it says of the kind
+    /// switched on: the lines from `# kind = "…"` to the next empty one.
     fn reference_with(kind: &str) -> String {
         let line = "kind = \"axigen\"";
-        assert!(REFERENCE.contains(line));
-        REFERENCE.replace(line, &format!("kind = {kind:?}"))
+        let start = format!("\n# kind = {kind:?}\n");
+        let (_, block) = REFERENCE.split_once(&start).unwrap_or_else(|| panic!("the reference says nothing of {kind}"));
+        let block: Vec<&str> = block.lines().take_while(|line| !line.is_empty()).collect();
+        let keys_end = block.iter().position(|line| line.starts_with("# [")).unwrap_or(block.len());
+        let (keys, tables) = block.split_at(keys_end);
+        // The same secret again in a file would be a mistake.
+        let on = |line: &&&str| line.starts_with("# [") || key_of(line).is_some_and(|(key, _)| !key.ends_with("_file"));
+        let switched_on = |lines: &[&str]| {
+            let lines: Vec<&str> = lines.iter().filter(on).map(|line| &line[2..]).collect();
+            lines.join("\n")
+        };
+        let text = REFERENCE.replacen(line, &format!("kind = {kind:?}\n{}", switched_on(keys)), 1);
+        text.replacen("\n[[route]]\n", &format!("\n{}\n[[route]]\n", switched_on(tables)), 1)
     }
 
     /// A line such as `key = …` or `# key = …`: the key, and whether it is switched on.
@@ -79,6 +91,10 @@ mod tests {
                 table = bare.trim_matches(['[', ']']).to_owned();
                 named.insert((table.clone(), !line.starts_with('#')));
             } else if let Some((key, on)) = key_of(line) {
+                if key == "kind" {
+                    // What a kind knows begins here, after the tables of the kind before.
+                    table.truncate(table.find('.').unwrap_or(table.len()));
+                }
                 named.insert((format!("{table}.{key}"), on));
             }
         }

@@ -14,10 +14,11 @@ use std::sync::OnceLock;
 use futures_util::future::BoxFuture;
 
 use self::settings::{Settings, Surface};
-use super::wire::Answer;
-use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Wire};
+use super::{Attempt, Backend, Kind, Liveness, Login, Outage};
 use crate::config::Section;
 use crate::domain::{SessionKeys, SessionKeysError};
+use crate::wire::Answer;
+use crate::wire::Wire;
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "axigen", build };

@@ -12,10 +12,11 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::backoff::Backoff;
-use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage, Wire};
+use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
 use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, SessionKeys};
 use crate::observe::{BackendMetrics, Metrics};
+use crate::wire::Wire;
 
 #[cfg(test)]
 mod tests;

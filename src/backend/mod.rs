@@ -18,7 +18,6 @@
 
 mod backoff;
 mod guard;
-mod wire;
 
 mod axigen;
 mod roundcube;
@@ -26,15 +25,14 @@ mod roundcube;
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
 pub const KINDS: &[Kind] = &[axigen::KIND, roundcube::KIND];
 
-use std::time::Duration;
-
 use futures_util::future::BoxFuture;
 
 use crate::config::Section;
+pub use crate::domain::Outage;
 use crate::domain::{Client, Secret, SessionKeys};
+use crate::wire::Wire;
 
 pub use guard::{BackendId, BackendPlan, Guarded, Profile};
-pub use wire::{Wire, WireError};
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -136,39 +134,6 @@ pub enum Liveness {
     Renewed(SessionKeys),
     /// It is gone.
     Dead,
-}
-
-/// Why a back-end could not be asked. Never a "no".
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Outage {
-    /// No connection, or it broke.
-    #[error("the back-end could not be reached: {0}")]
-    Unreachable(String),
-    /// No complete answer in time.
-    #[error("the back-end did not answer in time")]
-    TimedOut,
-    /// The back-end asks us to slow down.
-    #[error("the back-end asks to be left alone for a while")]
-    Throttled {
-        /// How long, where it said so.
-        retry_after: Option<Duration>,
-    },
-    /// It works, but takes no login of this one person for a while, whatever the password. Nobody
-    /// else must suffer for it, so it opens no back-off.
-    #[error("the back-end takes no login of this person for a while")]
-    Locked {
-        /// How long, where it is known.
-        retry_after: Option<Duration>,
-    },
-    /// It answered something that its documentation does not know.
-    #[error("the back-end's answer was not understood: {0}")]
-    Protocol(String),
-    /// It failed a moment ago, so it was not asked.
-    #[error("the back-end failed a moment ago and is not asked again yet")]
-    BackingOff {
-        /// When it will be asked again, from now.
-        retry_after: Duration,
-    },
 }
 
 /// Which properties of the browser are part of a session's name.

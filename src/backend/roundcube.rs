@@ -20,10 +20,11 @@ use tokio::time::Instant;
 
 use self::page::Form;
 use self::wording::{Meaning, Wordings};
-use super::wire::{Answer, Location, Request, form_encoded};
-use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal, Wire};
+use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal};
 use crate::config::Section;
 use crate::domain::{Client, ExposeSecret, SessionKeys, SessionKeysBuilder};
+use crate::wire::Wire;
+use crate::wire::{Answer, Location, Request, form_encoded};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "roundcube", build };

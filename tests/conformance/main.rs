@@ -19,10 +19,11 @@ use std::time::Duration;
 use fakes::axigen::escaped;
 use fakes::server::{Fault, Reply, Request, Server, forward};
 use futures_util::future::BoxFuture;
-use keyward::backend::{Attempt, Guarded, KINDS, Liveness, Login, Outage, Profile, Wire};
+use keyward::backend::{Attempt, Guarded, KINDS, Liveness, Login, Outage, Profile};
 use keyward::config::Section;
 use keyward::domain::{BackendLimits, Client, Clock, CredentialSource, LoginName, Secret, SessionKeys, SystemClock};
 use keyward::observe::Metrics;
+use keyward::wire::Wire;
 
 /// Longer than any of the real servers takes to say no.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -5,9 +5,9 @@
 
 use super::settings::Method;
 use super::{Axigen, is_key};
-use crate::backend::wire::{Answer, Location, Request, form_encoded};
 use crate::backend::{Attempt, Liveness, Login, Outage, Refusal};
 use crate::domain::{ExposeSecret, SessionKeys};
+use crate::wire::{Answer, Location, Request, form_encoded};
 
 const ELSEWHERE: &str = "it redirects to another scheme, host or port, probably by its UrlRedirects rule; \
                          set `url` to a listener without one, or `host` to the name it expects";

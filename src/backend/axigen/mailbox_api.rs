@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Axigen;
-use crate::backend::wire::{Answer, Location, Request};
 use crate::backend::{Attempt, Liveness, Login, Outage, Refusal};
 use crate::domain::{ExposeSecret, SessionKeys};
+use crate::wire::{Answer, Location, Request};
 
 /// Tells of a second step (documented): `required` or `mandatory`. Either way the session is only
 /// half open.

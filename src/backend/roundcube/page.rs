@@ -1,6 +1,6 @@
 //! Reading Roundcube's pages: the few places in them that stay the same in every skin.
 
-use crate::backend::wire::Answer;
+use crate::wire::Answer;
 
 /// The login form, ready to be sent.
 pub(super) struct Form {

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
 use url::Url;
 
-use super::super::Outage;
+use crate::domain::Outage;
 use crate::domain::UnixSeconds;
 
 /// A complete answer.

@@ -16,8 +16,8 @@ use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use url::Url;
 
-use super::Outage;
 use crate::domain::Clock;
+use crate::domain::Outage;
 
 pub use answer::{Answer, Location};
 

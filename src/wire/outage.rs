@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::super::Outage;
+use crate::domain::Outage;
 
 /// What went wrong, as far as it matters for sending again.
 pub(super) enum Failure {
