@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{PortalSettings, Section};
-use crate::domain::{Identity, Reason, Secret, UnixSeconds};
+use crate::domain::{Identity, Person, Reason, Secret, SessionHandle, UnixSeconds};
 use crate::observe::{Metrics, PortalMetrics};
 
 /// Every kind of portal there is.
@@ -108,6 +108,16 @@ impl PortalSession<'_> {
     #[must_use]
     pub const fn expires(&self) -> UnixSeconds {
         self.expires
+    }
+
+    /// Whose session it is, for whoever asks later.
+    #[must_use]
+    pub fn person(&self, portal: &str) -> Person {
+        Person {
+            session: SessionHandle { portal: portal.to_owned(), id: self.id.clone().into_owned() },
+            identity: self.identity.clone().into_owned(),
+            expires: self.expires,
+        }
     }
 
     /// Copies what is borrowed, so that a login can outlive the request that caused it.
