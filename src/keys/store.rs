@@ -239,6 +239,18 @@ impl KeyStore {
         names
     }
 
+    /// Counts as a use of all back-end sessions of a portal session, so that the keep-alive refreshes
+    /// them: its person is at the portal, and the applications are to be there when they come back.
+    /// Opens nothing. Returns how many there are, those whose login is under way included; none where
+    /// the session is not known here or was ended.
+    pub fn touch(&self, portal: &str, session: &str) -> usize {
+        let name = SessionName::new(portal, session);
+        let Some(held) = self.sessions.get(name.as_slice()) else { return 0 };
+        let now = self.clock.now();
+        held.entries.iter().for_each(|entry| entry.touch(now));
+        held.entries.len()
+    }
+
     /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
     /// thrown away, and the session is refused until `until`, when it would have ended by itself.
     pub fn revoke(&self, portal: &str, session: &str, until: UnixSeconds) {
