@@ -16,8 +16,6 @@ mod cookies;
 mod login;
 mod memo;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 
@@ -151,7 +149,9 @@ impl OpenXchange {
     }
 
     async fn sign_out(&self, keys: &SessionKeys) -> Result<(), Outage> {
-        let Some(memo) = Memo::of(keys) else { return Err(Outage::Protocol("its keys are of another kind".to_owned())) };
+        let Some(memo) = Memo::of(keys) else {
+            return Err(Outage::Protocol("its keys are of another kind".to_owned()));
+        };
         let answer = self.wire.send(&self.ask("logout", keys.cookies(), &memo)).await?;
         if let Some(outage) = answer.outage() {
             return Err(outage);

@@ -7,9 +7,9 @@
 mod axigen;
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod open_xchange;
 #[path = "../support/person.rs"]
 mod person;
-mod open_xchange;
 mod roundcube;
 
 use std::borrow::Cow;
@@ -176,11 +176,8 @@ impl Bench {
 }
 
 fn attempt(login: &str, password: &str) -> Attempt {
-    let client = Client {
-        address: ADDRESS,
-        user_agent: Cow::Borrowed(USER_AGENT),
-        accept_language: Cow::Borrowed(b"en"),
-    };
+    let client =
+        Client { address: ADDRESS, user_agent: Cow::Borrowed(USER_AGENT), accept_language: Cow::Borrowed(b"en") };
     let (password, person) = (Some(Secret::from(password.to_owned())), signed_in(login));
     Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() }
 }

@@ -22,9 +22,8 @@ pub(super) fn of(json: &Value) -> Option<String> {
 
 /// The first code of a login or a session within a text.
 pub(super) fn within(text: &str) -> Option<&str> {
-    let starts = ["LGI-", "SES-"].iter().flat_map(|prefix| text.match_indices(prefix));
-    let codes = starts.filter_map(|(at, _)| Some((at, text.get(at..at + 8)?)));
-    codes.filter(|(_, code)| is_code(code)).min_by_key(|(at, _)| *at).map(|(_, code)| code)
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.into_iter().find(|word| is_code(word) && ["LGI-", "SES-"].iter().any(|prefix| word.starts_with(prefix)))
 }
 
 /// Letters, a dash and four digits: anything else could be a secret by mistake, and is not repeated.

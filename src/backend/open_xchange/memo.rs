@@ -73,9 +73,6 @@ impl fmt::Display for Memo {
         let Self { opened: Opened { session, user_id, context_id, locale }, client } = self;
         let (user_agent, accept_language) = (encoded(&client.user_agent), encoded(&client.accept_language));
         let address = client.address;
-        write!(
-            formatter,
-            "{session}\n{user_id}\n{context_id}\n{locale}\n{address}\n{user_agent}\n{accept_language}"
-        )
+        write!(formatter, "{session}\n{user_id}\n{context_id}\n{locale}\n{address}\n{user_agent}\n{accept_language}")
     }
 }

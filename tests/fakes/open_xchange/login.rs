@@ -97,7 +97,13 @@ impl State {
     }
 
     /// A session for this person, or the code of what is in the way.
-    fn open(&mut self, name: &str, password: &str, sent: &Parameters, request: &Request) -> Result<usize, &'static str> {
+    fn open(
+        &mut self,
+        name: &str,
+        password: &str,
+        sent: &Parameters,
+        request: &Request,
+    ) -> Result<usize, &'static str> {
         // As Java trims.
         let login = name.trim_matches(|c: char| c <= ' ').to_owned();
         *self.attempts.entry(login.clone()).or_default() += 1;
@@ -194,9 +200,7 @@ impl State {
     fn store(&self, parameters: &Parameters, request: &Request) -> Reply {
         match self.find(parameters, request) {
             Err(code) => self.error(code),
-            Ok(_) if self.variant != Variant::Older => {
-                Reply::new(200, "").with("Deprecation", "version=\"v7.10.3\"")
-            }
+            Ok(_) if self.variant != Variant::Older => Reply::new(200, "").with("Deprecation", "version=\"v7.10.3\""),
             Ok(_) if !self.options.autologin => self.error("LGI-0019"),
             Ok(index) => {
                 let Session { hash, id, .. } = &self.sessions[index];
