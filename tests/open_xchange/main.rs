@@ -10,6 +10,7 @@ mod person;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
+mod house;
 mod logins;
 mod nginx;
 mod sessions;
