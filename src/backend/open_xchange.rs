@@ -46,7 +46,7 @@ struct OpenXchange {
 /// What the server says when it is shown a session.
 enum Shown {
     /// It knows it.
-    Alive(Answer),
+    Alive(Box<Answer>),
     /// It refuses it, with this code.
     Refused(String),
 }
@@ -187,7 +187,7 @@ impl OpenXchange {
         if !known {
             return Err(Outage::Protocol(format!("it answered a check with status {} and no data", answer.status())));
         }
-        Ok(Shown::Alive(answer))
+        Ok(Shown::Alive(Box::new(answer)))
     }
 
     /// A request about a session, as its browser would send it.

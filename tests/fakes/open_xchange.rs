@@ -186,6 +186,11 @@ impl OpenXchange {
         locked(&self.state).sessions.clear();
     }
 
+    /// Forgets the HTTP sessions, as their timeout does: the next answer sets another `JSESSIONID`.
+    pub fn drop_http_sessions(&self) {
+        locked(&self.state).http_sessions.clear();
+    }
+
     pub fn sessions(&self) -> usize {
         locked(&self.state).sessions.len()
     }

@@ -1,6 +1,6 @@
 //! The kind `open-xchange` against its stand-in: every answer that is documented, read or to be feared;
 //! and the whole way, browser to application, through a real nginx.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../fakes/mod.rs"]
 mod fakes;

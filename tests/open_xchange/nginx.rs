@@ -36,6 +36,23 @@ async fn the_user_interface_finds_a_session_and_the_browser_holds_no_key() {
 }
 
 #[tokio::test]
+async fn cookies_that_the_server_renews_reach_keyward_and_not_the_browser() {
+    let house = House::start(true).await;
+    let browser = anas("127.0.0.2", FIREFOX);
+    let session = house.autologin(&browser).await;
+    house.mail(&browser, &session).await;
+    let before = cookies_seen(&house);
+    house.ox.drop_http_sessions();
+    let renewed = async || {
+        let page = house.get(&browser, &format!("/ajax/mail?action=all&session={session}")).await;
+        assert!(page.body.contains("Welcome") && page.all("set-cookie").is_empty(), "{page:?}");
+        cookies_seen(&house) != before
+    };
+    until("another JSESSIONID", renewed).await;
+    assert_eq!(house.ox.attempts(ANA), 1);
+}
+
+#[tokio::test]
 async fn each_browser_and_each_address_has_its_own_session_and_none_is_lost() {
     for behind_apache in [false, true] {
         let house = House::start(behind_apache).await;
