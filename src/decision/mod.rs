@@ -143,7 +143,7 @@ impl Gate {
             Verdict::Rejected(reason) => return sign_in(reason),
         };
         let seconds = session.expires().saturating_sub(now);
-        let has_role = route::has_role(session.identity(), roles);
+        let has_role = session.identity().has_one_of(roles);
         match &route.backend {
             Some(backend) if has_role => self.decide_with_keys(ask, purpose, portal, backend, session, seconds),
             _ if self.keys.is_revoked(portal.name(), &session) => sign_in(Reason::Revoked),

@@ -3,6 +3,7 @@
 //! A value of these types is already checked: an [`Identity`] with a line break in it, or
 //! [`SessionKeys`] that would break a header, cannot exist, so nobody checks again later.
 
+mod api_key;
 mod backend_terms;
 mod client;
 mod clock;
@@ -17,6 +18,7 @@ mod service;
 mod session_keys;
 mod text;
 
+pub use api_key::ApiKey;
 pub use backend_terms::{BackendLimits, CredentialSource};
 pub use client::{Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
@@ -30,4 +32,4 @@ pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use service::{Answered, Call, Desk, Reach, Reply, Service};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
-pub use text::is_control;
+pub use text::{decode_hex, is_control};

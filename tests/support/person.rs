@@ -5,9 +5,8 @@ use std::sync::Arc;
 use keyward::domain::{Identity, Person, SessionHandle};
 
 pub fn signed_in(user: &str) -> Arc<Person> {
-    Arc::new(Person {
-        session: SessionHandle { portal: "portal".to_owned(), id: format!("session-of-{user}") },
-        identity: Identity::new(user, "", "", Vec::new()).unwrap().into_owned(),
-        expires: u64::MAX,
-    })
+    let session = SessionHandle { portal: "portal".to_owned(), id: format!("session-of-{user}") };
+    let identity = Identity::new(user.to_owned(), "", "", Vec::new());
+    let identity = identity.unwrap_or_else(|error| unreachable!("{user}: {error}"));
+    Arc::new(Person { session, identity, expires: u64::MAX })
 }
