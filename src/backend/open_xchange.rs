@@ -115,7 +115,7 @@ impl OpenXchange {
     async fn opened(&self, answer: &Answer, memo: Memo) -> Result<SessionKeys, Outage> {
         let mut jar = Jar::empty(&self.settings.route_cookies);
         jar.take(answer);
-        if !jar.has_one_secret(answer) {
+        if !jar.has_secret() || cookies::secrets(answer) != 1 {
             return Err(Outage::Protocol("it opened a session without exactly one secret cookie".to_owned()));
         }
         if !jar.has_session() {
@@ -137,6 +137,9 @@ impl OpenXchange {
             Shown::Refused(code) if codes::is_end(&code) => return Ok(Liveness::Dead),
             Shown::Refused(code) => return Err(codes::outage(&code)),
         };
+        if cookies::secrets(&answer) > 1 {
+            return Err(Outage::Protocol("it answered a check with several secret cookies".to_owned()));
+        }
         let mut jar = Jar::of(keys, &self.settings.route_cookies);
         jar.take(&answer);
         if !jar.has_secret() {

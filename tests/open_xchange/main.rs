@@ -14,6 +14,7 @@ mod house;
 mod logins;
 mod nginx;
 mod sessions;
+mod stand_in;
 
 use std::borrow::Cow;
 use std::net::IpAddr;

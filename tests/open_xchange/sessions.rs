@@ -120,6 +120,41 @@ async fn renewed_cookies_take_the_place_of_the_old_ones() {
 }
 
 #[tokio::test]
+async fn cookies_of_one_kind_are_held_once_whatever_their_names() {
+    const SECRET: &str = "open-xchange-secret-IaxgQLSrL7j1zE1Yceasg";
+    for (lines, judged, present, absent) in [
+        (&["open-xchange-secret-Other=1; Path=/"][..], "renewed", "open-xchange-secret-Other=1", SECRET),
+        (&["open-xchange-shard=; Max-Age=0"], "renewed", SECRET, "open-xchange-shard"),
+        (&["open-xchange-shard=two"], "renewed", "open-xchange-shard=two", "open-xchange-shard=default"),
+        (&["open-xchange-saml-x=1"], "renewed", "open-xchange-saml-x=1", "theme"),
+        (&["theme=dark", "language=de"], "alive", "", ""),
+        (&["open-xchange-secret-IaxgQLSrL7j1zE1Yceasg="], "dead", "", ""),
+        (&["open-xchange-secret-A=1", "open-xchange-secret-B=2"], "protocol", "", ""),
+        (&["open-xchange-secret-A=a b"], "protocol", "", ""),
+        (
+            &["open-xchange-secret-A=1; Max-Age=0", "open-xchange-secret-B=2"],
+            "renewed",
+            "open-xchange-secret-B=2",
+            SECRET,
+        ),
+    ] {
+        let ox = open_xchange(Options::default()).await;
+        let backend = backend(&ox, "");
+        let keys = opened(&*backend).await;
+        let reply = Reply::new(200, "{\"data\":\"1\"}");
+        let reply = lines.iter().fold(reply, |reply, line| reply.with("Set-Cookie", line));
+        ox.misbehave(Some(Fault::Instead(reply)));
+        let outcome = backend.check(&keys).await;
+        assert_eq!(told_liveness(&outcome), judged, "{lines:?}");
+        if let Ok(Liveness::Renewed(renewed)) = outcome {
+            let held = renewed.cookies();
+            assert!(held.contains(present) && !held.contains(absent), "{lines:?}: {held}");
+            assert_eq!(renewed.memo(), keys.memo());
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_logout_counts_when_the_session_is_gone() {
     for (variant, done, left) in
         [(Variant::Usual, true, 0), (Variant::SilentLogout, true, 0), (Variant::LogoutFails, false, 1)]

@@ -74,8 +74,8 @@ pub(super) fn is_end(code: &str) -> bool {
 }
 
 /// The outage that the answer to a login tells of by its status alone. The server counts logins by
-/// address and `User-Agent` (documented), so too many of them are this browser's: nobody else must wait,
-/// or anybody could have everybody locked out.
+/// address and `User-Agent` (documented), so too many of them are this person's: nobody else must wait, or
+/// anybody could have everybody locked out.
 pub(super) fn outage_at_login(answer: &Answer) -> Option<Outage> {
     match answer.outage()? {
         Outage::Throttled { retry_after } if answer.status() == 429 => Some(Outage::Locked { retry_after }),

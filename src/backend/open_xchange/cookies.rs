@@ -25,6 +25,11 @@ pub(super) fn deletes_secret(answer: &Answer) -> bool {
     answer.set_cookies().iter().any(|cookie| cookie.name.starts_with(SECRET) && cookie.deletes)
 }
 
+/// How many secrets an answer leaves. Of several nobody could tell which one is right.
+pub(super) fn secrets(answer: &Answer) -> usize {
+    answer.cookies_left().iter().filter(|cookie| cookie.name.starts_with(SECRET)).count()
+}
+
 /// The session's cookies, while they change.
 pub(super) struct Jar<'a> {
     route_cookies: &'a [String],
@@ -67,12 +72,6 @@ impl<'a> Jar<'a> {
     /// Whether the user interface's autologin will find the session.
     pub(super) fn has_session(&self) -> bool {
         self.has(SESSION)
-    }
-
-    /// Whether the answer to a login left one secret. Of several nobody could tell which one is right.
-    pub(super) fn has_one_secret(&self, answer: &Answer) -> bool {
-        let secrets = answer.cookies_left().into_iter().filter(|cookie| cookie.name.starts_with(SECRET));
-        self.has_secret() && secrets.count() == 1
     }
 
     /// As they stand in a header.
