@@ -78,6 +78,21 @@ async fn each_browser_and_each_address_has_its_own_session_and_none_is_lost() {
 }
 
 #[tokio::test]
+async fn an_odd_user_agent_works_and_an_absurd_one_harms_nobody_else() {
+    let house = House::start(false).await;
+    let odd = anas("127.0.0.2", "Bröwser/1.0 (☃; 100%41) \"quoted\"");
+    let session = house.autologin(&odd).await;
+    assert!(house.mail(&odd, &session).await.contains("Welcome"));
+    let absurd = Browser { agent: Box::leak("x".repeat(2000).into_boxed_str()), ..odd.clone() };
+    assert_eq!(house.get(&absurd, "/appsuite/").await.status, 503);
+    let other = Browser { agent: FIREFOX, ..odd.clone() };
+    let path = "/appsuite/api/login?action=autologin&client=open-xchange-appsuite";
+    until("a session", async || house.get(&other, path).await.session().is_some()).await;
+    assert_eq!(house.autologin(&odd).await, session);
+    assert_eq!(house.ox.attempts(ANA), 2, "nothing was asked for the absurd one");
+}
+
+#[tokio::test]
 async fn a_session_that_the_server_forgot_comes_back_with_one_login() {
     let house = House::start(false).await;
     let browser = anas("127.0.0.2", SAFARI);
