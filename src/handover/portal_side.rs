@@ -115,7 +115,8 @@ impl PortalSide<'_> {
         expires: UnixSeconds,
         password: Option<Secret>,
     ) -> Result<Registered, NotRegistered> {
-        if expires <= self.house.clock.unix() {
+        let now = self.house.clock.unix();
+        if expires <= now {
             return Err(NotRegistered::Past);
         }
         let (keys, portal) = (&self.house.keys, self.portal.name());
@@ -131,7 +132,10 @@ impl PortalSide<'_> {
         }
         keys.leave_only(portal, &id, &user);
         tracing::info!(portal, user, "session registered");
-        Ok(if matches!(kept, Kept::New) { Registered::New } else { Registered::Known })
+        match kept {
+            Kept::Replaced(earlier) if earlier.expires > now => Ok(Registered::Known),
+            Kept::Replaced(_) | Kept::New => Ok(Registered::New),
+        }
     }
 
     /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
