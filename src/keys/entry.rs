@@ -96,6 +96,11 @@ impl Entry {
             && self.holder.bound.as_ref().is_none_or(|bound| wanted.client.is_some_and(|client| bound.fits(client)))
     }
 
+    /// Whether these keys are of this user of the portal.
+    pub(super) fn is_of(&self, user: &str) -> bool {
+        *self.holder.user == *user
+    }
+
     pub(super) fn touch(&self, now: Moment) {
         self.used.store(now.as_millis(), Ordering::Relaxed);
     }
