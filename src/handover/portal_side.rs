@@ -265,3 +265,6 @@ impl BrowserBehind<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
