@@ -60,7 +60,7 @@ fn house(binding: Binding) -> SelfService {
     let keys = KeyStore::new(9, Arc::clone(&clock), tokio::runtime::Handle::current());
     keys.configure(9, &[Arc::clone(&backend)]);
     let (host, roles) = ("mail.test".to_owned(), Vec::new());
-    let entrance = Entrance { host, backend, portal: Arc::clone(&portal), roles };
+    let entrance = Entrance { host, path: String::new(), backend, portal: Arc::clone(&portal), roles };
     let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new());
     let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
     assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
@@ -75,7 +75,7 @@ fn browser<'a>(address: Option<&str>, user_agent: Option<&'a [u8]>) -> BrowserBe
 #[tokio::test]
 async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_one_only() {
     for (user_agent, address) in [(false, false), (true, false), (false, true), (true, true)] {
-        let house = house(Binding { user_agent, address });
+        let house = house(Binding { user_agent, address, accept_language: false });
         let side = house.portal_side(Some("shop")).unwrap();
         for (agent_known, address_known) in [(false, false), (true, false), (false, true), (true, true)] {
             let behind = browser(address_known.then_some("192.0.2.7"), agent_known.then_some(b"Browser/1"));
@@ -95,7 +95,7 @@ async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_
 
 #[tokio::test]
 async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart() {
-    let house = house(Binding { user_agent: true, address: true });
+    let house = house(Binding { user_agent: true, address: true, accept_language: false });
     let side = house.portal_side(None).unwrap();
     let mut seen = Vec::new();
     for (address, agent) in [("192.0.2.7", "a"), ("192.0.2.8", "a"), ("192.0.2.7", "b"), ("192.0.2.7", "a")] {
