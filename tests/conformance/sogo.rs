@@ -6,6 +6,7 @@ use keyward::demo::Person;
 use keyward::demo::process::{TemporaryWorkspace, Workspace};
 use keyward::domain::Secret;
 
+use super::fakes::axigen::escaped;
 use super::fakes::server::{Fault, Reply, Request, Server, forward};
 use super::real::sogo::{Options, Sogo};
 use super::{Application, Front, HOSTILE, pair};
@@ -78,5 +79,9 @@ async fn answer(real: SocketAddr, mut request: Request) -> Reply {
     };
     let Some(uid) = place.strip_prefix("/SOGo/") else { return Reply::new(502, "") };
     request.target = format!("/SOGo/so/{uid}/Mail/view");
-    get(&request).await
+    let page = get(&request).await;
+    // The name stands in a script, as it is. Whoever looks at this page expects it as HTML has it.
+    let text = String::from_utf8_lossy(&page.body).into_owned();
+    let name = text.split("var UserLogin = '").nth(1).and_then(|rest| rest.split("';").next()).unwrap_or_default();
+    Reply::html(page.status, escaped(name))
 }

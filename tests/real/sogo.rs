@@ -155,6 +155,7 @@ fn settings(
   WOLogFile = "-";
   WOPidFile = "{directory}/pid";
   SxVMemLimit = 1024;
+  MySQL4Encoding = utf8mb4;
   SOGoProfileURL = "{tables}/sogo_user_profile";
   OCSFolderInfoURL = "{tables}/sogo_folder_info";
   OCSSessionsFolderURL = "{tables}/sogo_sessions_folder";
