@@ -15,11 +15,22 @@ const GROUP: &str = "sogo";
 /// Requests at once.
 const WORKERS: &str = "3";
 
+/// SOGo takes half a minute to end, and MariaDB two seconds. Nobody wants what they would save, and SOGo's
+/// workers end with it.
+const IN_A_HURRY: &str = r#"
+"$@" &
+server=$!
+trap 'kill -KILL "$server"' TERM
+while kill -0 "$server" 2>/dev/null; do wait "$server"; done
+"#;
+
 /// What can be chosen about a SOGo.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Wrong passwords after which it takes no login for a while; 0 is for any number.
     pub most_failures: u32,
+    /// Whether it believes a header that says who somebody is.
+    pub trusts_proxy: bool,
 }
 
 /// A running SOGo. The servers end in the order of the fields: those that ask before those that are asked.
@@ -50,8 +61,8 @@ impl Sogo {
         let libraries = home.write("GNUstep.conf", &libraries)?;
         let libraries = format!("GNUSTEP_CONFIG_FILE={}", libraries.display());
         let sogod = program("sogod")?;
-        let arguments = [libraries.as_str(), &sogod.to_string_lossy(), "-WONoDetach", "YES"];
-        let mut sogod = Process::start("sogod", &program("env")?, &arguments, &home)?;
+        let arguments = ["env", &libraries, &sogod.to_string_lossy(), "-WONoDetach", "YES"];
+        let mut sogod = start_in_a_hurry("sogod", &arguments, &home)?;
         if let Err(error) = sogod.ready(&Address::Tcp(address)).await {
             panic!("{error}\n(It must be able to read {SETTINGS}: be root, or in the group {GROUP}.)");
         }
@@ -87,6 +98,12 @@ impl Sogo {
     }
 }
 
+/// Starts a server that ends in no time.
+fn start_in_a_hurry(name: &'static str, command: &[&str], home: &Workspace) -> Result<Process, DemoError> {
+    let arguments = [&["-c", IN_A_HURRY, "sh"], command].concat();
+    Process::start(name, &program("sh")?, &arguments, home)
+}
+
 fn program(name: &'static str) -> Result<std::path::PathBuf, DemoError> {
     find_program(name).ok_or(DemoError::Missing(name))
 }
@@ -98,6 +115,7 @@ async fn database(home: &Workspace, people: &[Person]) -> Result<(Process, Socke
     let first = home.write("first.sql", &people_table(people))?;
     let directory = home.path().display();
     let arguments = [
+        program("mariadbd")?.to_string_lossy().into_owned(),
         "--no-defaults".to_owned(),
         format!("--datadir={}", data.path().display()),
         format!("--init-file={}", first.display()),
@@ -112,7 +130,7 @@ async fn database(home: &Workspace, people: &[Person]) -> Result<(Process, Socke
         "--innodb-log-file-size=4M".to_owned(),
     ];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut database = Process::start("mariadbd", &program("mariadbd")?, &arguments, home)?;
+    let mut database = start_in_a_hurry("mariadbd", &arguments, home)?;
     database.ready(&Address::Tcp(address)).await?;
     Ok((database, address))
 }
@@ -147,6 +165,7 @@ fn settings(
 ) -> String {
     let directory = home.path().display();
     let failures = options.most_failures;
+    let trusts_proxy = if options.trusts_proxy { "YES" } else { "NO" };
     let tables = format!("mysql://sogo:none@{database}/sogo");
     format!(
         r#"{{
@@ -164,6 +183,7 @@ fn settings(
   SOGoIMAPServer = "imap://{imap}";
   SOGoPasswordChangeEnabled = YES;
   SOGoMaximumFailedLoginCount = {failures};
+  SOGoTrustProxyAuthentication = {trusts_proxy};
   SOGoUserSources = ({{
     type = sql;
     id = people;
