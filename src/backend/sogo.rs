@@ -3,8 +3,8 @@
 //! Everything here was seen with SOGo 5.8.0 as Debian 12 ships it; what was only read, in its source, is
 //! marked so. What shapes the connector:
 //!
-//! - A wrong password and a database or directory that is down are answered alike. So a refusal is believed
-//!   only when the database is there; see [`Sogo::believe`].
+//! - A wrong password and a directory that is down, be it the database, are answered alike, and nothing else
+//!   that a stranger can ask for tells them apart. Hence the [`Witness`].
 //! - The address of a mailbox holds the name that the directory has for the person, which need not be the one
 //!   that was typed. It is asked for once, and that SOGo tells it shows that the session works.
 //! - Everything but pages takes the session's token in a header as well, `GET` included. Scripts read it from
@@ -18,7 +18,7 @@ use percent_encoding::percent_decode;
 
 use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal};
 use crate::config::Section;
-use crate::domain::{ExposeSecret, SessionKeys, SessionKeysBuilder, SessionKeysError};
+use crate::domain::{ExposeSecret, Secret, SessionKeys, SessionKeysBuilder, SessionKeysError};
 use crate::wire::{Answer, Location, Request, Wire};
 
 /// This kind's entry in the table.
@@ -28,15 +28,34 @@ pub const KIND: Kind = Kind { name: "sogo", build };
 const SESSION: &str = "0xHIGHFLYxSOGo";
 /// The session's token, for scripts.
 const TOKEN: &str = "XSRF-TOKEN";
-/// A session that nobody has, of the right form. To find out, SOGo must ask its database.
-const NO_SESSION: &str = "0xHIGHFLYxSOGo=basic%20a2V5d2FyZDprZXl3YXJk";
-
-fn build(_section: &mut Section, wire: Wire) -> Box<dyn Backend> {
-    Box::new(Sogo { wire })
+fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
+    let name = section.text("witness");
+    let password = section.secret("witness_password", "witness_password_file");
+    let witness = match (name, password) {
+        (Some(name), Some(password)) => Some(Witness { name, password }),
+        (None, None) => None,
+        (Some(_), None) => {
+            section.mistake("witness_password", "is missing; the witness signs in with it");
+            None
+        }
+        (None, Some(_)) => {
+            section.mistake("witness", "is missing; whose password is witness_password?");
+            None
+        }
+    };
+    Box::new(Sogo { witness, wire })
 }
 
 struct Sogo {
+    /// `witness`: off where nobody is named.
+    witness: Option<Witness>,
     wire: Wire,
+}
+
+/// An account that can always sign in. When it cannot either, no refusal is believed.
+struct Witness {
+    name: String,
+    password: Secret,
 }
 
 impl Backend for Sogo {
@@ -78,15 +97,9 @@ impl Backend for Sogo {
 impl Sogo {
     async fn sign_in(&self, attempt: &Attempt) -> Result<Login, Outage> {
         let Some(password) = &attempt.password else { return Ok(Login::Refused(Refusal::Credentials)) };
-        let login = serde_json::json!({
-            "userName": attempt.login,
-            "password": password.expose_secret(),
-            "domain": null,
-            "rememberLogin": 0,
-        });
         // SOGo writes the address into its log, where others look for people who try passwords.
         let address = attempt.client.address.to_string();
-        let request = Request::post("/connect").json(&login).header("x-forwarded-for", address.as_bytes());
+        let request = connect(&attempt.login, password).header("x-forwarded-for", address.as_bytes());
         let answer = self.wire.send(&request).await?;
         if let Some(outage) = answer.outage() {
             return Err(outage);
@@ -101,22 +114,30 @@ impl Sogo {
             // The directory has locked the account, or SOGo itself has, for a while, after wrong passwords (its
             // SOGoMaximumFailedLoginCount). Then no password is looked at.
             (403, Some(1)) => Err(Outage::Locked { retry_after: None }),
-            (403, Some(_)) => self.believe(Refusal::Credentials).await.map(Login::Refused),
+            (403, Some(_)) => self.ask_the_witness().await.map(|()| Login::Refused(Refusal::Credentials)),
             (status, _) => {
                 Err(Outage::Protocol(format!("it answered a login with status {status} and something else")))
             }
         }
     }
 
-    /// A directory that does not answer is a wrong password to SOGo. Whether its database answers it tells
-    /// nevertheless: it looks for a session there, and fails if it cannot. Where people are in that database as
-    /// well, no outage looks like a refusal any more. An LDAP server's still does.
-    async fn believe(&self, refusal: Refusal) -> Result<Refusal, Outage> {
-        let answer = self.wire.send(&Request::get("/so/keyward/date").cookies(NO_SESSION).repeatable()).await?;
-        match answer.outage() {
-            Some(_) => Err(Outage::Unreachable("its database does not answer".to_owned())),
-            None => Ok(refusal),
+    /// Whether a refusal can be believed.
+    async fn ask_the_witness(&self) -> Result<(), Outage> {
+        let Some(witness) = &self.witness else { return Ok(()) };
+        let answer = self.wire.send(&connect(&witness.name, &witness.password)).await?;
+        if let Some(outage) = answer.outage() {
+            return Err(outage);
         }
+        if answer.status() != 200 {
+            let why = "it refuses the witness as well: its directory is down, or witness_password is wrong";
+            return Err(Outage::Unreachable(why.to_owned()));
+        }
+        // It has told what it was asked for. Its session would stay for ever; whether it goes is no matter here.
+        if let Some(session) = answer.cookies_left().iter().find(|cookie| cookie.name == SESSION) {
+            let request = Request::get("/so/witness/logoff").cookies(&format!("{SESSION}={}", session.value));
+            let _ = self.wire.send(&request.repeatable().beginning_only()).await;
+        }
+        Ok(())
     }
 
     async fn opened(&self, answer: &Answer) -> Result<SessionKeys, Outage> {
@@ -170,6 +191,16 @@ impl Sogo {
             _ => Err(Outage::Protocol(format!("it answered a check with status {} and no date", answer.status()))),
         }
     }
+}
+
+/// The login, as the script of the login page sends it.
+fn connect(name: &str, password: &Secret) -> Request {
+    Request::post("/connect").json(&serde_json::json!({
+        "userName": name,
+        "password": password.expose_secret(),
+        "domain": null,
+        "rememberLogin": 0,
+    }))
 }
 
 /// A request for something in the person's own folder. The memo is their name in SOGo's addresses.
