@@ -262,9 +262,11 @@ async fn sogo_opens_for_its_owner_and_its_scripts_get_what_they_need() {
     let token = token_in(&page);
     let page = page.text().await.unwrap();
     assert!(page.contains("var UserLogin = 'person1';"), "a header said that it was somebody else");
-    let script =
-        page.split("src=\"").find_map(|rest| rest.split('"').next().filter(|src| src.contains(".js"))).unwrap();
-    assert_eq!(house.browse(script.split('?').next().unwrap(), "", None).await.status(), 200, "{script}");
+    for (attribute, ending, kind) in [("src=\"", ".js", "application/javascript"), ("href=\"", ".css", "text/css")] {
+        let mut files = page.split(attribute).filter_map(|rest| rest.split(['"', '?']).next());
+        let file = house.browse(files.find(|file| file.ends_with(ending)).unwrap(), "", None).await;
+        assert_eq!((file.status().as_u16(), file.headers()["content-type"].to_str().unwrap()), (200, kind));
+    }
 
     let other = house.browse("/SOGo/so/person2/Mail/view", &ben, None).await;
     let other_token = token_in(&other);
