@@ -4,7 +4,8 @@
 //! marked so. What shapes the connector:
 //!
 //! - A wrong password and a directory that is down, be it the database, are answered alike, and nothing else
-//!   that a stranger can ask for tells them apart. Hence the [`Witness`].
+//!   that a stranger can ask for tells them apart. Hence the [`Witness`]. Without its database SOGo may take a
+//!   session for dead, too; the login that follows then finds out.
 //! - The address of a mailbox holds the name that the directory has for the person, which need not be the one
 //!   that was typed. It is asked for once, and that SOGo tells it shows that the session works.
 //! - Everything but pages takes the session's token in a header as well, `GET` included. Scripts read it from
@@ -28,6 +29,7 @@ pub const KIND: Kind = Kind { name: "sogo", build };
 const SESSION: &str = "0xHIGHFLYxSOGo";
 /// The session's token, for scripts.
 const TOKEN: &str = "XSRF-TOKEN";
+
 fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
     let name = section.text("witness");
     let password = section.secret("witness_password", "witness_password_file");
