@@ -223,7 +223,9 @@ async fn a_session_that_the_application_dropped_is_renewed_under_a_get_and_nobod
 async fn watched_sogo(files: &Workspace, people: &[Person], options: Options) -> (Sogo, Server) {
     let sogo = Sogo::start(files.path(), people, options).await.unwrap();
     let address = sogo.address();
-    let watched = Server::start(move |request| async move { forward(address, &request).await.unwrap() });
+    let watched = Server::start(move |request| async move {
+        forward(address, &request).await.unwrap_or_else(|_| Reply::new(502, ""))
+    });
     (sogo, watched.await.unwrap())
 }
 
@@ -247,7 +249,7 @@ async fn sogo_opens_for_its_owner_and_its_scripts_get_what_they_need() {
     let people = [person(1), person(2)];
     let files = Workspace::temporary().unwrap();
     let credulous = Options { trusts_proxy: true, ..Options::default() };
-    let (_sogo, watched) = watched_sogo(&files, &people, credulous).await;
+    let (sogo, watched) = watched_sogo(&files, &people, credulous).await;
     let house = House::open("sogo", &format!("{}/SOGo", watched.url())).await;
     let [ana, ben] = people.each_ref().map(ticket);
 
@@ -280,13 +282,20 @@ async fn sogo_opens_for_its_owner_and_its_scripts_get_what_they_need() {
     let folder = "/SOGo/so/person1/Mail/0/folderINBOX/view";
     let url = format!("http://{HOST}:{}{folder}", house.public.port());
     let list = house.client.post(url).header("Cookie", format!("portal_session={ana}")).header("X-XSRF-TOKEN", &token);
-    let list = list.header("Content-Type", "application/json").body("{}").send().await.unwrap().text().await.unwrap();
+    // As a page, so that it is asked first who is known to SOGo, and then its body must still be there.
+    let list = list.header("Sec-Fetch-Mode", "navigate").header("Content-Type", "application/json");
+    let list = list.body(r#"{"sortingAttributes":{"sort":"arrival","asc":0}}"#).send().await.unwrap();
+    let list = list.text().await.unwrap();
     assert!(list.contains("Only for person 1!"), "{list}");
     assert_eq!(house.metric("keyward_backend_logins_total{backend=\"mail\",outcome=\"opened\"}").await, "2");
     for request in watched.requests() {
         assert_eq!(request.header("x-webobjects-remote-user"), None, "{}", request.target);
         assert!(!request.header("cookie").unwrap_or_default().contains("evil"), "{}", request.target);
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        assert!(!request.target.ends_with("/folderINBOX/view") || body.contains("arrival"), "{body}");
     }
+    drop(sogo);
+    assert_eq!(house.browse(SOGO_PAGE, &ana, None).await.status(), 502, "what SOGo does not answer nobody makes up");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
