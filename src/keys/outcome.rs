@@ -5,11 +5,8 @@ use crate::backend::{Outage, Refusal};
 use crate::domain::{Reason, SessionKeys};
 use crate::portal::NoPassword;
 
-/// Longest time for which clients are told to stay away: a back-end that asks for a day is asked
-/// again in a minute.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// What is said to clients that are to come back after an outage of unknown length.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// What is said to clients that are to come back when fewer people sign in.
+const BUSY_FOR: Duration = Duration::from_secs(5);
 
 /// How asking for keys ended. Cloned for everybody who waited.
 #[derive(Clone, Debug)]
@@ -37,6 +34,11 @@ pub struct NoKeys {
     pub retry_after: Duration,
 }
 
+impl NoKeys {
+    /// Too many people are signing in.
+    pub const BUSY: Self = Self { reason: Reason::Busy, retry_after: BUSY_FOR };
+}
+
 impl Obtained {
     /// The keys, or why there are none.
     ///
@@ -45,16 +47,11 @@ impl Obtained {
     pub fn into_keys(self) -> Result<Arc<SessionKeys>, NoKeys> {
         let (reason, retry_after) = match self {
             Self::Keys(keys) => return Ok(keys),
-            Self::Refused(_) => (Reason::CredentialsRefused, RETRY_AFTER),
-            Self::NoPassword(_) => (Reason::NoCredentials, RETRY_AFTER),
-            Self::Revoked => (Reason::Revoked, RETRY_AFTER),
-            Self::Busy => (Reason::Busy, RETRY_AFTER),
-            Self::Unavailable(
-                Outage::BackingOff { retry_after }
-                | Outage::Throttled { retry_after: Some(retry_after) }
-                | Outage::Locked { retry_after: Some(retry_after) },
-            ) => (Reason::BackendUnavailable, retry_after.clamp(Duration::from_secs(1), LONGEST_RETRY)),
-            Self::Unavailable(_) => (Reason::BackendUnavailable, RETRY_AFTER),
+            Self::Refused(_) => (Reason::CredentialsRefused, BUSY_FOR),
+            Self::NoPassword(_) => (Reason::NoCredentials, BUSY_FOR),
+            Self::Revoked => (Reason::Revoked, BUSY_FOR),
+            Self::Busy => return Err(NoKeys::BUSY),
+            Self::Unavailable(outage) => (Reason::BackendUnavailable, outage.retry_after()),
         };
         Err(NoKeys { reason, retry_after })
     }
