@@ -49,11 +49,12 @@ impl Chromium {
         let answers = OpenOptions::new().read_write(true).open_receiver(&answers).unwrap();
         let commands = OpenOptions::new().read_write(true).open_sender(&commands).unwrap();
         let rules = format!("MAP *:443 {}, MAP *:80 {}, MAP *:8443 {}", names.https, names.http, names.other_port);
+        // Its helpers would go on writing for a while, so all of its process group ends with it.
         let script = format!(
-            "exec env HOME={home} XDG_RUNTIME_DIR={home} '{}' --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
+            "trap 'kill -KILL 0' TERM; env HOME={home} XDG_RUNTIME_DIR={home} '{}' --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
              --disable-background-networking --disable-component-update --disable-sync --disable-extensions \
              --ignore-certificate-errors --user-data-dir={home}/profile '--host-resolver-rules={rules}' \
-             --remote-debugging-pipe about:blank 3<commands 4>answers",
+             --remote-debugging-pipe about:blank 3<commands 4>answers & wait $!",
             program.display()
         );
         let process = Process::start("chromium", Path::new("/bin/sh"), &["-c", &script], &files).unwrap();
