@@ -28,8 +28,13 @@ pub enum Step<'a> {
     Start,
     /// Give this browser a state; a page of this origin will have a token made for it.
     Greet(&'a str),
-    /// Make a token for the browser whose state has this mark.
-    Mint(&'a str),
+    /// Make a token for a browser.
+    Mint {
+        /// The mark of the browser's state.
+        mark: &'a str,
+        /// The origin at which it was greeted, where it says so.
+        at: Option<&'a str>,
+    },
     /// Redeem a token.
     Redeem {
         /// The token.

@@ -71,6 +71,7 @@ struct Door<'a> {
 struct Parameters {
     from: Option<String>,
     state: Option<String>,
+    at: Option<String>,
     token: Option<String>,
     then: Option<String>,
     return_to: Option<String>,
@@ -92,6 +93,7 @@ impl Parameters {
             let place = match &*name {
                 "from" => &mut read.from,
                 "state" => &mut read.state,
+                "at" => &mut read.at,
                 "token" => &mut read.token,
                 "then" => &mut read.then,
                 RETURN_PARAMETER => &mut read.return_to,
@@ -109,7 +111,7 @@ impl Parameters {
         match (self.from.as_deref(), self.state.as_deref(), self.token.as_deref(), self.then.as_deref()) {
             (None, None, None, None) => Some(Step::Start),
             (Some(from), None, None, None) => Some(Step::Greet(from)),
-            (None, Some(mark), None, None) => Some(Step::Mint(mark)),
+            (None, Some(mark), None, None) => Some(Step::Mint { mark, at: self.at.as_deref() }),
             (None, None, Some(token), None) => Some(Step::Redeem { token, state }),
             (None, None, None, Some("open")) => Some(Step::Open),
             _ => None,
@@ -122,7 +124,7 @@ impl Asked {
     fn step<'a>(&'a self, caller: Caller<'a>, state: Option<&'a str>) -> Option<Step<'a>> {
         match (caller, self.state.as_deref(), self.token.as_deref()) {
             (Caller::Own, None, None) => Some(Step::Start),
-            (Caller::Own, Some(mark), None) => Some(Step::Mint(mark)),
+            (Caller::Own, Some(mark), None) => Some(Step::Mint { mark, at: None }),
             (Caller::Listed(origin), None, None) => Some(Step::Greet(origin)),
             (_, None, Some(token)) => Some(Step::Redeem { token, state }),
             _ => None,
