@@ -13,6 +13,8 @@ use crate::domain::{ExposeSecret, Secret};
 #[cfg(test)]
 mod tests;
 
+const NO_WEB_ADDRESS: &str =
+    "must be an http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment";
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// One table of the configuration, read key by key.
@@ -198,10 +200,7 @@ impl Section {
         let text = self.text(key)?;
         let parsed = web_address(&text);
         if parsed.is_none() {
-            self.mistake(
-                key,
-                "must be an http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment",
-            );
+            self.mistake(key, NO_WEB_ADDRESS);
         }
         parsed
     }
@@ -211,6 +210,19 @@ impl Section {
     pub fn required_url(&mut self, key: &'static str) -> url::Url {
         let url = if self.has(key) { self.url(key) } else { self.required(key).parse().ok() };
         url.unwrap_or_else(|| url::Url::parse("http://127.0.0.1").expect("valid"))
+    }
+
+    /// A list of addresses as [`Section::url`] has them, empty where nothing was written.
+    pub fn urls(&mut self, key: &'static str) -> Vec<url::Url> {
+        let texts = self.texts(key).unwrap_or_default();
+        let mut urls = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match web_address(text) {
+                Some(url) => urls.push(url),
+                None => self.mistake(&format!("{key}[{}]", index + 1), NO_WEB_ADDRESS),
+            }
+        }
+        urls
     }
 
     /// A secret, given inline or as a file named by `<key>_file`; both is a mistake.

@@ -144,6 +144,13 @@ impl Answer {
         Some(Location::Here { path: target.path().to_owned(), query: target.query().unwrap_or_default().to_owned() })
     }
 
+    /// Whether the `Location` header leads to the server at this address, whatever the path.
+    #[must_use]
+    pub fn leads_to(&self, server: &Url) -> bool {
+        let target = self.headers.get(LOCATION).and_then(|value| self.asked.join(value.to_str().ok()?).ok());
+        target.is_some_and(|target| target.origin() == server.origin())
+    }
+
     /// All `Set-Cookie` lines that can be read, in order.
     #[must_use]
     pub fn set_cookies(&self) -> Vec<SetCookie> {
@@ -186,7 +193,8 @@ impl Answer {
     }
 
     /// The time at the server: its dates are meant on its own clock, which may be wrong.
-    fn server_time(&self) -> UnixSeconds {
+    #[must_use]
+    pub fn server_time(&self) -> UnixSeconds {
         let date = self.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         date.map_or(self.received, unix)
     }

@@ -89,6 +89,24 @@ impl Wire {
         Ok(Self { pooled: client(POOL_SIZE)?, fresh: client(0)?, base, host, clock })
     }
 
+    /// The same way to another server of the same application, which has no other name.
+    #[must_use]
+    pub fn to(&self, base: Url) -> Self {
+        Self { base, host: None, ..self.clone() }
+    }
+
+    /// The address at the other end.
+    #[must_use]
+    pub const fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// The clock that dates what comes in, for those who must date what goes out.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
