@@ -20,11 +20,12 @@ mod backoff;
 mod guard;
 
 mod axigen;
+mod form;
 mod roundcube;
 mod zimbra;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] = &[axigen::KIND, roundcube::KIND, zimbra::KIND];
+pub const KINDS: &[Kind] = &[axigen::KIND, form::KIND, roundcube::KIND, zimbra::KIND];
 
 use futures_util::future::BoxFuture;
 

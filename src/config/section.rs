@@ -152,6 +152,25 @@ impl Section {
         self.wrong(key, &format!("must be a whole number from {low} to {high}")).unwrap_or(default)
     }
 
+    /// A list of whole numbers within a range, empty where nothing was written.
+    pub fn integers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Vec<u64> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let number = |item: &Value| match item.kind {
+            ValueKind::I64(number) => u64::try_from(number).ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        let numbers = match &value.kind {
+            ValueKind::Array(items) => items.iter().map(number).collect(),
+            _ => None,
+        };
+        let (low, high) = (range.start(), range.end());
+        numbers
+            .or_else(|| {
+                self.wrong(key, &format!("must be a list of whole numbers from {low} to {high}, such as [{low}]"))
+            })
+            .unwrap_or_default()
+    }
+
     /// `true` or `false`.
     pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
         let Some(value) = self.take(key) else { return default };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
+use reqwest::header::{AsHeaderName, DATE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
 use url::Url;
 
 use crate::domain::Outage;
@@ -100,7 +100,7 @@ impl Answer {
 
     /// A header's first value, if it is text.
     #[must_use]
-    pub fn header(&self, name: &'static str) -> Option<&str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 

@@ -7,6 +7,7 @@
 mod axigen;
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod form;
 mod roundcube;
 mod zimbra;
 
@@ -63,11 +64,14 @@ struct Application {
 
 type Start = fn() -> BoxFuture<'static, Application>;
 
-/// Kind, its settings, and how its application is started.
+/// Kind, its settings (or a file with them, which says in its first line what it is), and how its application is started.
 const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
+    ("form", form::ROUNDCUBE, || Box::pin(form::start_roundcube())),
+    ("form", form::URL_KEY, || Box::pin(form::start_axigen())),
+    ("form", form::JSON, || Box::pin(form::start_axigen())),
     ("roundcube", "", || Box::pin(roundcube::start())),
     ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
 ];
@@ -131,7 +135,9 @@ impl Bench {
     }
 
     fn backend(&self, url: &url::Url, deadline: Duration, clock: &Arc<dyn Clock>) -> Box<dyn Backend> {
-        let mut section = Section::from_toml(self.settings).expect("TOML");
+        let mut file = Section::from_toml(self.settings).expect("TOML");
+        // A whole configuration has them in its back-end's table.
+        let mut section = file.sections("backend", "name").pop().unwrap_or(file);
         let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
         let wire = Wire::new(url.clone(), None, deadline, Arc::clone(clock)).expect("a client");
         let backend = (kind.build)(&mut section, wire);
@@ -418,7 +424,10 @@ const WITH_PASSWORDS: [&str; 1] = ["a_wrong_password_is_a_refusal_and_is_tried_o
 async fn every_kind_keeps_the_contract() {
     for (kind, settings, start) in FIXTURES {
         let bench = Bench { kind, settings, application: start().await };
-        let title = format!("{kind} ({})", settings.replace('\n', ", "));
+        let title = match settings.strip_prefix("# ") {
+            Some(file) => format!("{kind} ({})", file.lines().next().unwrap_or_default()),
+            None => format!("{kind} ({})", settings.replace('\n', ", ")),
+        };
         for left_out in &bench.left_out {
             println!("{title}: NOT TRIED: {left_out}");
         }
