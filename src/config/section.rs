@@ -321,6 +321,19 @@ impl Section {
         pairs
     }
 
+    /// Every remaining key with its value, whatever it is, for tables that become JSON.
+    pub fn all_json(&mut self) -> Vec<(String, serde_json::Value)> {
+        let entries = std::mem::take(&mut self.entries);
+        let mut pairs = Vec::new();
+        for (key, value) in entries {
+            match value.try_deserialize() {
+                Ok(value) => pairs.push((key, value)),
+                Err(_) => self.mistake(&key, "must be a text, a number, true or false, a list or a table"),
+            }
+        }
+        pairs
+    }
+
     /// Whether the key was written and not read yet.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {

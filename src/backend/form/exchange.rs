@@ -41,32 +41,16 @@ impl Exchange {
         Self { method: Method::GET, path, headers, body: Body::None }
     }
 
-    /// Reads `method`, `path`, `headers`, and `form` or `json`.
+    /// Reads `method`, `path`, `headers`, `fields` and their `encoding`.
     pub fn read(section: &mut Section, phase: Phase, scope: &mut Scope) -> Self {
         let path = path(section, phase, scope);
         let headers = headers(section, phase, scope);
-        let fields = fields(section, phase, scope);
-        let json = section.text("json").and_then(|text| match serde_json::from_str(&text) {
-            Ok(value) => Some(Json::read(value, section, phase, scope)),
-            Err(error) => {
-                section.mistake("json", &format!("is no JSON: {error}"));
-                None
-            }
-        });
-        let body = match (fields, json) {
-            (None, None) => Body::None,
-            (Some(fields), None) => Body::Form(fields),
-            (None, Some(json)) => Body::Json(json),
-            (Some(_), Some(_)) => {
-                section.mistake("json", "stands beside a form; a request has one body, so keep either");
-                Body::None
-            }
-        };
+        let body = Body::read(section, phase, scope);
         let has_body = !matches!(body, Body::None);
         let methods = [("get", 0), ("post", 1), ("put", 2), ("delete", 3)];
         let method = section.choice("method", usize::from(has_body), &methods);
         if has_body && method == 0 {
-            section.mistake("method", "cannot be \"get\" with a form or JSON; write the values into path");
+            section.mistake("method", "cannot be \"get\" with fields; write them into path");
         }
         let method = [Method::GET, Method::POST, Method::PUT, Method::DELETE][method].clone();
         Self { method, path, headers, body }
@@ -101,16 +85,37 @@ impl Exchange {
     }
 }
 
-impl Json {
-    fn read(value: Value, section: &Section, phase: Phase, scope: &mut Scope) -> Self {
-        match value {
-            Value::String(text) => Self::Text(template(section, "json", &text, phase, scope)),
-            Value::Array(items) => {
-                Self::List(items.into_iter().map(|item| Self::read(item, section, phase, scope)).collect())
+impl Body {
+    fn read(section: &mut Section, phase: Phase, scope: &mut Scope) -> Self {
+        let is_json = section.choice("encoding", false, &[("form", false), ("json", true)]);
+        let written = section.has("fields");
+        let mut table = section.section("fields");
+        let body = if is_json {
+            let values = table.all_json().into_iter();
+            let read = |(name, value): (String, Value)| {
+                let json = Json::read(value, &mut |text| template(&table, &name, text, phase, scope));
+                (name, json)
+            };
+            Self::Json(Json::Object(values.map(read).collect()))
+        } else {
+            let mut fields = Vec::new();
+            for (name, text) in table.all_texts() {
+                let template = template(&table, &name, &text, phase, scope);
+                fields.push((name, template));
             }
+            Self::Form(fields)
+        };
+        if written { body } else { Self::None }
+    }
+}
+
+impl Json {
+    fn read(value: Value, text: &mut impl FnMut(&str) -> Template) -> Self {
+        match value {
+            Value::String(template) => Self::Text(text(&template)),
+            Value::Array(items) => Self::List(items.into_iter().map(|item| Self::read(item, text)).collect()),
             Value::Object(members) => {
-                let members = members.into_iter();
-                Self::Object(members.map(|(name, value)| (name, Self::read(value, section, phase, scope))).collect())
+                Self::Object(members.into_iter().map(|(name, value)| (name, Self::read(value, text))).collect())
             }
             fixed => Self::Fixed(fixed),
         }
@@ -164,15 +169,4 @@ fn headers(section: &mut Section, phase: Phase, scope: &mut Scope) -> Vec<(Heade
         }
     }
     headers
-}
-
-fn fields(section: &mut Section, phase: Phase, scope: &mut Scope) -> Option<Vec<(String, Template)>> {
-    let written = section.has("form");
-    let mut table = section.section("form");
-    let mut fields = Vec::new();
-    for (name, text) in table.all_texts() {
-        let template = template(&table, &name, &text, phase, scope);
-        fields.push((name, template));
-    }
-    written.then_some(fields)
 }

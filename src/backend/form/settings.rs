@@ -103,7 +103,7 @@ impl Settings {
         }
         if !scope.is_sent("login") {
             let remedy =
-                "never sends {login}, so everybody would be signed in as one person; write it into form, json or path";
+                "never sends {login}, so everybody would be signed in as one person; write it into fields or path";
             section.mistake("submit", remedy);
         }
         Self {
