@@ -19,7 +19,7 @@ use keyward::domain::{
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
 use keyward::portal::ticket::{NewTicket, TicketKey};
-use keyward::portal::{Portal, PortalPlan, PortalSession, Verdict};
+use keyward::portal::{Portal, PortalPlan, PortalSession, Sessions, Verdict};
 
 /// How many sessions are held.
 const SESSIONS: [usize; 2] = [1, 100_000];
@@ -96,7 +96,8 @@ impl House {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let metrics = Metrics::new();
         let document = Document::parse("keyward.toml", CONFIGURATION).map_err(|mistake| mistake.to_string())?;
-        let portal = Draft::read(document).portals.pop().and_then(PortalPlan::read).ok_or("no portal")?;
+        let portal = Draft::read(document).portals.pop().ok_or("no portal")?;
+        let portal = PortalPlan::read(portal, &Sessions::new(0)).ok_or("no portal")?;
         let portal = portal.build(&metrics);
         let profile = Profile {
             name: "mail".to_owned(),

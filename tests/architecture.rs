@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("demo", &["*"]),
     ("transport", &["decision", "handover"]),
     ("decision", &["portal", "keys", "inject", "backend"]),
-    ("handover", &["portal", "keys"]),
+    ("handover", &["portal", "keys", "backend"]),
     ("keys", &["portal", "backend"]),
     ("portal", &["config", "wire"]),
     ("backend", &["config", "wire"]),

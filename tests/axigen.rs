@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod fakes;
+#[path = "support/person.rs"]
+mod person;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,6 +16,7 @@ use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal
 use keyward::config::Section;
 use keyward::domain::{Client, Secret, SessionKeys, SystemClock};
 use keyward::wire::Wire;
+use person::signed_in;
 
 const ANA: &str = "ana@example.test";
 const RIGHT: &str = "p&w #x";
@@ -39,7 +42,8 @@ fn attempt(login: &str, password: Option<&str>) -> Attempt {
         user_agent: Cow::Borrowed(b""),
         accept_language: Cow::Borrowed(b""),
     };
-    Attempt { login: login.to_owned(), password: password.map(Secret::from), client }
+    let (login, password, person) = (login.to_owned(), password.map(Secret::from), signed_in(login));
+    Attempt { login, password, client, person, roles: Vec::new() }
 }
 
 async fn login(axigen: &Axigen, settings: &str) -> Result<Login, Outage> {

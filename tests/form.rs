@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod fakes;
+#[path = "support/person.rs"]
+mod person;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +19,7 @@ use keyward::demo::process::{TemporaryWorkspace, Workspace};
 use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
 use keyward::domain::{Client, Secret, SessionKeys, SystemClock};
 use keyward::wire::Wire;
+use person::signed_in;
 
 const SAMPLE: &str = include_str!("../examples/form/keyward.toml");
 const RIGHT: &str = "correct horse";
@@ -38,7 +41,8 @@ async fn login_from(backend: &dyn Backend, login: &str, password: &str, agent: &
         accept_language: Cow::Borrowed(b"de"),
     };
     let client = client.into_owned();
-    let attempt = Attempt { login: login.to_owned(), password: Some(Secret::from(password)), client };
+    let (password, person) = (Some(Secret::from(password)), signed_in("ana"));
+    let attempt = Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() };
     match backend.foresees(&attempt) {
         Some(refusal) => Ok(Login::Refused(refusal)),
         None => backend.login(&attempt).await,
@@ -296,7 +300,7 @@ impl Stage {
 #[tokio::test]
 async fn the_samples_sentences_are_roundcubes_and_no_other_answer_is_a_refusal() {
     let stage = roundcube().await;
-    for language in LANGUAGES {
+    let refused_until_locked = async |language| {
         let (backend, name) = (stage.speaking(language), person_of(language));
         keys(&*backend, &name, RIGHT).await;
         for _ in 0..3 {
@@ -305,7 +309,8 @@ async fn the_samples_sentences_are_roundcubes_and_no_other_answer_is_a_refusal()
         }
         let outcome = login(&*backend, &name, RIGHT).await;
         assert!(matches!(outcome, Err(Outage::Locked { .. })), "{language}: {outcome:?}");
-    }
+    };
+    futures_util::future::join_all(LANGUAGES.map(refused_until_locked)).await;
     let outcome = login(&*stage.speaking("pl"), "anna.schmidt", "wrong").await;
     assert!(protocol(&outcome).contains("fits neither"), "its sentence is not listed: {outcome:?}");
     let pid = std::fs::read_to_string(stage.workspace.path().join("imap/run/master.pid")).unwrap();

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod fakes;
+#[path = "support/person.rs"]
+mod person;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +18,7 @@ use keyward::demo::process::{TemporaryWorkspace, Workspace};
 use keyward::demo::roundcube::{Roundcube, RoundcubeOptions};
 use keyward::domain::{Client, Secret, SessionKeys, SystemClock};
 use keyward::wire::Wire;
+use person::signed_in;
 
 const RIGHT: &str = "correct horse";
 
@@ -53,7 +56,8 @@ impl Stage {
             user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
             accept_language: Cow::Borrowed(language.as_bytes()),
         };
-        let attempt = Attempt { login: login.to_owned(), password: Some(Secret::from(password)), client };
+        let (password, person) = (Some(Secret::from(password)), signed_in(login));
+        let attempt = Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() };
         if let Some(refusal) = self.backend.foresees(&attempt) {
             return Ok(Login::Refused(refusal));
         }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod fakes;
+#[path = "support/person.rs"]
+mod person;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,6 +15,7 @@ use keyward::backend::{Attempt, Backend, KINDS, Liveness, Login, Outage, Refusal
 use keyward::config::Section;
 use keyward::domain::{Client, SystemClock};
 use keyward::wire::Wire;
+use person::signed_in;
 
 async fn zimbra() -> Zimbra {
     Zimbra::start(vec!["ana@example.test".to_owned()]).await.unwrap()
@@ -38,7 +41,8 @@ async fn login(backend: &dyn Backend) -> Result<Login, Outage> {
         user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
         accept_language: Cow::Borrowed(b"en"),
     };
-    backend.login(&Attempt { login: "ana@example.test".to_owned(), password: None, client }).await
+    let (login, person) = ("ana@example.test".to_owned(), signed_in("ana@example.test"));
+    backend.login(&Attempt { login, password: None, client, person, roles: Vec::new() }).await
 }
 
 fn told(outcome: &Result<Login, Outage>) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::BackendPlan;
 use crate::config::{Document, Draft, Mistake, Mistakes, Settings};
 use crate::domain::Clock;
-use crate::portal::PortalPlan;
+use crate::portal::{PortalPlan, Sessions};
 
 /// Everything that a configuration describes, ready to be wired. Nothing was contacted yet, and
 /// nothing that runs knows of it.
@@ -25,15 +25,15 @@ pub struct Parts {
 ///
 /// # Errors
 /// Every mistake there is, those of the kinds' own settings included.
-pub fn read(path: &Path, clock: &Arc<dyn Clock>) -> Result<Parts, Vec<Mistake>> {
+pub fn read(path: &Path, clock: &Arc<dyn Clock>, sessions: &Arc<Sessions>) -> Result<Parts, Vec<Mistake>> {
     let document = Document::load(path).map_err(|mistake| vec![mistake])?;
-    let (parts, mistakes) = build(document, clock);
+    let (parts, mistakes) = build(document, clock, sessions);
     mistakes.unless_any(parts)
 }
 
-fn build(document: Document, clock: &Arc<dyn Clock>) -> (Parts, Mistakes) {
+fn build(document: Document, clock: &Arc<dyn Clock>, sessions: &Arc<Sessions>) -> (Parts, Mistakes) {
     let Draft { settings, portals, backends, mistakes } = Draft::read(document);
-    let portals = portals.into_iter().filter_map(PortalPlan::read).collect();
+    let portals = portals.into_iter().filter_map(|portal| PortalPlan::read(portal, sessions)).collect();
     let backends = backends.into_iter().filter_map(|backend| BackendPlan::read(backend, clock)).collect();
     (Parts { settings, portals, backends, warnings: mistakes.warnings() }, mistakes)
 }
@@ -52,26 +52,47 @@ mod tests {
 
     fn build_text(text: &str) -> (Parts, Mistakes) {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
-        build(Document::parse("keyward.toml", text).unwrap(), &clock)
+        build(Document::parse("keyward.toml", text).unwrap(), &clock, &Sessions::new(0))
     }
 
-    /// The reference with this kind of back-end in place of its own, and all that it says of the kind
-    /// switched on: the lines from `# kind = "…"` to the next empty one.
+    /// The reference with this kind of back-end in place of its own, and all that it says of the kind.
     fn reference_with(kind: &str) -> String {
-        let line = "kind = \"axigen\"";
-        let start = format!("\n# kind = {kind:?}\n");
-        let (_, block) = REFERENCE.split_once(&start).unwrap_or_else(|| panic!("the reference says nothing of {kind}"));
-        let block: Vec<&str> = block.lines().take_while(|line| !line.is_empty()).collect();
-        let keys_end = block.iter().position(|line| line.starts_with("# [")).unwrap_or(block.len());
-        let (keys, tables) = block.split_at(keys_end);
+        let block = block_from(&format!("# kind = {kind:?}"));
+        let (keys, tables) = block.split_at(block.find("\n[").map_or(block.len(), |at| at + 1));
+        let text = REFERENCE.replacen("kind = \"axigen\"", keys, 1);
+        text.replacen("\n[[route]]\n", &format!("\n{tables}\n[[route]]\n"), 1)
+    }
+
+    /// What is switched off in the reference from this line to the next empty one, switched on.
+    fn block_from(start: &str) -> String {
+        let block = REFERENCE.lines().skip_while(|line| *line != start).take_while(|line| !line.is_empty());
         // The same secret again in a file would be a mistake.
-        let on = |line: &&&str| line.starts_with("# [") || key_of(line).is_some_and(|(key, _)| !key.ends_with("_file"));
-        let switched_on = |lines: &[&str]| {
-            let lines: Vec<&str> = lines.iter().filter(on).map(|line| &line[2..]).collect();
-            lines.join("\n")
-        };
-        let text = REFERENCE.replacen(line, &format!("kind = {kind:?}\n{}", switched_on(keys)), 1);
-        text.replacen("\n[[route]]\n", &format!("\n{}\n[[route]]\n", switched_on(tables)), 1)
+        let on = |line: &&str| line.starts_with("# [") || key_of(line).is_some_and(|(key, _)| !key.ends_with("_file"));
+        let block: Vec<&str> = block.filter(on).map(|line| &line[2..]).collect();
+        assert!(!block.is_empty(), "the reference has no line {start}");
+        block.join("\n")
+    }
+
+    /// Every key that any kind of back-end or portal reads.
+    fn known() -> BTreeSet<String> {
+        let texts = backend::KINDS.iter().map(|kind| reference_with(kind.name));
+        let texts = texts.chain(portal::KINDS.iter().map(|kind| reference_with_portal(kind.name)));
+        let with_api = format!("{REFERENCE}\n{}", block_from("# [[api.key]]"));
+        texts.chain([with_api]).flat_map(|text| build_text(&text).1.known_keys()).collect()
+    }
+
+    /// The reference with this kind of portal in place of its own, likewise.
+    fn reference_with_portal(kind: &str) -> String {
+        if kind == "ticket" {
+            return REFERENCE.to_owned();
+        }
+        let (before, portal) = REFERENCE.split_once("\n[[portal]]\n").unwrap();
+        let (_, after) = portal.split_once("\n# A back-end:").unwrap();
+        let common = portal.lines().take_while(|line| !line.starts_with("[[portal.key]]"));
+        let common: Vec<&str> =
+            common.filter(|line| !line.starts_with("cookie =") && !line.starts_with("kind =")).collect();
+        let block = block_from(&format!("# kind = {kind:?}"));
+        format!("{before}\n[[portal]]\n{}\n{block}\n# A back-end:{after}", common.join("\n"))
     }
 
     /// A line such as `key = …` or `# key = …`: the key, and whether it is switched on.
@@ -108,24 +129,25 @@ mod tests {
             assert_eq!(mistakes.all(), [], "{}", kind.name);
             assert_eq!((parts.portals.len(), parts.backends.len()), (1, 1));
         }
-        assert_eq!(portal::KINDS.len(), 1, "the reference needs lines for the keys of the new kind of portal");
+        for kind in portal::KINDS {
+            let (parts, mistakes) = build_text(&reference_with_portal(kind.name));
+            assert_eq!(mistakes.all(), [], "{}", kind.name);
+            assert_eq!(parts.portals.len(), 1);
+        }
     }
 
     #[test]
     fn the_reference_names_every_key_there_is() {
         let named = named();
-        for kind in backend::KINDS {
-            for key in build_text(&reference_with(kind.name)).1.known_keys() {
-                let written = named.contains(&(key.clone(), true)) || named.contains(&(key.clone(), false));
-                assert!(written, "conf/keyward.toml has no line for {key}");
-            }
+        for key in known() {
+            let written = named.contains(&(key.clone(), true)) || named.contains(&(key.clone(), false));
+            assert!(written, "conf/keyward.toml has no line for {key}");
         }
     }
 
     #[test]
     fn the_reference_names_no_key_that_is_not_there() {
-        let keys = |kind: &backend::Kind| build_text(&reference_with(kind.name)).1.known_keys();
-        let known: BTreeSet<String> = backend::KINDS.iter().flat_map(keys).collect();
+        let known = known();
         for (key, _) in named() {
             // The operator's own words stand there.
             if !key.starts_with("backend.roles.") {
@@ -147,7 +169,7 @@ mod tests {
         assert_eq!((route.path.as_str(), route.public, route.methods.len(), route.roles.len()), ("", false, 0, 0));
         // What is switched off could say anything, so only what needs another setting may be off.
         let may_be_off = |key: &str| {
-            ["portal", "backend", "route"].contains(&key.split('.').next().unwrap_or_default())
+            ["api", "portal", "backend", "route"].contains(&key.split('.').next().unwrap_or_default())
                 || key.ends_with("_mode")
         };
         for (key, on) in named() {

@@ -6,7 +6,9 @@
 mod assemble;
 mod check;
 mod cli;
+mod connect;
 mod demo;
+mod foundation;
 mod inspect;
 mod serve;
 mod ticket;

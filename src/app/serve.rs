@@ -1,31 +1,27 @@
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::http::header::HeaderName;
-use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::MissedTickBehavior;
 
 use super::assemble::{self, Parts};
+use super::connect::connect;
+use super::foundation::Foundation;
 use super::{FAILED, MISTAKES, complain, lines};
-use crate::config::{Mistake, RouteSettings, Settings};
-use crate::decision::{Access, Gate, Route, Router};
+use crate::config::{Mistake, Settings};
 use crate::domain::{Clock, SystemClock};
-use crate::handover::SelfService;
-use crate::keys::KeyStore;
 use crate::observe::{Metrics, count_panics, logging};
-use crate::transport::{Live, Servers, State, Trust};
+use crate::portal::Sessions;
+use crate::transport::{Listeners, Servers, State};
 
 /// Runs until a signal ends it.
 #[must_use]
 pub fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new());
-    let parts = match assemble::read(path, &clock) {
+    let sessions = Sessions::new(0);
+    let parts = match assemble::read(path, &clock, &sessions) {
         Ok(parts) => parts,
         Err(mistakes) => {
             let mistakes = lines(&mistakes);
@@ -38,7 +34,12 @@ pub fn run(path: &Path) -> ExitCode {
     count_panics(Arc::clone(&metrics));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = runtime.map_err(Failure::Start);
-    match ended.and_then(|runtime| runtime.block_on(serve(path.to_owned(), parts, metrics, clock))) {
+    let serve = |runtime: tokio::runtime::Runtime| {
+        let _context = runtime.enter();
+        let foundation = Foundation::new(&parts.settings, sessions, metrics, clock);
+        runtime.block_on(serve(path.to_owned(), parts, Arc::new(foundation)))
+    };
+    match ended.and_then(serve) {
         Ok(()) => {
             tracing::info!("stopped");
             return ExitCode::SUCCESS;
@@ -55,13 +56,13 @@ enum Failure {
     Run(io::Error),
 }
 
-async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Result<(), Failure> {
-    let keys = KeyStore::new(parts.settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
+async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Result<(), Failure> {
     let settings = parts.settings.clone();
     let (portals, backends) = (parts.portals.len(), parts.backends.len());
-    let (state, servers, mut signals) = start(parts, &keys, &metrics, &clock).map_err(Failure::Start)?;
+    let (state, servers, mut signals) = start(parts, &foundation).map_err(Failure::Start)?;
     tracing::info!(
         auth = %servers.auth(),
+        api = servers.api().map_or_else(|| "off".to_owned(), ToString::to_string),
         ops = servers.ops().map_or_else(|| "off".to_owned(), ToString::to_string),
         file = %path.display(),
         routes = settings.routes.len(),
@@ -71,13 +72,13 @@ async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dy
         "listening"
     );
     let handle = servers.handle();
-    let ticking = tokio::spawn(tick(Arc::clone(&keys)));
+    let ticking = tokio::spawn(Arc::clone(&foundation).tick());
     let mut running = std::pin::pin!(servers.run());
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
             Some(()) = signals.hangup.recv() => {
-                reload(&path, &settings, &state, &keys, &metrics, &clock);
+                reload(&path, &settings, &state, &foundation);
             }
             () = either(&mut signals.terminate, &mut signals.interrupt) => {
                 tracing::info!("draining: no new connections, running requests finish");
@@ -88,7 +89,7 @@ async fn serve(path: PathBuf, parts: Parts, metrics: Arc<Metrics>, clock: Arc<dy
     };
     ticking.abort();
     // Whoever signed out a moment ago is to be signed out at the applications, too.
-    if tokio::time::timeout(settings.drain_timeout, keys.finish_chores()).await.is_err() {
+    if tokio::time::timeout(settings.drain_timeout, foundation.keys.finish_chores()).await.is_err() {
         tracing::warn!("some sessions could not be signed out at the back-ends in time");
     }
     ended.map_err(Failure::Run)
@@ -102,17 +103,12 @@ struct Signals {
 }
 
 /// Everything that can fail before there is a request.
-fn start(
-    parts: Parts,
-    keys: &Arc<KeyStore>,
-    metrics: &Arc<Metrics>,
-    clock: &Arc<dyn Clock>,
-) -> io::Result<(Arc<State>, Servers, Signals)> {
+fn start(parts: Parts, foundation: &Foundation) -> io::Result<(Arc<State>, Servers, Signals)> {
     let settings = parts.settings.clone();
-    let state = State::new(wire(parts, keys, metrics, clock)?, Arc::clone(metrics));
+    let state = State::new(connect(parts, foundation)?, Arc::clone(&foundation.metrics));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let servers = Servers::open(&state, &settings.auth, settings.ops.as_ref(), workers, settings.drain_timeout)
-        .map_err(io::Error::other)?;
+    let listeners = Listeners { auth: &settings.auth, api: settings.api.as_ref(), ops: settings.ops.as_ref() };
+    let servers = Servers::open(&state, &listeners, workers, settings.drain_timeout).map_err(io::Error::other)?;
     let signals = Signals {
         hangup: signal(SignalKind::hangup())?,
         terminate: signal(SignalKind::terminate())?,
@@ -128,70 +124,14 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// Wires the parts of one configuration. Sessions at back-ends that it still knows go on.
-///
-/// The configuration was checked, so nothing is missing; if something were, no route may become
-/// wider for it.
-fn wire(parts: Parts, keys: &Arc<KeyStore>, metrics: &Metrics, clock: &Arc<dyn Clock>) -> io::Result<Live> {
-    for warning in parts.warnings {
-        tracing::warn!(%warning, "the configuration is right, and hardly meant so");
-    }
-    let settings = parts.settings;
-    let portals: Vec<_> = parts.portals.into_iter().map(|portal| portal.build(metrics)).collect();
-    let running = keys.backends();
-    let backends: Vec<_> =
-        parts.backends.into_iter().map(|backend| backend.build(&running, metrics, Arc::clone(clock))).collect();
-    let missing = |what: &str| io::Error::other(format!("{what} is not configured"));
-    let route = |route: RouteSettings| {
-        let portal = route.portal.map(|name| {
-            let found = portals.iter().find(|portal| portal.name() == name);
-            found.cloned().ok_or_else(|| missing(&format!("portal {name}")))
-        });
-        let backend = route.backend.map(|name| {
-            let found = backends.iter().find(|backend| backend.name() == name);
-            found.cloned().ok_or_else(|| missing(&format!("back-end {name}")))
-        });
-        let access = match (route.public, portal.transpose()?) {
-            (true, _) => Access::Public,
-            (false, Some(portal)) => Access::SignedIn { portal, roles: route.roles },
-            (false, None) => return Err(missing("the portal of a route")),
-        };
-        let (host, path, methods) = (route.host, route.path, route.methods);
-        Ok(Route { host, path, methods, access, backend: backend.transpose()? })
-    };
-    let router = Router::new(settings.routes.into_iter().map(route).collect::<io::Result<_>>()?);
-    let [user, name, email, groups] = settings.identity_headers.map(HeaderName::try_from);
-    let unusable = |error| io::Error::other(format!("[headers]: {error}"));
-    let identity_headers =
-        [user.map_err(unusable)?, name.map_err(unusable)?, email.map_err(unusable)?, groups.map_err(unusable)?];
-    keys.configure(settings.key_limit, &backends);
-    let return_to = settings.logout_return_to;
-    Ok(Live {
-        self_service: SelfService::new(portals.clone(), Arc::clone(keys), Arc::clone(clock), return_to),
-        gate: Gate::new(router, portals, Arc::clone(keys), Arc::clone(clock), settings.answer_limit),
-        trust: Trust { proxies: settings.proxies, unix: settings.trust_unix },
-        answer_limit: settings.answer_limit,
-        identity_headers,
-    })
-}
-
 /// All or nothing: with a mistake anywhere, everything stays as it was.
-fn reload(
-    path: &Path,
-    running: &Settings,
-    state: &State,
-    keys: &Arc<KeyStore>,
-    metrics: &Metrics,
-    clock: &Arc<dyn Clock>,
-) {
-    let read = assemble::read(path, clock).and_then(|parts| {
+fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundation) {
+    let read = assemble::read(path, &foundation.clock, &foundation.sessions).and_then(|parts| {
         let mistakes = needs_restart(path, running, &parts.settings);
         if mistakes.is_empty() { Ok(parts) } else { Err(mistakes) }
     });
     let wired = match read {
-        Ok(parts) => {
-            wire(parts, keys, metrics, clock).map_err(|error| tracing::error!(%error, "configuration not reloaded"))
-        }
+        Ok(parts) => connect(parts, foundation).map_err(|error| tracing::error!(%error, "configuration not reloaded")),
         Err(mistakes) => {
             for mistake in mistakes {
                 tracing::error!(%mistake, "configuration not reloaded; the old one stays");
@@ -199,7 +139,7 @@ fn reload(
             Err(())
         }
     };
-    metrics.count_reload(wired.is_ok());
+    foundation.metrics.count_reload(wired.is_ok());
     if let Ok(live) = wired {
         state.replace(live);
         tracing::info!("configuration reloaded");
@@ -211,6 +151,7 @@ fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
     let changed = [
         ("listen.auth", old.auth != new.auth),
         ("listen.ops", old.ops != new.ops),
+        ("listen.api", old.api != new.api),
         ("limits.drain_timeout", old.drain_timeout != new.drain_timeout),
         ("log.level", old.log_level != new.log_level),
         ("log.format", old.log_format != new.log_format),
@@ -221,17 +162,6 @@ fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
         message: "cannot change while running; restart, or put the old value back".to_owned(),
     };
     changed.into_iter().filter(|(_, changed)| *changed).map(mistake).collect()
-}
-
-/// Has the store do once a second what time asks for.
-async fn tick(keys: Arc<KeyStore>) {
-    let mut interval = tokio::time::interval(Duration::from_secs(1));
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        // A panic was counted and logged, and must not be the end of all expiry.
-        let _ = AssertUnwindSafe(keys.tick()).catch_unwind().await;
-    }
 }
 
 #[cfg(test)]
@@ -247,32 +177,30 @@ mod tests {
         file: tempfile::NamedTempFile,
         settings: Settings,
         state: Arc<State>,
-        keys: Arc<KeyStore>,
-        metrics: Arc<Metrics>,
-        clock: Arc<dyn Clock>,
+        foundation: Foundation,
     }
 
     impl Running {
         fn start() -> Self {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), REFERENCE).unwrap();
-            let (clock, metrics): (Arc<dyn Clock>, _) = (Arc::new(ManualClock::at(0)), Arc::new(Metrics::new()));
-            let parts = assemble::read(file.path(), &clock).unwrap();
+            let (clock, sessions): (Arc<dyn Clock>, _) = (Arc::new(ManualClock::at(0)), Sessions::new(0));
+            let parts = assemble::read(file.path(), &clock, &sessions).unwrap();
             let settings = parts.settings.clone();
-            let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
-            let state = State::new(wire(parts, &keys, &metrics, &clock).unwrap(), Arc::clone(&metrics));
-            Self { file, settings, state, keys, metrics, clock }
+            let foundation = Foundation::new(&settings, sessions, Arc::new(Metrics::new()), clock);
+            let state = State::new(connect(parts, &foundation).unwrap(), Arc::clone(&foundation.metrics));
+            Self { file, settings, state, foundation }
         }
 
         /// Reloads with another text, and gives back what is counted then, less the reloads.
         fn reload(&self, text: &str) -> String {
             std::fs::write(self.file.path(), text).unwrap();
-            reload(self.file.path(), &self.settings, &self.state, &self.keys, &self.metrics, &self.clock);
+            reload(self.file.path(), &self.settings, &self.state, &self.foundation);
             self.counted()
         }
 
         fn counted(&self) -> String {
-            let text = self.metrics.render();
+            let text = self.foundation.metrics.render();
             text.lines().filter(|line| !line.starts_with("keyward_config_reloads_total")).collect::<Vec<_>>().join("\n")
         }
     }
@@ -294,12 +222,14 @@ mod tests {
         for (line, other) in [
             ("auth = \"127.0.0.1:8420\"", "auth = \"127.0.0.1:8430\""),
             ("ops = \"127.0.0.1:9420\"", "ops = \"off\""),
+            ("api = \"off\"", "api = \"127.0.0.1:8423\""),
             ("drain_timeout = \"10s\"", "drain_timeout = \"11s\""),
             ("level = \"info\"", "level = \"warn\""),
             ("format = \"auto\"", "format = \"json\""),
             ("proxies = [\"127.0.0.0/8\", \"::1/128\", \"unix\"]", "proxies = [\"unix\"]"),
             ("answer = 16384", "answer = 8192"),
             ("keys = 1000000", "keys = 1000"),
+            ("sessions = 1000000", "sessions = 1000"),
             ("return_to = []", "return_to = [\"https://h/\"]"),
             ("user = \"Remote-User\"", "user = \"X-User\""),
         ] {
@@ -314,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn a_refused_reload_leaves_no_trace_in_the_metrics() {
         let running = Running::start();
-        running.metrics.backend("mail").up.set(0);
+        running.foundation.metrics.backend("mail").up.set(0);
         let before = running.counted();
         let renamed = REFERENCE.replace("\"mail\"", "\"post\"").replace("\"customer-portal\"", "\"staff-portal\"");
         for refused in [
@@ -325,14 +255,14 @@ mod tests {
             assert_eq!(running.reload(&refused), before);
         }
         assert!(before.contains(UP), "{before}");
-        assert!(running.metrics.render().contains(r#"keyward_config_reloads_total{outcome="refused"} 3"#));
+        assert!(running.foundation.metrics.render().contains(r#"keyward_config_reloads_total{outcome="refused"} 3"#));
     }
 
     #[tokio::test]
     async fn a_back_end_that_was_written_as_before_goes_on_through_a_reload() {
         let running = Running::start();
-        let before = running.keys.backends();
-        let same = |running: &Running| Arc::ptr_eq(&before[0], &running.keys.backends()[0]);
+        let before = running.foundation.keys.backends();
+        let same = |running: &Running| Arc::ptr_eq(&before[0], &running.foundation.keys.backends()[0]);
         running.reload(&REFERENCE.replace("answer = 16384", "answer = 8192"));
         assert!(same(&running));
         running.reload(&REFERENCE.replace("max_logins = 8", "max_logins = 9"));
@@ -342,9 +272,9 @@ mod tests {
     #[tokio::test]
     async fn a_reload_says_nothing_of_whether_logins_work() {
         let running = Running::start();
-        running.metrics.backend("mail").up.set(0);
+        running.foundation.metrics.backend("mail").up.set(0);
         let after = running.reload(&REFERENCE.replace("max_logins = 8", "max_logins = 9"));
         assert!(after.contains(UP), "{after}");
-        assert!(running.metrics.render().contains(r#"keyward_config_reloads_total{outcome="applied"} 1"#));
+        assert!(running.foundation.metrics.render().contains(r#"keyward_config_reloads_total{outcome="applied"} 1"#));
     }
 }

@@ -14,7 +14,7 @@ use url::Url;
 use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
-use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, SessionKeys};
+use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, Service, SessionKeys};
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
 
@@ -193,6 +193,18 @@ impl Guarded {
             }
             map.iter().find_map(|(external, internal)| (*external == **role).then_some(internal.as_str()))
         })
+    }
+
+    /// Where a browser goes first with these keys; see [`Backend::entry`].
+    #[must_use]
+    pub fn entry(&self, keys: &SessionKeys) -> String {
+        self.backend.entry(keys)
+    }
+
+    /// What the application is offered beside being signed in to.
+    #[must_use]
+    pub fn service(&self) -> Option<&dyn Service> {
+        self.backend.service()
     }
 
     /// Its counters.

@@ -27,11 +27,13 @@ mod zimbra;
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
 pub const KINDS: &[Kind] = &[axigen::KIND, form::KIND, roundcube::KIND, zimbra::KIND];
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::config::Section;
 pub use crate::domain::Outage;
-use crate::domain::{Client, Secret, SessionKeys};
+use crate::domain::{Client, Person, Secret, Service, SessionKeys};
 use crate::wire::Wire;
 
 pub use guard::{BackendId, BackendPlan, Guarded, Profile};
@@ -88,6 +90,17 @@ pub trait Backend: Send + Sync + 'static {
         true
     }
 
+    /// Where a browser goes first with these keys: path, query and fragment, below the address at which
+    /// the application is seen from outside. It begins with a slash.
+    fn entry(&self, keys: &SessionKeys) -> String {
+        if keys.query().is_empty() { "/".to_owned() } else { format!("/?{}", keys.query()) }
+    }
+
+    /// What the application is offered beside being signed in to, where it needs something.
+    fn service(&self) -> Option<&dyn Service> {
+        None
+    }
+
     /// Which properties of the browser a session is tied to. Keys are cached per such client.
     fn binding(&self) -> Binding {
         Binding::default()
@@ -102,6 +115,10 @@ pub struct Attempt {
     pub password: Option<Secret>,
     /// The browser for which the session is opened.
     pub client: Client<'static>,
+    /// Who it is, as the portal says.
+    pub person: Arc<Person>,
+    /// Their roles as this back-end calls them, in the portal's order.
+    pub roles: Vec<String>,
 }
 
 /// How a login ended, where the back-end could be asked.

@@ -16,12 +16,12 @@ impl ListenAddress {
         Self::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
     }
 
-    /// Reads `key` and `<key>_mode`; `None` where `off` was written.
+    /// Reads `key` and `<key>_mode`; `None` where `off` was written, or nothing and there is no default.
     pub(super) fn read(
         section: &mut Section,
         key: &'static str,
         mode_key: &'static str,
-        default: Self,
+        default: Option<Self>,
     ) -> Option<Self> {
         let text = section.text(key);
         let mode = section.text(mode_key);
@@ -29,20 +29,28 @@ impl ListenAddress {
             return None;
         }
         let address = match text {
-            None => default,
-            Some(text) => Self::parse(&text).unwrap_or_else(|message| {
-                section.mistake(key, message);
-                default
-            }),
+            None => match default {
+                Some(default) => default,
+                None if mode.is_some() => {
+                    section.mistake(mode_key, &format!("has no meaning without {key}"));
+                    return None;
+                }
+                None => return None,
+            },
+            Some(text) => match Self::parse(&text) {
+                Ok(address) => address,
+                Err(message) => {
+                    section.mistake(key, message);
+                    return default;
+                }
+            },
         };
         match (address, mode) {
             (Self::Unix { path, .. }, Some(mode)) => {
                 Some(Self::Unix { path, mode: parse_mode(section, mode_key, &mode) })
             }
             (address, Some(_)) => {
-                if !section.noted(key) {
-                    section.mistake(mode_key, "has a meaning only for a Unix socket; leave it out");
-                }
+                section.mistake(mode_key, "has a meaning only for a Unix socket; leave it out");
                 Some(address)
             }
             (address, None) => Some(address),

@@ -5,6 +5,7 @@
 //! settings out of a [`Section`], and whatever nobody has read is an unknown key. The draft's
 //! [`Mistakes`] are complete once all kinds have read. Beside them are warnings, which refuse nothing.
 
+mod api;
 mod backend;
 mod document;
 mod listen;

@@ -4,13 +4,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
+use super::api::read_api;
 use super::backend::BackendSettings;
 use super::document::Document;
 use super::mistake::Mistakes;
 use super::portal::PortalSettings;
 use super::route::RouteSettings;
 use super::section::{Section, web_address};
-use crate::domain::ListenAddress;
+use crate::domain::{ApiKey, ListenAddress};
 use crate::observe::logging::Format;
 
 /// A configuration whose portals and back-ends have not been built yet.
@@ -35,6 +36,10 @@ pub struct Settings {
     pub auth: ListenAddress,
     /// `[listen] ops`, off when it is written as `"off"`.
     pub ops: Option<ListenAddress>,
+    /// `[listen] api`, off unless it is written.
+    pub api: Option<ListenAddress>,
+    /// `[[api.key]]`: who may call the portal's API.
+    pub api_keys: Vec<ApiKey>,
     /// `[trust] proxies`: addresses that may say what the original request was.
     pub proxies: Vec<IpNet>,
     /// Whether peers on Unix sockets may, too (`"unix"` in `[trust] proxies`).
@@ -43,6 +48,8 @@ pub struct Settings {
     pub answer_limit: usize,
     /// `[limits] keys`: most back-end sessions held.
     pub key_limit: usize,
+    /// `[limits] sessions`: most portal sessions that Keyward itself keeps.
+    pub session_limit: usize,
     /// `[limits] drain_timeout`: longest wait for running requests after `SIGTERM`.
     pub drain_timeout: Duration,
     /// `[log] level`.
@@ -95,11 +102,13 @@ impl Draft {
     pub fn read(document: Document) -> Self {
         let mut root = document.into_section();
         let mistakes = root.shared_mistakes();
-        let (auth, ops) = read_listen(&mut root);
+        let (auth, ops, api) = read_listen(&mut root);
+        let api_keys = read_api(&mut root);
         let (proxies, trust_unix) = read_trust(&mut root);
         let mut limits = root.section("limits");
         let answer_limit = limits.integer("answer", 16 * 1024, 4096..=1024 * 1024);
         let key_limit = limits.integer("keys", 1_000_000, 1..=100_000_000);
+        let session_limit = limits.integer("sessions", 1_000_000, 1..=100_000_000);
         let drain_timeout = limits.duration("drain_timeout", Duration::from_secs(10));
         limits.finish();
         let (log_level, log_format) = read_log(&mut root);
@@ -115,10 +124,13 @@ impl Draft {
         let settings = Settings {
             auth,
             ops,
+            api,
+            api_keys,
             proxies,
             trust_unix,
             answer_limit: usize::try_from(answer_limit).unwrap_or(usize::MAX),
             key_limit: usize::try_from(key_limit).unwrap_or(usize::MAX),
+            session_limit: usize::try_from(session_limit).unwrap_or(usize::MAX),
             drain_timeout,
             log_level,
             log_format,
@@ -129,18 +141,26 @@ impl Draft {
         Self { settings, portals, backends, mistakes }
     }
 }
-fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>) {
+
+fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>, Option<ListenAddress>) {
     let mut listen = root.section("listen");
-    let auth = ListenAddress::read(&mut listen, "auth", "auth_mode", DEFAULT_AUTH).unwrap_or_else(|| {
+    let auth = ListenAddress::read(&mut listen, "auth", "auth_mode", Some(DEFAULT_AUTH)).unwrap_or_else(|| {
         listen.mistake("auth", "cannot be off; without it nobody could be asked");
         DEFAULT_AUTH
     });
-    let ops = ListenAddress::read(&mut listen, "ops", "ops_mode", DEFAULT_OPS);
+    let ops = ListenAddress::read(&mut listen, "ops", "ops_mode", Some(DEFAULT_OPS));
+    let api = ListenAddress::read(&mut listen, "api", "api_mode", None);
     if ops.as_ref().is_some_and(|ops| ops.collides_with(&auth)) {
         listen.mistake("ops", "collides with auth; metrics need an address of their own");
     }
+    if api
+        .as_ref()
+        .is_some_and(|api| api.collides_with(&auth) || ops.as_ref().is_some_and(|ops| api.collides_with(ops)))
+    {
+        listen.mistake("api", "collides with another listener; the API needs an address of its own");
+    }
     listen.finish();
-    (auth, ops)
+    (auth, ops, api)
 }
 
 fn read_trust(root: &mut Section) -> (Vec<IpNet>, bool) {

@@ -70,7 +70,7 @@ fn all_mistakes_come_out_together() {
     for start in [
         "k.toml: listen.auth: ",
         "k.toml: limits.answer: ",
-        "k.toml: nonsense: is not a known key here; known are: listen, trust,",
+        "k.toml: nonsense: is not a known key here; known are: listen, api, trust,",
         "k.toml: backend[2].name: is used by backend[1], too",
         "k.toml: backend[2].kind: is missing",
         "k.toml: backend[2].url: is missing",

@@ -19,8 +19,8 @@ pub use grant::Grant;
 pub use route::{Access, Route, Router};
 
 use crate::backend::{Guarded, Outage};
-use crate::domain::{Clock, CredentialSource, Identity, Reason, Ruling, SessionKeys};
-use crate::keys::{Found, KeyStore, Obtained, OpenPassword, Order};
+use crate::domain::{Clock, Identity, Reason, Ruling, SessionKeys};
+use crate::keys::{Found, KeyStore, Obtained, Order, password_of};
 use crate::portal::{Portal, PortalSession, Verdict};
 
 /// What the other headers of a refusal take at most, in bytes.
@@ -143,7 +143,7 @@ impl Gate {
             Verdict::Rejected(reason) => return sign_in(reason),
         };
         let seconds = session.expires().saturating_sub(now);
-        let has_role = route::has_role(session.identity(), roles);
+        let has_role = session.identity().has_one_of(roles);
         match &route.backend {
             Some(backend) if has_role => self.decide_with_keys(ask, purpose, portal, backend, session, seconds),
             _ if self.keys.is_revoked(portal.name(), &session) => sign_in(Reason::Revoked),
@@ -234,7 +234,7 @@ impl<'a> Waiting<'a> {
             backend,
             login: &login,
             client: &client,
-            password: open_password(portal, backend, &session),
+            password: password_of(portal, backend, &session),
             renew,
         };
         match gate.keys.obtain(order).await {
@@ -262,15 +262,5 @@ impl<'a> Waiting<'a> {
                 Decision::Unavailable { reason: Reason::BackendUnavailable, retry_after }
             }
         }
-    }
-}
-
-fn open_password(portal: &Arc<Portal>, backend: &Guarded, session: &Arc<PortalSession<'static>>) -> OpenPassword {
-    match backend.credentials() {
-        CredentialSource::Portal => {
-            let (portal, session) = (Arc::clone(portal), Arc::clone(session));
-            Arc::new(move || portal.password(&session).map(Some))
-        }
-        CredentialSource::None => Arc::new(|| Ok(None)),
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::path::Readings;
 use crate::backend::Guarded;
-use crate::domain::{Identity, Reason};
+use crate::domain::Reason;
 use crate::portal::Portal;
 
 /// One rule: who may go where, and with whose keys.
@@ -39,11 +39,6 @@ impl Route {
         let whole_segments = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         whole_segments && (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
     }
-}
-
-/// Whether somebody has one of the roles; none needed is enough.
-pub fn has_role(identity: &Identity<'_>, wanted: &[String]) -> bool {
-    wanted.is_empty() || wanted.iter().any(|role| identity.roles().iter().any(|held| held == role))
 }
 
 /// All routes, by host, in the order they were written.

@@ -99,6 +99,23 @@ impl<'a> Identity<'a> {
         &self.roles
     }
 
+    /// Whether they have one of these roles; of none wanted, everybody has enough.
+    #[must_use]
+    pub fn has_one_of(&self, wanted: &[String]) -> bool {
+        wanted.is_empty() || wanted.iter().any(|role| self.roles.iter().any(|held| held == role))
+    }
+
+    /// The same, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> Identity<'_> {
+        Identity {
+            user: Cow::Borrowed(&self.user),
+            name: Cow::Borrowed(&self.name),
+            email: Cow::Borrowed(&self.email),
+            roles: self.roles.iter().map(|role| Cow::Borrowed(&**role)).collect(),
+        }
+    }
+
     /// Copies what is borrowed.
     #[must_use]
     pub fn into_owned(self) -> Identity<'static> {

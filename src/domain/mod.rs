@@ -3,6 +3,7 @@
 //! A value of these types is already checked: an [`Identity`] with a line break in it, or
 //! [`SessionKeys`] that would break a header, cannot exist, so nobody checks again later.
 
+mod api_key;
 mod backend_terms;
 mod client;
 mod clock;
@@ -11,10 +12,13 @@ mod identity;
 mod listen_address;
 mod login_name;
 mod outage;
+mod person;
 mod reason;
+mod service;
 mod session_keys;
 mod text;
 
+pub use api_key::ApiKey;
 pub use backend_terms::{BackendLimits, CredentialSource};
 pub use client::{Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
@@ -23,7 +27,9 @@ pub use identity::{Identity, IdentityError};
 pub use listen_address::ListenAddress;
 pub use login_name::{LoginName, LoginNameError};
 pub use outage::Outage;
+pub use person::{Person, SessionHandle};
 pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
+pub use service::{Answered, Call, Desk, Reach, Reply, Service};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
-pub use text::is_control;
+pub use text::{decode_hex, is_control};

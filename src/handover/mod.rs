@@ -3,6 +3,8 @@
 
 mod provenance;
 mod self_service;
+mod services;
 
 pub use provenance::Provenance;
-pub use self_service::{SelfService, WhoAmI};
+pub use self_service::{Entrance, SelfService, WhoAmI};
+pub use services::Services;

@@ -3,13 +3,31 @@ use std::sync::Arc;
 use serde::Serialize;
 use url::Url;
 
-use crate::domain::{Clock, Cookies, UnixSeconds};
+use crate::backend::Guarded;
+use crate::domain::{Clock, Cookies, Desk, Person, SessionHandle, UnixSeconds};
 use crate::keys::KeyStore;
 use crate::portal::{Portal, PortalSession, Scratch, Verdict};
+
+/// How long a sign-out is remembered at least where nobody can tell when the session would have ended,
+/// in seconds: one day.
+const REMEMBERED_FOR: UnixSeconds = 24 * 3600;
+
+/// Who may go where: one for each route with a back-end that is not public.
+pub struct Entrance {
+    /// The host of the route.
+    pub host: String,
+    /// The back-end of the route.
+    pub backend: Arc<Guarded>,
+    /// The portal that vouches.
+    pub portal: Arc<Portal>,
+    /// Any of these roles; empty for every signed-in user.
+    pub roles: Vec<String>,
+}
 
 /// What people may do with their own sessions: look at them and end them.
 pub struct SelfService {
     portals: Vec<Arc<Portal>>,
+    entrances: Vec<Entrance>,
     keys: Arc<KeyStore>,
     clock: Arc<dyn Clock>,
     return_to: Vec<Url>,
@@ -35,35 +53,52 @@ pub struct WhoAmI {
 }
 
 impl SelfService {
-    /// For sessions of these portals; after sign-out a browser may be sent to the addresses in
-    /// `return_to`.
+    /// For sessions of these portals, whose people may go through these entrances; after sign-out a
+    /// browser may be sent to the addresses in `return_to`.
     #[must_use]
-    pub fn new(portals: Vec<Arc<Portal>>, keys: Arc<KeyStore>, clock: Arc<dyn Clock>, return_to: Vec<Url>) -> Self {
-        Self { portals, keys, clock, return_to }
+    pub fn new(
+        portals: Vec<Arc<Portal>>,
+        entrances: Vec<Entrance>,
+        keys: Arc<KeyStore>,
+        clock: Arc<dyn Clock>,
+        return_to: Vec<Url>,
+    ) -> Self {
+        Self { portals, entrances, keys, clock, return_to }
     }
 
-    /// Ends every portal session among the cookies, and all its back-end sessions: the one entry of
-    /// single sign-out, whoever starts it. Also sessions that have expired, since their back-end
+    /// Ends every portal session among the cookies. Also sessions that have expired, since their back-end
     /// sessions may live, and all of several, since nobody can tell which one was planted.
     pub fn sign_out(&self, cookies: &Cookies<'_>) {
         for portal in &self.portals {
             for session in portal.signed(&cookies.values(portal.cookie())) {
-                self.keys.revoke(portal.name(), &session.id, session.expires);
+                self.end(portal, &session.id, session.expires);
                 tracing::info!(portal = portal.name(), user = session.user, "signed out");
             }
         }
     }
 
-    /// Whose sessions the cookies are: of the first portal that vouches for them.
-    #[must_use]
-    pub fn whoami(&self, cookies: &Cookies<'_>) -> Option<WhoAmI> {
+    /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
+    /// sessions. It stays refused until it would have ended by itself.
+    fn end(&self, portal: &Portal, id: &str, until: UnixSeconds) {
+        portal.end(id);
+        self.keys.revoke(portal.name(), id, until);
+    }
+
+    /// The first portal's session among the cookies that is genuine and was not ended.
+    fn first_session<T>(&self, cookies: &Cookies<'_>, then: impl Fn(&Portal, &PortalSession<'_>) -> T) -> Option<T> {
         self.portals.iter().find_map(|portal| {
             let look = |session: &PortalSession<'_>| {
                 let revoked = self.keys.is_revoked(portal.name(), session);
-                (!revoked).then(|| self.describe(portal, session))
+                (!revoked).then(|| then(portal, session))
             };
             self.with_session(portal, cookies, look).flatten()
         })
+    }
+
+    /// Whose sessions the cookies are: of the first portal that vouches for them.
+    #[must_use]
+    pub fn whoami(&self, cookies: &Cookies<'_>) -> Option<WhoAmI> {
+        self.first_session(cookies, |portal, session| self.describe(portal, session))
     }
 
     /// The address to go on to after sign-out, if it is one of those that are allowed. Compared
@@ -99,5 +134,26 @@ impl SelfService {
             Verdict::Genuine(session) => Some(then(&session)),
             Verdict::Rejected(_) => None,
         }
+    }
+}
+
+impl Desk for SelfService {
+    fn person(&self, cookies: &Cookies<'_>) -> Option<Person> {
+        self.first_session(cookies, |portal, session| session.person(portal.name()))
+    }
+
+    fn may_enter(&self, person: &Person, backend: &str) -> bool {
+        self.entrances.iter().any(|entrance| {
+            entrance.backend.name() == backend
+                && entrance.portal.name() == person.session.portal
+                && person.identity.has_one_of(&entrance.roles)
+        })
+    }
+
+    fn sign_out(&self, session: &SessionHandle) {
+        let Some(portal) = self.portals.iter().find(|portal| portal.name() == session.portal) else { return };
+        // A ticket that lives longer is refused until its own end once it is shown.
+        self.end(portal, &session.id, self.clock.unix().saturating_add(REMEMBERED_FOR));
+        tracing::info!(portal = portal.name(), "signed out by a server");
     }
 }

@@ -11,8 +11,8 @@ use super::outcome::Obtained;
 use super::refusals::Fingerprint;
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{Attempt, Guarded, Liveness, Login, Outage};
-use crate::domain::{Client, Secret, SessionKeys};
-use crate::portal::{NoPassword, PortalSession};
+use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
+use crate::portal::{NoPassword, Portal, PortalSession};
 
 /// How long a locked account is left alone where the back-end does not say.
 const LOCKED_FOR: Duration = Duration::from_secs(60);
@@ -42,12 +42,26 @@ pub struct Order<'a> {
 /// Opens the password of a portal session, where the back-end wants one.
 pub type OpenPassword = Arc<dyn Fn() -> Result<Option<Secret>, NoPassword> + Send + Sync>;
 
+/// What opens the password that a login at this back-end uses.
+#[must_use]
+pub fn password_of(portal: &Arc<Portal>, backend: &Guarded, session: &Arc<PortalSession<'static>>) -> OpenPassword {
+    match backend.credentials() {
+        CredentialSource::Portal => {
+            let (portal, session) = (Arc::clone(portal), Arc::clone(session));
+            Arc::new(move || portal.password(&session).map(Some))
+        }
+        CredentialSource::None => Arc::new(|| Ok(None)),
+    }
+}
+
 /// Everything that a login needs and that outlives the request.
 #[derive(Clone)]
 struct Applicant {
     login: String,
     client: Client<'static>,
     password: OpenPassword,
+    person: Arc<Person>,
+    roles: Vec<String>,
 }
 
 /// What an entry needs.
@@ -89,6 +103,8 @@ impl KeyStore {
             login: order.login.to_owned(),
             client: order.client.clone().into_owned(),
             password: Arc::clone(&order.password),
+            person: Arc::new(order.session.person(order.portal)),
+            roles: order.backend.roles(order.session.identity()).map(str::to_owned).collect(),
         };
         loop {
             let entry = match self.held(&name, &wanted) {
@@ -160,7 +176,8 @@ impl KeyStore {
             return Err(said);
         }
         let (login, client) = (applicant.login.clone(), applicant.client.clone());
-        Ok((Attempt { login, password, client }, fingerprint))
+        let (person, roles) = (Arc::clone(&applicant.person), applicant.roles.clone());
+        Ok((Attempt { login, password, client, person, roles }, fingerprint))
     }
 
     /// Refreshes a session in the background. Its keys go on being used meanwhile.

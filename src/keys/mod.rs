@@ -19,7 +19,6 @@ mod wheel;
 #[cfg(test)]
 mod tests;
 
-pub use login::{OpenPassword, Order};
-
+pub use login::{OpenPassword, Order, password_of};
 pub use outcome::{Found, Obtained};
 pub use store::KeyStore;

@@ -4,18 +4,22 @@
 //! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
 //! makes a [`PortalSession`], so whoever holds one holds a checked one.
 
+mod registered;
+mod sessions;
 pub mod ticket;
+
+pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{PortalSettings, Section};
-use crate::domain::{Identity, Reason, Secret, UnixSeconds};
+use crate::domain::{Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds};
 use crate::observe::{Metrics, PortalMetrics};
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -23,7 +27,15 @@ pub struct Kind {
     pub name: &'static str,
     /// Reads the kind's own settings. Mistakes go into the section; what is returned after a
     /// mistake is thrown away.
-    pub build: fn(&mut Section) -> Box<dyn Verifier>,
+    pub build: fn(&mut Section, &Surroundings) -> Box<dyn Verifier>,
+}
+
+/// What a portal finds when it is made.
+pub struct Surroundings {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where sessions are kept for portals whose cookie says nothing of itself.
+    pub sessions: Arc<Sessions>,
 }
 
 /// What a kind of portal knows: how to check what the browser brings.
@@ -44,12 +56,24 @@ pub trait Verifier: Send + Sync + 'static {
     /// # Errors
     /// There is none, or it does not open.
     fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword>;
+
+    /// Forgets the session of this id, and whatever else a sign-out means to the portal. Says when the
+    /// session would have ended by itself, where it was kept here.
+    fn end(&self, _id: &str) -> Option<UnixSeconds> {
+        None
+    }
+
+    /// What the portal's side is offered, where it needs something.
+    fn service(&self) -> Option<&dyn Service> {
+        None
+    }
 }
 
 /// Memory for [`Verifier::verify`].
 #[derive(Default)]
 pub struct Scratch {
     payload: Vec<u8>,
+    held: Option<Arc<HeldSession>>,
 }
 
 /// What is left to say of a session that is to end.
@@ -87,8 +111,15 @@ pub struct PortalSession<'a> {
     id: Cow<'a, str>,
     identity: Identity<'a>,
     expires: UnixSeconds,
-    key: u16,
-    sealed_password: Option<Cow<'a, str>>,
+    password: Password<'a>,
+}
+
+/// Where the password of a session is.
+enum Password<'a> {
+    /// In the ticket, sealed with this of the portal's keys.
+    Sealed { key: u16, text: Option<Cow<'a, str>> },
+    /// Here.
+    Held(Arc<HeldSession>),
 }
 
 impl fmt::Debug for PortalSession<'_> {
@@ -110,6 +141,16 @@ impl PortalSession<'_> {
         self.expires
     }
 
+    /// Whose session it is, for whoever asks later.
+    #[must_use]
+    pub fn person(&self, portal: &str) -> Person {
+        Person {
+            session: SessionHandle { portal: portal.to_owned(), id: self.id.clone().into_owned() },
+            identity: self.identity.clone().into_owned(),
+            expires: self.expires,
+        }
+    }
+
     /// Copies what is borrowed, so that a login can outlive the request that caused it.
     #[must_use]
     pub fn into_owned(self) -> PortalSession<'static> {
@@ -117,13 +158,30 @@ impl PortalSession<'_> {
             id: Cow::Owned(self.id.into_owned()),
             identity: self.identity.into_owned(),
             expires: self.expires,
-            key: self.key,
-            sealed_password: self.sealed_password.map(|sealed| Cow::Owned(sealed.into_owned())),
+            password: match self.password {
+                Password::Sealed { key, text } => {
+                    Password::Sealed { key, text: text.map(|text| Cow::Owned(text.into_owned())) }
+                }
+                Password::Held(held) => Password::Held(held),
+            },
         }
     }
 }
 
 impl<'a> PortalSession<'a> {
+    /// One that is kept here, under this id.
+    fn held(id: String, held: &'a Arc<HeldSession>) -> Self {
+        let password = Password::Held(Arc::clone(held));
+        Self { id: Cow::Owned(id), identity: held.identity.borrowed(), expires: held.expires, password }
+    }
+
+    fn held_password(&self) -> Option<Secret> {
+        match &self.password {
+            Password::Held(held) => held.password.clone(),
+            Password::Sealed { .. } => None,
+        }
+    }
+
     /// Whose session it is.
     #[must_use]
     pub const fn identity(&self) -> &Identity<'a> {
@@ -141,6 +199,7 @@ impl<'a> PortalSession<'a> {
 /// and refused leaves no trace.
 pub struct PortalPlan {
     name: String,
+    kind: &'static str,
     login_url: LoginUrl,
     verifier: Box<dyn Verifier>,
 }
@@ -155,7 +214,7 @@ impl PortalPlan {
     /// Plans a portal from its settings; `None` when its kind is not known or nobody could sign in
     /// there, which is noted. Finishes the section.
     #[must_use]
-    pub fn read(mut settings: PortalSettings) -> Option<Self> {
+    pub fn read(mut settings: PortalSettings, sessions: &Arc<Sessions>) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             settings.section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
@@ -170,9 +229,10 @@ impl PortalPlan {
             ),
             Err(message) => settings.section.mistake("login_url", message),
         }
-        let verifier = (kind.build)(&mut settings.section);
+        let surroundings = Surroundings { name: settings.name, sessions: Arc::clone(sessions) };
+        let verifier = (kind.build)(&mut settings.section, &surroundings);
         settings.section.finish();
-        Some(Self { name: settings.name, login_url: login_url.ok()?, verifier })
+        Some(Self { name: surroundings.name, kind: kind.name, login_url: login_url.ok()?, verifier })
     }
 
     /// Takes it into use.
@@ -188,6 +248,12 @@ impl Portal {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.plan.name
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.plan.kind
     }
 
     /// The name of its cookie.
@@ -214,6 +280,11 @@ impl Portal {
         self.plan.verifier.signed(presented)
     }
 
+    /// Ends the session of this id at the portal; see [`Verifier::end`].
+    pub fn end(&self, id: &str) -> Option<UnixSeconds> {
+        self.plan.verifier.end(id)
+    }
+
     /// The password that came with a session of this portal.
     ///
     /// # Errors
@@ -222,11 +293,27 @@ impl Portal {
         self.plan.verifier.password(session)
     }
 
+    /// What the portal's side is offered.
+    #[must_use]
+    pub fn service(&self) -> Option<&dyn Service> {
+        self.plan.verifier.service()
+    }
+
     /// Where to sign in and come back to `url`.
     #[must_use]
     pub fn login_address(&self, url: &str) -> String {
         self.plan.login_url.returning_to(url)
     }
+}
+
+/// Reads `cookie`: the name of a portal's cookie.
+fn read_cookie_name(section: &mut Section) -> String {
+    let cookie = section.required("cookie");
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !cookie.bytes().all(token) {
+        section.mistake("cookie", "must be a cookie name: letters, digits, - and _");
+    }
+    cookie
 }
 
 /// The address of a sign-in page; `after` is what follows the place for the address to return to,
@@ -274,7 +361,7 @@ mod tests {
     }
 
     fn plan(mut draft: Draft) -> Option<PortalPlan> {
-        PortalPlan::read(draft.portals.remove(0))
+        PortalPlan::read(draft.portals.remove(0), &Sessions::new(1))
     }
 
     fn read(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
@@ -349,6 +436,6 @@ mod tests {
     fn a_kind_that_is_not_known_is_a_mistake_that_names_the_known() {
         let (portal, mistakes) = read("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
         assert!(portal.is_none());
-        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a known kind; choose ticket"]);
+        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a known kind; choose ticket or registered"]);
     }
 }

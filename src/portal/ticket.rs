@@ -45,9 +45,10 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::{Kind, NoPassword, PortalSession, Scratch, SignedSession, Verdict, Verifier};
+use super::read_cookie_name;
+use super::{Kind, NoPassword, Password, PortalSession, Scratch, SignedSession, Surroundings, Verdict, Verifier};
 use crate::config::Section;
-use crate::domain::{Identity, IdentityError, Reason, Secret, UnixSeconds};
+use crate::domain::{Identity, IdentityError, Reason, Secret, UnixSeconds, decode_hex};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "ticket", build };
@@ -312,7 +313,8 @@ impl<'a> NewTicket<'a> {
         }
         let (name, email) = (self.name.unwrap_or_default(), self.email.unwrap_or_default());
         let identity = Identity::new(self.sub, name, email, self.roles)?;
-        Ok(PortalSession { id: self.sid, identity, expires: self.exp, key, sealed_password: self.cred })
+        let password = Password::Sealed { key, text: self.cred };
+        Ok(PortalSession { id: self.sid, identity, expires: self.exp, password })
     }
 }
 
@@ -331,11 +333,7 @@ impl Tickets {
 
     /// Reads the cookie's name and the keys out of a portal's section.
     pub fn read(section: &mut Section) -> Self {
-        let cookie = section.required("cookie");
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if !cookie.bytes().all(token) {
-            section.mistake("cookie", "must be a cookie name: letters, digits, - and _");
-        }
+        let cookie = read_cookie_name(section);
         let entries = section.sections("key", "id");
         if entries.is_empty() {
             section.mistake("key", "is missing; write [[portal.key]] with id and secret, or no ticket can be checked");
@@ -478,22 +476,14 @@ impl Verifier for Tickets {
     }
 
     fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
-        let sealed = session.sealed_password.as_deref().ok_or(NoPassword::Absent)?;
-        let key = self.keys.get(usize::from(session.key)).ok_or(NoPassword::Unreadable)?;
+        let Password::Sealed { key, text: Some(sealed) } = &session.password else { return Err(NoPassword::Absent) };
+        let key = self.keys.get(usize::from(*key)).ok_or(NoPassword::Unreadable)?;
         key.open(sealed, session.id()).ok_or(NoPassword::Unreadable)
     }
 }
 
-fn build(section: &mut Section) -> Box<dyn Verifier> {
+fn build(section: &mut Section, _: &Surroundings) -> Box<dyn Verifier> {
     Box::new(Tickets::read(section))
-}
-
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits?;
-    let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use futures_util::future::Either;
+use futures_util::future::{Either, OptionFuture};
 use futures_util::{FutureExt, TryFutureExt};
 
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::decisions::DoorState;
-use super::{State, decisions, ops, pages};
+use super::{State, api, decisions, ops, pages};
 use crate::domain::ListenAddress;
 
 /// Longest wait for a request's head: a web server on the same machine needs no time at all.
@@ -40,40 +40,62 @@ pub struct ListenError {
     source: io::Error,
 }
 
+/// Where to listen. What is absent is off.
+pub struct Listeners<'a> {
+    /// For decisions and pages.
+    pub auth: &'a ListenAddress,
+    /// For the portal's API.
+    pub api: Option<&'a ListenAddress>,
+    /// For operators.
+    pub ops: Option<&'a ListenAddress>,
+}
+
 /// The running listeners.
 pub struct Servers {
     decisions: Server,
+    calls: Option<Server>,
     operators: Option<Server>,
     auth: ListenAddress,
+    api: Option<ListenAddress>,
     ops: Option<ListenAddress>,
 }
 
 impl Servers {
-    /// Opens the listener for decisions, and that for operators where there is one.
+    /// Opens all of them.
     ///
     /// # Errors
     /// An address that is taken or not ours.
     pub fn open(
         state: &Arc<State>,
-        auth: &ListenAddress,
-        ops: Option<&ListenAddress>,
+        listeners: &Listeners<'_>,
         workers: usize,
         drain_timeout: Duration,
     ) -> Result<Self, ListenError> {
         let shared = Arc::clone(state);
         let pages = move |service: &mut ServiceConfig| pages::configure(service, &shared);
-        let (decisions, auth) = open(decisions::doors(state), pages, auth, workers, drain_timeout)?;
+        let (decisions, auth) = open(decisions::doors(state), pages, listeners.auth, workers, drain_timeout)?;
+        let shared = Arc::clone(state);
+        let calls = move |service: &mut ServiceConfig| api::configure(service, &shared);
+        let calls = listeners.api.map(|address| open(Vec::new(), calls, address, 1, drain_timeout)).transpose()?;
+        let (calls, api) = calls.unzip();
         let shared = Arc::clone(state);
         let operators = move |service: &mut ServiceConfig| ops::configure(service, &shared);
-        let operators = ops.map(|address| open(Vec::new(), operators, address, 1, drain_timeout)).transpose()?;
+        let operators =
+            listeners.ops.map(|address| open(Vec::new(), operators, address, 1, drain_timeout)).transpose()?;
         let (operators, ops) = operators.unzip();
-        Ok(Self { decisions, operators, auth, ops })
+        Ok(Self { decisions, calls, operators, auth, api, ops })
     }
 
     /// Where decisions are made: with the port that the system chose, where 0 was asked for.
     #[must_use]
     pub const fn auth(&self) -> &ListenAddress {
         &self.auth
+    }
+
+    /// Where the API is, likewise.
+    #[must_use]
+    pub const fn api(&self) -> Option<&ListenAddress> {
+        self.api.as_ref()
     }
 
     /// Where operators look, likewise.
@@ -94,14 +116,22 @@ impl Servers {
     /// # Errors
     /// A listener that broke.
     pub async fn run(self) -> io::Result<()> {
-        let Some(operators) = self.operators else { return self.decisions.await };
-        let handle = operators.handle();
+        let (calls, operators) = (self.calls, self.operators);
+        let calls_handle = calls.as_ref().map(Server::handle);
+        let operators_handle = operators.as_ref().map(Server::handle);
         let decisions = async {
             let ended = self.decisions.await;
-            handle.stop(false).await;
+            if let Some(handle) = calls_handle {
+                handle.stop(true).await;
+            }
+            if let Some(handle) = operators_handle {
+                handle.stop(false).await;
+            }
             ended
         };
-        futures_util::future::try_join(decisions, operators).await.map(|_| ())
+        let calls = OptionFuture::from(calls).map(|ended| ended.unwrap_or(Ok(())));
+        let operators = OptionFuture::from(operators).map(|ended| ended.unwrap_or(Ok(())));
+        futures_util::future::try_join3(decisions, calls, operators).await.map(|_| ())
     }
 }
 

@@ -2,6 +2,7 @@
 //! answer back; nothing here judges.
 
 mod answer;
+mod api;
 mod client;
 mod decisions;
 mod html;
@@ -9,6 +10,7 @@ mod listener;
 mod ops;
 mod pages;
 mod question;
+mod services;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +20,13 @@ use actix_web::{Route, guard, web};
 use arc_swap::ArcSwap;
 
 use crate::decision::Gate;
-use crate::handover::SelfService;
+use crate::domain::ApiKey;
+use crate::handover::{SelfService, Services};
 use crate::observe::Metrics;
 
 pub use client::Trust;
 pub(crate) use html::escape;
-pub use listener::{ListenError, Servers};
+pub use listener::{ListenError, Listeners, Servers};
 
 /// What a reload replaces, all at once.
 pub struct Live {
@@ -37,6 +40,10 @@ pub struct Live {
     pub identity_headers: [HeaderName; 4],
     /// What people may do with their own sessions.
     pub self_service: SelfService,
+    /// Who may call the API.
+    pub api_keys: Vec<ApiKey>,
+    /// What portals and back-ends offer beside.
+    pub services: Services,
 }
 
 /// What every listener shares.

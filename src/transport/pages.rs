@@ -4,15 +4,16 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Live, State, get_or_head, html, question};
+use super::{Live, State, get_or_head, html, question, services};
 use crate::decision::Host;
+use crate::domain::Reach;
 use crate::handover::Provenance;
 
 /// The pages for people, under `/.keyward/`.
 pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
-    service.service(
+    services::configure(service, Reach::Browsers);
+    service.app_data(web::Data::from(Arc::clone(state))).service(
         web::scope("/.keyward")
-            .app_data(web::Data::from(Arc::clone(state)))
             .route("/logout", web::route().to(logout))
             .route("/whoami", get_or_head().to(whoami))
             .route("/style.css", get_or_head().to(style)),
@@ -110,7 +111,7 @@ fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
 }
 
 /// The origin of the page asked for, from the headers of a trusted proxy, else from the connection.
-fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
+pub(super) fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
     static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
     let headers = request.headers();

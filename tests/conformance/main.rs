@@ -8,6 +8,8 @@ mod axigen;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod form;
+#[path = "../support/person.rs"]
+mod person;
 mod roundcube;
 mod zimbra;
 
@@ -26,6 +28,7 @@ use keyward::config::Section;
 use keyward::domain::{BackendLimits, Client, Clock, CredentialSource, LoginName, Secret, SessionKeys, SystemClock};
 use keyward::observe::Metrics;
 use keyward::wire::Wire;
+use person::signed_in;
 
 /// Longer than any of the real servers takes to say no.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -195,7 +198,8 @@ fn attempt(login: &str, password: &str) -> Attempt {
         user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
         accept_language: Cow::Borrowed(b"en"),
     };
-    Attempt { login: login.to_owned(), password: Some(Secret::from(password.to_owned())), client }
+    let (password, person) = (Some(Secret::from(password.to_owned())), signed_in(login));
+    Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() }
 }
 
 async fn a_good_login_opens_a_page(bench: &Bench) {

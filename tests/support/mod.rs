@@ -40,6 +40,7 @@ pub struct Setup {
     config: String,
     environment: Vec<String>,
     listen: Option<String>,
+    with_api: bool,
     /// What the shell does before it becomes the program.
     before: String,
 }
@@ -47,7 +48,13 @@ pub struct Setup {
 impl Setup {
     /// With this configuration, less `[listen]`, which is made up.
     pub fn new(config: &str) -> Self {
-        Self { config: config.to_owned(), environment: Vec::new(), listen: None, before: String::new() }
+        Self {
+            config: config.to_owned(),
+            environment: Vec::new(),
+            listen: None,
+            with_api: false,
+            before: String::new(),
+        }
     }
 
     pub fn environment(mut self, name: &str, value: &str) -> Self {
@@ -59,6 +66,11 @@ impl Setup {
     pub fn on_socket(mut self, more: &str) -> Self {
         self.listen = Some(more.to_owned());
         self
+    }
+
+    /// With the portal's API, too.
+    pub fn with_api(self) -> Self {
+        Self { with_api: true, ..self }
     }
 
     /// With commands for the shell that becomes the program, such as limits.
@@ -90,7 +102,9 @@ impl Setup {
                 (Address::Tcp(address), format!("auth = \"{address}\""))
             }
         };
-        let listen = format!("[listen]\n{line}\nops = \"{ops}\"\n");
+        let api = free_address().unwrap();
+        let api_line = if self.with_api { format!("api = \"{api}\"\n") } else { String::new() };
+        let listen = format!("[listen]\n{line}\nops = \"{ops}\"\n{api_line}");
         let config = ours.write("keyward.toml", &format!("{listen}{}", self.config)).unwrap();
         // The shell leaves its process, and so its number, to the program.
         let script = format!("echo $$ > keyward.pid; {}\nexec \"$@\"", self.before);
@@ -98,7 +112,7 @@ impl Setup {
         arguments.extend(self.environment.iter().map(String::as_str));
         arguments.extend([env!("CARGO_BIN_EXE_keyward"), "serve", "-c", config.to_str().unwrap()]);
         let process = Process::start("keyward", Path::new("/bin/sh"), &arguments, &ours).unwrap();
-        Sidecar { process, auth, ops, listen, config, directory }
+        Sidecar { process, auth, api, ops, listen, config, directory }
     }
 }
 
@@ -107,6 +121,8 @@ pub struct Sidecar {
     process: Process,
     /// Where decisions are made.
     pub auth: Address,
+    /// Where the portal calls, if it was started with the API.
+    pub api: SocketAddr,
     /// Where operators look.
     pub ops: SocketAddr,
     listen: String,
@@ -135,6 +151,13 @@ impl Sidecar {
     pub async fn get(&self, path: &str, lines: &[&str]) -> Answer {
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         self.exchange(format!("GET {path} HTTP/1.1\r\nHost: app.example.test\r\n{lines}\r\n")).await
+    }
+
+    /// Sends bytes to the API on a connection of their own and reads one answer.
+    pub async fn call(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        let mut connection = Connection::open(&Address::Tcp(self.api)).await;
+        connection.send(bytes).await;
+        connection.answer().await
     }
 
     /// Gets something on the operators' listener.

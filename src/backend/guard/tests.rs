@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc};
 use super::*;
 use crate::backend::Refusal;
 use crate::config::Section;
-use crate::domain::{Client, ManualClock};
+use crate::domain::{Client, ManualClock, Person, SessionHandle};
 
 /// A back-end that says what it is told to, when it is told to.
 #[derive(Default)]
@@ -96,7 +96,9 @@ fn attempt() -> Attempt {
         user_agent: Cow::Borrowed(b""),
         accept_language: Cow::Borrowed(b""),
     };
-    Attempt { login: "ana".to_owned(), password: None, client }
+    let session = SessionHandle { portal: "p".to_owned(), id: "s".to_owned() };
+    let person = Person { session, identity: Identity::new("ana", "", "", vec![]).unwrap(), expires: 1 };
+    Attempt { login: "ana".to_owned(), password: None, client, person: Arc::new(person), roles: Vec::new() }
 }
 
 fn keys() -> SessionKeys {

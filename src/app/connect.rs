@@ -1,0 +1,70 @@
+use std::io;
+use std::sync::Arc;
+
+use actix_web::http::header::HeaderName;
+
+use super::assemble::Parts;
+use super::foundation::Foundation;
+use crate::config::RouteSettings;
+use crate::decision::{Access, Gate, Route, Router};
+use crate::handover::{Entrance, SelfService, Services};
+use crate::transport::{Live, Trust};
+
+/// Connects the parts of one configuration. Sessions at back-ends that it still knows go on.
+///
+/// The configuration was checked, so nothing is missing; if something were, no route may become
+/// wider for it.
+pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live> {
+    let Foundation { keys, sessions, metrics, clock } = foundation;
+    for warning in parts.warnings {
+        tracing::warn!(%warning, "the configuration is right, and hardly meant so");
+    }
+    let settings = parts.settings;
+    let portals: Vec<_> = parts.portals.into_iter().map(|portal| portal.build(metrics)).collect();
+    let running = keys.backends();
+    let backends: Vec<_> =
+        parts.backends.into_iter().map(|backend| backend.build(&running, metrics, Arc::clone(clock))).collect();
+    let missing = |what: &str| io::Error::other(format!("{what} is not configured"));
+    let route = |route: RouteSettings| {
+        let portal = route.portal.map(|name| {
+            let found = portals.iter().find(|portal| portal.name() == name);
+            found.cloned().ok_or_else(|| missing(&format!("portal {name}")))
+        });
+        let backend = route.backend.map(|name| {
+            let found = backends.iter().find(|backend| backend.name() == name);
+            found.cloned().ok_or_else(|| missing(&format!("back-end {name}")))
+        });
+        let access = match (route.public, portal.transpose()?) {
+            (true, _) => Access::Public,
+            (false, Some(portal)) => Access::SignedIn { portal, roles: route.roles },
+            (false, None) => return Err(missing("the portal of a route")),
+        };
+        let (host, path, methods) = (route.host, route.path, route.methods);
+        Ok(Route { host, path, methods, access, backend: backend.transpose()? })
+    };
+    let routes = settings.routes.into_iter().map(route).collect::<io::Result<Vec<Route>>>()?;
+    let entrances = routes.iter().filter_map(entrance).collect();
+    let router = Router::new(routes);
+    let [user, name, email, groups] = settings.identity_headers.map(HeaderName::try_from);
+    let unusable = |error| io::Error::other(format!("[headers]: {error}"));
+    let identity_headers =
+        [user.map_err(unusable)?, name.map_err(unusable)?, email.map_err(unusable)?, groups.map_err(unusable)?];
+    keys.configure(settings.key_limit, &backends);
+    sessions.set_limit(settings.session_limit);
+    let return_to = settings.logout_return_to;
+    Ok(Live {
+        self_service: SelfService::new(portals.clone(), entrances, Arc::clone(keys), Arc::clone(clock), return_to),
+        services: Services::new(portals.clone(), backends),
+        gate: Gate::new(router, portals, Arc::clone(keys), Arc::clone(clock), settings.answer_limit),
+        trust: Trust { proxies: settings.proxies, unix: settings.trust_unix },
+        answer_limit: settings.answer_limit,
+        identity_headers,
+        api_keys: settings.api_keys,
+    })
+}
+
+fn entrance(route: &Route) -> Option<Entrance> {
+    let (Access::SignedIn { portal, roles }, Some(backend)) = (&route.access, &route.backend) else { return None };
+    let (host, backend, portal) = (route.host.clone(), Arc::clone(backend), Arc::clone(portal));
+    Some(Entrance { host, backend, portal, roles: roles.clone() })
+}

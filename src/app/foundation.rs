@@ -1,0 +1,43 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::Settings;
+use crate::domain::Clock;
+use crate::keys::KeyStore;
+use crate::observe::Metrics;
+use crate::portal::Sessions;
+
+/// What a running process keeps through every reload.
+pub(super) struct Foundation {
+    pub keys: Arc<KeyStore>,
+    pub sessions: Arc<Sessions>,
+    pub metrics: Arc<Metrics>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Foundation {
+    /// Needs the runtime in which its tasks are to run.
+    pub fn new(settings: &Settings, sessions: Arc<Sessions>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+        let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
+        Self { keys, sessions, metrics, clock }
+    }
+
+    /// Does once a second what time asks for, for ever.
+    pub async fn tick(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(Duration::from_secs(1));
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let chores = async {
+                self.sessions.forget_ended(self.clock.unix());
+                self.keys.tick().await;
+            };
+            // A panic was counted and logged, and must not be the end of all expiry.
+            let _ = AssertUnwindSafe(chores).catch_unwind().await;
+        }
+    }
+}

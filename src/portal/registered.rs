@@ -1,0 +1,77 @@
+//! Portal kind `registered`: the portal's own session cookie, whatever it is. The portal told us of the
+//! session through the API before the browser came with it; nobody has to be asked.
+
+use std::sync::Arc;
+
+use super::{HeldSession, Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings};
+use super::{Verdict, Verifier, read_cookie_name};
+use crate::config::Section;
+use crate::domain::{Reason, Secret, UnixSeconds};
+
+/// This kind's entry in the table.
+pub const KIND: Kind = Kind { name: "registered", build };
+
+/// Most cookies of one name that are looked up.
+const MOST_LOOKED_UP: usize = 16;
+
+fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier> {
+    Box::new(Registered::new(read_cookie_name(section), surroundings))
+}
+
+/// Looks a cookie's value up among the sessions that are kept.
+pub(super) struct Registered {
+    portal: String,
+    cookie: String,
+    sessions: Arc<Sessions>,
+}
+
+impl Registered {
+    /// For sessions of this portal, under this cookie.
+    pub(super) fn new(cookie: String, surroundings: &Surroundings) -> Self {
+        let Surroundings { name, sessions } = surroundings;
+        Self { portal: name.clone(), cookie, sessions: Arc::clone(sessions) }
+    }
+}
+
+impl Verifier for Registered {
+    fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
+    /// Two different sessions at once mean that somebody planted one, and nobody can tell which.
+    fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        if presented.is_empty() {
+            return Verdict::Rejected(Reason::NoSession);
+        }
+        let mut found: Option<(&str, Arc<HeldSession>)> = None;
+        for shown in presented.iter().take(MOST_LOOKED_UP) {
+            let Some(held) = self.sessions.find(&self.portal, shown, now) else { continue };
+            if found.as_ref().is_some_and(|(other, _)| other != shown) {
+                return Verdict::Rejected(Reason::Forged);
+            }
+            found = Some((shown, held));
+        }
+        let Some((shown, held)) = found else { return Verdict::Rejected(Reason::NoSession) };
+        let id = self.sessions.id_of(&self.portal, shown);
+        let held: &'a Arc<HeldSession> = scratch.held.insert(held);
+        Verdict::Genuine(PortalSession::held(id, held))
+    }
+
+    fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
+        let looked_up = presented.iter().take(MOST_LOOKED_UP);
+        let session = |shown: &&str| {
+            let held = self.sessions.find(&self.portal, shown, 0)?;
+            let (id, user) = (self.sessions.id_of(&self.portal, shown), held.identity.user().to_owned());
+            Some(SignedSession { id, user, expires: held.expires })
+        };
+        looked_up.filter_map(session).collect()
+    }
+
+    fn end(&self, id: &str) -> Option<UnixSeconds> {
+        self.sessions.end(id).map(|ended| ended.expires)
+    }
+
+    fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
+        session.held_password().ok_or(NoPassword::Absent)
+    }
+}

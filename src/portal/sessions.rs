@@ -1,0 +1,200 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::{DashMap, Entry};
+use hmac::{Hmac, KeyInit, Mac};
+use parking_lot::Mutex;
+use sha2::Sha256;
+
+use crate::domain::{Identity, Secret, UnixSeconds, decode_hex};
+
+/// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
+///
+/// What a browser shows is kept only as a keyed hash: whoever reads this memory cannot sign in with it.
+/// Nothing is given up for want of room; a session that does not fit is refused.
+pub struct Sessions {
+    held: DashMap<Name, Arc<HeldSession>>,
+    by_end: Mutex<BTreeSet<(UnixSeconds, Name)>>,
+    limit: AtomicUsize,
+    hash: Hmac<Sha256>,
+}
+
+/// One of them.
+pub struct HeldSession {
+    /// Whose it is.
+    pub identity: Identity<'static>,
+    /// When it ends by itself.
+    pub expires: UnixSeconds,
+    /// The password that came with it.
+    pub password: Option<Secret>,
+    /// What the portal's kind wants to know of it later.
+    pub memo: String,
+}
+
+impl fmt::Debug for HeldSession {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("HeldSession(…)")
+    }
+}
+
+/// What a session is kept under: half a keyed hash of the portal's name and the session's id.
+type Name = [u8; 16];
+
+/// There are as many sessions as `[limits] sessions` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no more sessions can be kept; raise [limits] sessions")]
+pub struct NoRoom;
+
+impl Sessions {
+    /// At most `limit` of them.
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
+        let key: [u8; 64] = rand::random();
+        let (held, by_end) = (DashMap::new(), Mutex::default());
+        // HMAC takes a key of every length.
+        let hash = Hmac::new(&key.into());
+        Arc::new(Self { held, by_end, limit: AtomicUsize::new(limit), hash })
+    }
+
+    /// Takes another limit. Sessions above it stay until they end.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// The id under which a session is known in the house, from what the browser shows for it.
+    #[must_use]
+    pub fn id_of(&self, portal: &str, shown: &str) -> String {
+        self.name(portal, shown).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Keeps a session, in the place of an earlier one for which the browser shows the same.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn keep(&self, portal: &str, shown: &str, session: HeldSession) -> Result<Kept, NoRoom> {
+        let name = self.name(portal, shown);
+        let expires = session.expires;
+        let kept = match self.held.entry(name) {
+            Entry::Occupied(mut held) => {
+                let earlier = held.insert(Arc::new(session));
+                self.by_end.lock().remove(&(earlier.expires, name));
+                Kept::Replaced(earlier)
+            }
+            Entry::Vacant(place) => {
+                // The ends are counted, not the map: its length asks every shard.
+                let mut by_end = self.by_end.lock();
+                if by_end.len() >= self.limit.load(Ordering::Relaxed) {
+                    return Err(NoRoom);
+                }
+                place.insert(Arc::new(session));
+                by_end.insert((expires, name));
+                return Ok(Kept::New);
+            }
+        };
+        self.by_end.lock().insert((expires, name));
+        Ok(kept)
+    }
+
+    /// The session for which the browser shows this, if it has not ended.
+    #[must_use]
+    pub fn find(&self, portal: &str, shown: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
+        let held = self.held.get(&self.name(portal, shown)).map(|held| Arc::clone(&held))?;
+        (held.expires > now).then_some(held)
+    }
+
+    /// Forgets the session of this id, and gives it back if it was there.
+    pub fn end(&self, id: &str) -> Option<Arc<HeldSession>> {
+        let name = Name::try_from(decode_hex(id)?).ok()?;
+        let (_, ended) = self.held.remove(&name)?;
+        self.by_end.lock().remove(&(ended.expires, name));
+        Some(ended)
+    }
+
+    /// Forgets those that have ended by themselves. Call it about once a second.
+    pub fn forget_ended(&self, now: UnixSeconds) {
+        loop {
+            let (end, name) = {
+                let mut by_end = self.by_end.lock();
+                match by_end.first() {
+                    Some((end, _)) if *end <= now => {}
+                    _ => return,
+                }
+                let Some(first) = by_end.pop_first() else { return };
+                first
+            };
+            // It may have been kept anew meanwhile.
+            self.held.remove_if(&name, |_, held| held.expires == end);
+        }
+    }
+
+    fn name(&self, portal: &str, shown: &str) -> Name {
+        let mut hash = self.hash.clone();
+        // The length first, so that no two pairs run together into the same bytes.
+        hash.update(&(portal.len() as u64).to_be_bytes());
+        hash.update(portal.as_bytes());
+        hash.update(shown.as_bytes());
+        let mut name = Name::default();
+        name.copy_from_slice(&hash.finalize().into_bytes()[..16]);
+        name
+    }
+}
+
+/// What became of a session that was to be kept.
+#[derive(Debug)]
+pub enum Kept {
+    /// It is new.
+    New,
+    /// There was this one.
+    Replaced(Arc<HeldSession>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(user: &str, expires: UnixSeconds) -> HeldSession {
+        let identity = Identity::new(user.to_owned(), "", "", vec![]).unwrap();
+        HeldSession { identity, expires, password: None, memo: String::new() }
+    }
+
+    fn user(sessions: &Sessions, portal: &str, shown: &str, now: UnixSeconds) -> Option<String> {
+        sessions.find(portal, shown, now).map(|held| held.identity.user().to_owned())
+    }
+
+    #[test]
+    fn a_session_is_found_at_its_own_portal_until_it_ends() {
+        let sessions = Sessions::new(10);
+        sessions.keep("p", "shown", session("ana", 100)).unwrap();
+        for (portal, shown, now, expected) in [
+            ("p", "shown", 99, Some("ana")),
+            ("p", "shown", 100, None),
+            ("ps", "hown", 0, None),
+            ("q", "shown", 0, None),
+            ("p", "", 0, None),
+        ] {
+            assert_eq!(user(&sessions, portal, shown, now).as_deref(), expected, "{portal} {shown} {now}");
+        }
+        let id = sessions.id_of("p", "shown");
+        for (id, ended) in [("shown", false), (&id[1..], false), (&id, true), (&id, false)] {
+            assert_eq!(sessions.end(id).is_some(), ended, "{id}");
+        }
+        assert!(sessions.find("p", "shown", 0).is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_nobody_has_to_go() {
+        let sessions = Sessions::new(2);
+        sessions.keep("p", "a", session("ana", 100)).unwrap();
+        sessions.keep("p", "b", session("ben", 200)).unwrap();
+        assert_eq!(sessions.keep("p", "c", session("cleo", 300)).err(), Some(NoRoom));
+        assert!(matches!(sessions.keep("p", "a", session("amy", 150)), Ok(Kept::Replaced(old)) if old.expires == 100));
+        assert_eq!(user(&sessions, "p", "a", 0).as_deref(), Some("amy"));
+        sessions.forget_ended(120);
+        assert_eq!(user(&sessions, "p", "a", 120).as_deref(), Some("amy"));
+        sessions.forget_ended(150);
+        assert!(sessions.keep("p", "c", session("cleo", 300)).is_ok());
+        assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (2, 2));
+    }
+}

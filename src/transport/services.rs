@@ -1,0 +1,78 @@
+//! Calls to what back-ends and portals offer beside the decisions, translated for them and back.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::pages::{nothing_here, own_origin};
+use super::{State, question};
+use crate::domain::{Answered, Call, Reach, Reply};
+
+/// Longest body of a call, in bytes.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// Takes what no page of ours takes.
+pub(super) fn configure(service: &mut web::ServiceConfig, reach: Reach) {
+    let handler = move |request: HttpRequest, state: web::Data<State>, body: web::Payload| async move {
+        call(reach, &request, &state, body).await
+    };
+    service.default_service(web::to(handler));
+}
+
+async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Payload) -> HttpResponse {
+    let live = state.live.load_full();
+    let (method, path) = (request.method().as_str(), request.path());
+    let mut takers = live.services.taking(reach, method, path).peekable();
+    if takers.peek().is_none() {
+        return nothing_here().await;
+    }
+    let body = match body.to_bytes_limited(LONGEST_BODY).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST),
+        Err(_) => return plain(StatusCode::PAYLOAD_TOO_LARGE),
+    };
+    let headers = request.headers();
+    let header = |name: &str| question::only(headers, &HeaderName::from_bytes(name.as_bytes()).ok()?);
+    let origin = own_origin(request, &live).unwrap_or_default();
+    let call = Call {
+        reach,
+        method,
+        path,
+        query: request.query_string(),
+        origin: &origin,
+        cookies: question::cookies(headers),
+        client: live.trust.client(request.head()),
+        header: &header,
+        body: &body,
+    };
+    let mut answer = None;
+    for service in takers {
+        match service.answer(&call, &live.self_service).await {
+            Answered::Here(reply) => return respond(reply),
+            Answered::Elsewhere(reply) => answer = Some(reply),
+        }
+    }
+    match answer {
+        Some(reply) => respond(reply),
+        None => nothing_here().await,
+    }
+}
+
+fn respond(reply: Reply) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.append_header((HeaderName::from_static(name), value));
+        }
+    }
+    response
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(reply.body)
+}
+
+fn plain(status: StatusCode) -> HttpResponse {
+    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).finish()
+}
