@@ -21,9 +21,10 @@ mod guard;
 
 mod axigen;
 mod roundcube;
+mod websydian;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] = &[axigen::KIND, roundcube::KIND];
+pub const KINDS: &[Kind] = &[axigen::KIND, roundcube::KIND, websydian::KIND];
 
 use std::sync::Arc;
 
