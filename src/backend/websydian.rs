@@ -85,9 +85,8 @@ impl Backend for Websydian {
         // every site's cookie: one site's session is of no use at another.
         let decoded = Cow::from(percent_encoding::percent_decode(name));
         let folded = decoded.trim_ascii();
-        let begins = |start: &str| {
-            folded.get(..start.len()).is_some_and(|folded| folded.eq_ignore_ascii_case(start.as_bytes()))
-        };
+        let begins =
+            |start: &str| folded.get(..start.len()).is_some_and(|folded| folded.eq_ignore_ascii_case(start.as_bytes()));
         begins(COOKIE) || begins(&self.settings.cookie)
     }
 

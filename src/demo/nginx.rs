@@ -21,6 +21,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("keyward/page.inc", include_str!("../../examples/nginx/keyward/page.inc")),
     ("keyward/axigen.inc", include_str!("../../examples/nginx/keyward/axigen.inc")),
     ("keyward/roundcube.inc", include_str!("../../examples/nginx/keyward/roundcube.inc")),
+    ("keyward/websydian.inc", include_str!("../../examples/nginx/keyward/websydian.inc")),
     ("keyward/portal.inc", include_str!("../../examples/nginx/keyward/portal.inc")),
 ];
 

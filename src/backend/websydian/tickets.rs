@@ -169,8 +169,7 @@ mod tests {
         for _ in 0..50 {
             let ticket = tickets.issue("ANA", roles());
             let outcomes: Vec<Shown> = std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    (0..8).map(|_| scope.spawn(|| tickets.redeem("ANA", ticket.secret()))).collect();
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| tickets.redeem("ANA", ticket.secret()))).collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             assert_eq!(outcomes.iter().filter(|shown| **shown == Shown::Valid(roles())).count(), 1);

@@ -108,7 +108,8 @@ pub(super) fn read(text: &str) -> Result<Element, XmlError> {
             Event::GeneralRef(name) if !open.is_empty() => {
                 let character = name.resolve_char_ref().map_err(|_| XmlError::IllFormed)?;
                 let character = character.map(String::from);
-                let known = character.or_else(|| quick_xml::escape::resolve_predefined_entity(&name).map(str::to_owned));
+                let known =
+                    character.or_else(|| quick_xml::escape::resolve_predefined_entity(&name).map(str::to_owned));
                 append(&mut open, &known.ok_or(XmlError::Forbidden)?)?;
             }
             Event::Decl(declaration) if position == 0 => match declaration.encoding() {
