@@ -53,7 +53,14 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     sessions.set_limit(settings.session_limit);
     let return_to = settings.logout_return_to;
     Ok(Live {
-        self_service: SelfService::new(portals.clone(), entrances, Arc::clone(keys), Arc::clone(clock), return_to),
+        self_service: SelfService::new(
+            portals.clone(),
+            entrances,
+            Arc::clone(keys),
+            Arc::clone(clock),
+            return_to,
+            metrics,
+        ),
         services: Services::new(portals.clone(), backends),
         gate: Gate::new(router, portals, Arc::clone(keys), Arc::clone(clock), settings.answer_limit),
         trust: Trust { proxies: settings.proxies, unix: settings.trust_unix },

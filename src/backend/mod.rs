@@ -71,6 +71,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Ends the session. `Ok` when the back-end has answered, whatever it said.
     fn logout<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<(), Outage>>;
 
+    /// Whether the application can be told that a session has ended. Where not, a session that nobody
+    /// holds any more is left to its time-out.
+    fn ends_sessions(&self) -> bool {
+        true
+    }
+
     /// Whether a browser's cookie of this name would be taken by the application for one of its own
     /// keys, in any spelling that the application folds into it.
     fn owns_cookie(&self, name: &[u8]) -> bool;

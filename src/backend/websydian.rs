@@ -80,6 +80,10 @@ impl Backend for Websydian {
         Box::pin(self.end(keys))
     }
 
+    fn ends_sessions(&self) -> bool {
+        self.settings.logout.is_some()
+    }
+
     fn owns_cookie(&self, name: &[u8]) -> bool {
         // How Express reads cookie names is not published, so every common way of folding counts, and
         // every site's cookie: one site's session is of no use at another.

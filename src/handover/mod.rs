@@ -6,8 +6,9 @@ mod provenance;
 mod self_service;
 mod services;
 
+pub use crate::keys::SignOutBy;
 pub use crate::portal::NotKept;
 pub use portal_side::{BrowserBehind, NotOpened, NotRegistered, Opened, PortalSide, Registered};
 pub use provenance::Provenance;
-pub use self_service::{Entrance, SelfService, WhoAmI};
+pub use self_service::{Arrival, Entrance, SelfService, WhoAmI};
 pub use services::Services;

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::{Live, State, get_or_head, html, question, services};
 use crate::decision::Host;
 use crate::domain::Reach;
-use crate::handover::Provenance;
+use crate::handover::{Arrival, Provenance, SignOutBy};
 
 /// The pages for people, under `/.keyward/`.
 pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
@@ -49,12 +49,13 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .finish();
     }
+    let arrival = Arrival::now(SignOutBy::Browser, question::request_id(request.headers()));
     let live = state.live.load_full();
     let asked = return_parameter(request.query_string());
     if provenance(&request, &live) == Provenance::Foreign {
         return ask_first(asked.as_deref(), &live);
     }
-    live.self_service.sign_out(&question::cookies(request.headers()));
+    live.self_service.sign_out(&question::cookies(request.headers()), &arrival);
     match asked.as_deref().and_then(|asked| live.self_service.return_address(asked)) {
         Some(address) => HttpResponse::SeeOther()
             .insert_header((header::LOCATION, address.as_str()))
