@@ -14,7 +14,7 @@ use crate::domain::{ExposeSecret, Secret};
 mod tests;
 
 const NO_WEB_ADDRESS: &str =
-    "must be a whole http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment";
+    "must be an http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment";
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// One table of the configuration, read key by key.
