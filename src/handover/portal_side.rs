@@ -210,12 +210,16 @@ impl PortalSide<'_> {
     /// The session of this name, if Keyward itself can tell that it is genuine.
     fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, Reason> {
         let shown = if self.portal.registers() { sid } else { ticket.ok_or(Reason::NoSession)? };
+        let id = self.portal.id_of(sid);
+        if self.house.keys.is_ended(self.portal.name(), &id) {
+            return Err(Reason::Revoked);
+        }
         let mut scratch = Scratch::default();
         let session = match self.portal.validate(&[shown], self.house.clock.unix(), &mut scratch) {
             Verdict::Genuine(session) => session,
             Verdict::Rejected(reason) => return Err(reason),
         };
-        if session.id() != self.portal.id_of(sid) {
+        if session.id() != id {
             return Err(Reason::Forged);
         }
         if self.house.keys.is_revoked(self.portal.name(), &session) {
