@@ -65,6 +65,6 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
 
 fn entrance(route: &Route) -> Option<Entrance> {
     let (Access::SignedIn { portal, roles }, Some(backend)) = (&route.access, &route.backend) else { return None };
-    let (host, backend, portal) = (route.host.clone(), Arc::clone(backend), Arc::clone(portal));
-    Some(Entrance { host, backend, portal, roles: roles.clone() })
+    let (backend, portal) = (Arc::clone(backend), Arc::clone(portal));
+    Some(Entrance { host: route.host.clone(), path: route.path.clone(), backend, portal, roles: roles.clone() })
 }

@@ -3,14 +3,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SelfService;
-use crate::backend::{Binding, Guarded};
-use crate::domain::{Client, Identity, Reason, Secret, SessionKeys, UnixSeconds};
-use crate::keys::{Obtained, Order, password_of};
+use super::{Entrance, SelfService};
+use crate::backend::Binding;
+use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
+use crate::keys::{NoKeys, Order, password_of};
 use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Scratch, Verdict};
-
-/// When those are to come back who found too many people signing in.
-const BUSY_FOR: Duration = Duration::from_secs(5);
 
 /// What a portal's own server may do with the sessions of its portal, each by the portal's name for it.
 pub struct PortalSide<'a> {
@@ -47,7 +44,7 @@ pub struct Opened {
     pub keys: Arc<SessionKeys>,
     /// The host of the first route that leads the person there.
     pub host: String,
-    /// Where the browser goes first, below that host.
+    /// Where the browser goes first at that host: path, query and fragment.
     pub entry: String,
     /// When the portal session ends, and with it the keys.
     pub expires: UnixSeconds,
@@ -73,6 +70,17 @@ pub enum NotOpened {
         /// When to ask again.
         retry_after: Duration,
     },
+}
+
+impl From<NoKeys> for NotOpened {
+    fn from(no: NoKeys) -> Self {
+        let NoKeys { reason, retry_after } = no;
+        match reason.rulings() {
+            [Ruling::Deny] => Self::Denied(reason),
+            [Ruling::Unavailable] => Self::Unavailable { reason, retry_after },
+            _ => Self::NoSession(reason),
+        }
+    }
 }
 
 impl SelfService {
@@ -175,7 +183,8 @@ impl PortalSide<'_> {
         browser: &BrowserBehind<'_>,
     ) -> Result<Opened, NotOpened> {
         let session = Arc::new(self.session(sid, ticket).map_err(NotOpened::NoSession)?);
-        let (backend, host) = self.entrance(backend, session.identity())?;
+        let entrance = self.entrance(backend, session.identity())?;
+        let backend = &entrance.backend;
         let client = browser.client(backend.binding()).ok_or(NotOpened::NoBrowser)?;
         let Some(login) = backend.login_name(session.identity()) else {
             return Err(NotOpened::Denied(Reason::NoCredentials));
@@ -189,21 +198,14 @@ impl PortalSide<'_> {
             password: password_of(self.portal, backend, &session),
             renew: false,
         };
-        let unavailable = |reason, retry_after| Err(NotOpened::Unavailable { reason, retry_after });
-        let keys = match self.house.keys.obtain(order).await {
-            Obtained::Keys(keys) => keys,
-            Obtained::Refused(_) => return Err(NotOpened::Denied(Reason::CredentialsRefused)),
-            Obtained::NoPassword(_) => return Err(NotOpened::Denied(Reason::NoCredentials)),
-            Obtained::Revoked => return Err(NotOpened::NoSession(Reason::Revoked)),
-            Obtained::Busy => return unavailable(Reason::Busy, BUSY_FOR),
-            Obtained::Unavailable(outage) => return unavailable(Reason::BackendUnavailable, outage.retry_after()),
-        };
+        let keys = self.house.keys.obtain(order).await.into_keys()?;
         // It may have ended while it waited, or have become somebody else's.
         let now = self.session(sid, ticket).map_err(NotOpened::NoSession)?;
         if now.identity() != session.identity() {
-            return unavailable(Reason::Busy, BUSY_FOR);
+            return Err(NotOpened::from(NoKeys { reason: Reason::Busy, retry_after: Duration::from_secs(1) }));
         }
-        let (entry, idle_timeout) = (backend.entry(&keys), backend.limits().idle_timeout);
+        let entry = format!("{}{}", entrance.path, backend.entry(&keys));
+        let (host, idle_timeout) = (entrance.host.clone(), backend.limits().idle_timeout);
         Ok(Opened { keys, host, entry, expires: now.expires(), idle_timeout })
     }
 
@@ -228,18 +230,16 @@ impl PortalSide<'_> {
         Ok(session.into_owned())
     }
 
-    /// The back-end of this name and the host of the first route that leads this person there.
-    fn entrance(&self, backend: &str, identity: &Identity<'_>) -> Result<(&Arc<Guarded>, String), NotOpened> {
-        let here = |entrance: &&super::Entrance| {
-            entrance.backend.name() == backend && entrance.portal.name() == self.portal.name()
-        };
+    /// The first route that leads this person to the back-end of this name.
+    fn entrance(&self, backend: &str, identity: &Identity<'_>) -> Result<&Entrance, NotOpened> {
+        let here =
+            |entrance: &&Entrance| entrance.backend.name() == backend && entrance.portal.name() == self.portal.name();
         let mut entrances = self.house.entrances.iter().filter(here).peekable();
         if entrances.peek().is_none() {
             return Err(NotOpened::NoBackend);
         }
         let open = entrances.find(|entrance| identity.has_one_of(&entrance.roles));
-        let open = open.ok_or(NotOpened::Denied(Reason::Role))?;
-        Ok((&open.backend, open.host.clone()))
+        open.ok_or(NotOpened::Denied(Reason::Role))
     }
 }
 
@@ -249,8 +249,8 @@ pub struct BrowserBehind<'a> {
     pub address: Option<IpAddr>,
     /// Its `User-Agent`.
     pub user_agent: Option<&'a [u8]>,
-    /// Its `Accept-Language`, or empty.
-    pub accept_language: &'a [u8],
+    /// Its `Accept-Language`.
+    pub accept_language: Option<&'a [u8]>,
     /// The address of the portal's server, which stands for the browser's where no application minds.
     pub caller: IpAddr,
 }
@@ -259,13 +259,16 @@ impl BrowserBehind<'_> {
     /// The client that a back-end which ties sessions so is to see; `None` where it could not be told
     /// from others.
     fn client(&self, binding: Binding) -> Option<Client<'_>> {
-        if (binding.address && self.address.is_none()) || (binding.user_agent && self.user_agent.is_none()) {
-            return None;
-        }
-        Some(Client {
+        let wanted = [
+            (binding.address, self.address.is_some()),
+            (binding.user_agent, self.user_agent.is_some()),
+            (binding.accept_language, self.accept_language.is_some()),
+        ];
+        let enough = wanted.into_iter().all(|(wanted, known)| known || !wanted);
+        enough.then(|| Client {
             address: self.address.unwrap_or(self.caller),
             user_agent: Cow::Borrowed(self.user_agent.unwrap_or_default()),
-            accept_language: Cow::Borrowed(self.accept_language),
+            accept_language: Cow::Borrowed(self.accept_language.unwrap_or_default()),
         })
     }
 }

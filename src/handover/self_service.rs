@@ -13,9 +13,12 @@ use crate::portal::{Portal, PortalSession, Scratch, Verdict};
 const REMEMBERED_FOR: UnixSeconds = 24 * 3600;
 
 /// Who may go where: one for each route with a back-end that is not public.
+#[derive(Clone)]
 pub struct Entrance {
     /// The host of the route.
     pub host: String,
+    /// The path of the route, without a slash at its end; empty for everything.
+    pub path: String,
     /// The back-end of the route.
     pub backend: Arc<Guarded>,
     /// The portal that vouches.
@@ -53,8 +56,8 @@ pub struct WhoAmI {
 }
 
 impl SelfService {
-    /// For sessions of these portals, whose people may go through these entrances; after sign-out a browser may be sent to the addresses in
-    /// `return_to`.
+    /// For sessions of these portals, whose people may go through these entrances; after sign-out a
+    /// browser may be sent to the addresses in `return_to`.
     #[must_use]
     pub fn new(
         portals: Vec<Arc<Portal>>,

@@ -59,8 +59,8 @@ fn house(binding: Binding) -> SelfService {
     let backend = Guarded::new(profile, Box::new(Tied(binding)), &metrics, Arc::clone(&clock));
     let keys = KeyStore::new(9, Arc::clone(&clock), tokio::runtime::Handle::current());
     keys.configure(9, &[Arc::clone(&backend)]);
-    let (host, roles) = ("mail.test".to_owned(), Vec::new());
-    let entrance = Entrance { host, backend, portal: Arc::clone(&portal), roles };
+    let (host, path) = ("mail.test".to_owned(), "/webmail".to_owned());
+    let entrance = Entrance { host, path, backend, portal: Arc::clone(&portal), roles: Vec::new() };
     let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new());
     let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
     assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
@@ -69,13 +69,13 @@ fn house(binding: Binding) -> SelfService {
 
 fn browser<'a>(address: Option<&str>, user_agent: Option<&'a [u8]>) -> BrowserBehind<'a> {
     let address = address.map(|address| address.parse().unwrap());
-    BrowserBehind { address, user_agent, accept_language: b"", caller: IpAddr::from([127, 0, 0, 1]) }
+    BrowserBehind { address, user_agent, accept_language: None, caller: IpAddr::from([127, 0, 0, 1]) }
 }
 
 #[tokio::test]
 async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_one_only() {
     for (user_agent, address) in [(false, false), (true, false), (false, true), (true, true)] {
-        let house = house(Binding { user_agent, address });
+        let house = house(Binding { user_agent, address, accept_language: false });
         let side = house.portal_side(Some("shop")).unwrap();
         for (agent_known, address_known) in [(false, false), (true, false), (false, true), (true, true)] {
             let behind = browser(address_known.then_some("192.0.2.7"), agent_known.then_some(b"Browser/1"));
@@ -83,6 +83,7 @@ async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_
             match side.open(SID, None, "mail", &behind).await {
                 Ok(opened) => {
                     assert!(enough);
+                    assert_eq!((opened.host.as_str(), opened.entry.as_str()), ("mail.test", "/webmail/"));
                     let shown = opened.keys.cookie("browser").unwrap();
                     assert!(!address || shown.starts_with("192.0.2.7/"), "{shown}");
                     assert!(!user_agent || shown.ends_with("/Browser/1"), "{shown}");
@@ -94,8 +95,19 @@ async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_
 }
 
 #[tokio::test]
+async fn a_browser_may_have_no_language_but_the_portal_must_say_so() {
+    let house = house(Binding { accept_language: true, ..Binding::default() });
+    let side = house.portal_side(None).unwrap();
+    for (accept_language, opens) in [(None, false), (Some(&b""[..]), true), (Some(b"de"), true)] {
+        let behind = BrowserBehind { accept_language, ..browser(None, None) };
+        assert_eq!(side.open(SID, None, "mail", &behind).await.is_ok(), opens);
+    }
+    assert_eq!(side.touch(SID), Ok(2), "one for each");
+}
+
+#[tokio::test]
 async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart() {
-    let house = house(Binding { user_agent: true, address: true });
+    let house = house(Binding { user_agent: true, address: true, accept_language: false });
     let side = house.portal_side(None).unwrap();
     let mut seen = Vec::new();
     for (address, agent) in [("192.0.2.7", "a"), ("192.0.2.8", "a"), ("192.0.2.7", "b"), ("192.0.2.7", "a")] {
