@@ -22,9 +22,10 @@ mod guard;
 mod axigen;
 mod open_xchange;
 mod roundcube;
+mod sogo;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] = &[axigen::KIND, open_xchange::KIND, roundcube::KIND];
+pub const KINDS: &[Kind] = &[axigen::KIND, open_xchange::KIND, roundcube::KIND, sogo::KIND];
 
 use std::sync::Arc;
 

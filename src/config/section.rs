@@ -206,6 +206,21 @@ impl Section {
         parsed
     }
 
+    /// A list of whole addresses, as [`Section::url`] has them; empty where nothing was written.
+    pub fn urls(&mut self, key: &'static str) -> Vec<url::Url> {
+        let mut addresses = Vec::new();
+        for (index, text) in self.texts(key).unwrap_or_default().iter().enumerate() {
+            match web_address(text) {
+                Some(address) => addresses.push(address),
+                None => self.mistake(
+                    &format!("{key}[{}]", index + 1),
+                    "must be a whole http:// or https:// address such as \"https://portal.example.test/bye\", without user or fragment",
+                ),
+            }
+        }
+        addresses
+    }
+
     /// An address that must be there, as [`Section::url`] has it.
     #[expect(clippy::expect_used, reason = "a fixed and valid address")]
     pub fn required_url(&mut self, key: &'static str) -> url::Url {
@@ -400,7 +415,7 @@ fn origin_within(value: &Value) -> Option<&str> {
 }
 
 /// An absolute `http` or `https` address that names no user and no place within the page.
-pub(super) fn web_address(text: &str) -> Option<url::Url> {
+fn web_address(text: &str) -> Option<url::Url> {
     url::Url::parse(text).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.host().is_some()

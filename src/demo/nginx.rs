@@ -22,6 +22,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("keyward/axigen.inc", include_str!("../../examples/nginx/keyward/axigen.inc")),
     ("keyward/open-xchange.inc", include_str!("../../examples/nginx/keyward/open-xchange.inc")),
     ("keyward/roundcube.inc", include_str!("../../examples/nginx/keyward/roundcube.inc")),
+    ("keyward/sogo.inc", include_str!("../../examples/nginx/keyward/sogo.inc")),
     ("keyward/portal.inc", include_str!("../../examples/nginx/keyward/portal.inc")),
 ];
 

@@ -72,9 +72,9 @@ pub enum NotOpened {
     },
 }
 
-impl From<NoKeys> for NotOpened {
-    fn from(no: NoKeys) -> Self {
-        let NoKeys { reason, retry_after } = no;
+impl NotOpened {
+    fn of(why: NoKeys) -> Self {
+        let NoKeys { reason, retry_after } = why;
         match reason.rulings() {
             [Ruling::Deny] => Self::Denied(reason),
             [Ruling::Unavailable] => Self::Unavailable { reason, retry_after },
@@ -198,11 +198,11 @@ impl PortalSide<'_> {
             password: password_of(self.portal, backend, &session),
             renew: false,
         };
-        let keys = self.house.keys.obtain(order).await.into_keys()?;
+        let keys = self.house.keys.obtain(order).await.into_keys().map_err(NotOpened::of)?;
         // It may have ended while it waited, or have become somebody else's.
         let now = self.session(sid, ticket).map_err(NotOpened::NoSession)?;
         if now.identity() != session.identity() {
-            return Err(NotOpened::from(NoKeys { reason: Reason::Busy, retry_after: Duration::from_secs(1) }));
+            return Err(NotOpened::of(NoKeys::BUSY));
         }
         let entry = format!("{}{}", entrance.path, backend.entry(&keys));
         let (host, idle_timeout) = (entrance.host.clone(), backend.limits().idle_timeout);

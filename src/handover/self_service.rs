@@ -108,6 +108,12 @@ impl SelfService {
         })
     }
 
+    /// The person is at the portal, so their back-end sessions are in use. Whether there is such a person.
+    #[must_use]
+    pub fn touch(&self, cookies: &Cookies<'_>) -> bool {
+        self.first_session(cookies, |portal, session| self.keys.touch(portal.name(), session.id())).is_some()
+    }
+
     /// Whose sessions the cookies are: of the first portal that vouches for them.
     #[must_use]
     pub fn whoami(&self, cookies: &Cookies<'_>) -> Option<WhoAmI> {

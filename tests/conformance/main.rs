@@ -10,7 +10,10 @@ mod fakes;
 mod open_xchange;
 #[path = "../support/person.rs"]
 mod person;
+#[path = "../real/mod.rs"]
+mod real;
 mod roundcube;
+mod sogo;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -78,6 +81,7 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("open-xchange", "", || Box::pin(open_xchange::start())),
     ("open-xchange", "login_action = 'formlogin'\napi_path = '/appsuite/api'", || Box::pin(open_xchange::start())),
     ("roundcube", "", || Box::pin(roundcube::start())),
+    ("sogo", "", || Box::pin(sogo::start())),
 ];
 
 fn pair(login: &str, password: &str) -> (String, String) {
@@ -161,7 +165,8 @@ impl Bench {
         if !keys.query().is_empty() {
             target = format!("{target}?{}", keys.query());
         }
-        let address = self.url().trim_start_matches("http://").parse().expect("an address");
+        let url = url::Url::parse(&self.url()).expect("an address");
+        let address = url.socket_addrs(|| None).expect("an address")[0];
         let headers = vec![
             ("host".to_owned(), b"webmail.example.test".to_vec()),
             ("cookie".to_owned(), keys.cookies().as_bytes().to_vec()),

@@ -2,7 +2,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::backend::{Attempt, Backend, Liveness, Login, Outage, Profile};
+use crate::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use crate::config::{Document, Draft};
 use crate::domain::{BackendLimits, Clock, CredentialSource, LoginName, ManualClock};
 use crate::handover::Entrance;
