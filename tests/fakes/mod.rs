@@ -6,3 +6,4 @@ pub mod axigen;
 #[cfg(test)]
 pub mod open_xchange;
 pub mod server;
+pub mod zimbra;
