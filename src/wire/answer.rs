@@ -144,19 +144,19 @@ impl Answer {
         Some(Location::Here { path: target.path().to_owned(), query: target.query().unwrap_or_default().to_owned() })
     }
 
-    /// Whether the `Location` header leads to the server at this address, whatever the path.
-    #[must_use]
-    pub fn leads_to(&self, server: &Url) -> bool {
-        let target = self.headers.get(LOCATION).and_then(|value| self.asked.join(value.to_str().ok()?).ok());
-        target.is_some_and(|target| target.origin() == server.origin())
-    }
-
     /// What stands behind the `#` of the `Location` header, wherever it leads. That part of an address is
     /// for the browser alone, so some applications hand it their keys there.
     #[must_use]
     pub fn location_fragment(&self) -> Option<String> {
         let text = self.headers.get(LOCATION)?.to_str().ok()?;
         Some(self.asked.join(text).ok()?.fragment()?.to_owned())
+    }
+
+    /// Whether the `Location` header leads to the server at this address, whatever the path.
+    #[must_use]
+    pub fn leads_to(&self, server: &Url) -> bool {
+        let target = self.headers.get(LOCATION).and_then(|value| self.asked.join(value.to_str().ok()?).ok());
+        target.is_some_and(|target| target.origin() == server.origin())
     }
 
     /// All `Set-Cookie` lines that can be read, in order.

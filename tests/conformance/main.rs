@@ -11,7 +11,10 @@ mod form;
 mod open_xchange;
 #[path = "../support/person.rs"]
 mod person;
+#[path = "../real/mod.rs"]
+mod real;
 mod roundcube;
+mod sogo;
 mod zimbra;
 
 use std::borrow::Cow;
@@ -77,11 +80,12 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
+    ("open-xchange", "", || Box::pin(open_xchange::start())),
+    ("open-xchange", "login_action = 'formlogin'\napi_path = '/appsuite/api'", || Box::pin(open_xchange::start())),
+    ("sogo", "", || Box::pin(sogo::start())),
     ("form", form::ROUNDCUBE, || Box::pin(form::start_roundcube())),
     ("form", form::URL_KEY, || Box::pin(form::start_axigen())),
     ("form", form::JSON, || Box::pin(form::start_axigen())),
-    ("open-xchange", "", || Box::pin(open_xchange::start())),
-    ("open-xchange", "login_action = 'formlogin'\napi_path = '/appsuite/api'", || Box::pin(open_xchange::start())),
     ("roundcube", "", || Box::pin(roundcube::start())),
     ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
 ];
@@ -187,7 +191,8 @@ impl Bench {
         if !keys.query().is_empty() {
             target = format!("{target}?{}", keys.query());
         }
-        let address = self.url().trim_start_matches("http://").parse().expect("an address");
+        let url = url::Url::parse(&self.url()).expect("an address");
+        let address = url.socket_addrs(|| None).expect("an address")[0];
         let headers = vec![
             ("host".to_owned(), b"webmail.example.test".to_vec()),
             ("cookie".to_owned(), keys.cookies().as_bytes().to_vec()),
