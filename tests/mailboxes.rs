@@ -99,25 +99,35 @@ kind = "ticket"
 cookie = "portal_session"
 login_url = "http://portal.example.test/login?next={{url}}"
 key = [{{ id = "k", secret = "{SECRET}" }}]
-[[backend]]
-name = "mail"
-kind = "{kind}"
-url = "{application}"
-login_timeout = "60s"
+{}
 [[route]]
 host = "{HOST}"
 path = "/"
 portal = "portal"
 backend = "mail"
-"#
+"#,
+        backend(kind, application)
     )
 }
 
+/// The table of the back-end; a described one is that of the sample.
+fn backend(kind: &str, application: &str) -> String {
+    if kind != "form" {
+        let name = "[[backend]]\nname = \"mail\"";
+        return format!("{name}\nkind = \"{kind}\"\nurl = \"{application}\"\nlogin_timeout = \"60s\"");
+    }
+    let sample = include_str!("../examples/form/keyward.toml");
+    let table = &sample[sample.find("[[backend]]").unwrap()..sample.find("[[route]]").unwrap()];
+    let table = table.replace("http://127.0.0.1:8001", application);
+    table.replace("name                = \"application\"", "name = \"mail\"")
+}
+
 fn site(public: SocketAddr, auth: SocketAddr, kind: &str, application: &str) -> String {
+    let upstream = if kind == "form" { "application" } else { kind };
     format!(
         "include keyward/http.conf;
 upstream keyward {{ server {auth}; keepalive 32; }}
-upstream {kind} {{ server {}; keepalive 16; }}
+upstream {upstream} {{ server {}; keepalive 16; }}
 map $host $keyward_scheme {{ default $scheme; }}
 map $host $keyward_host {{ default $host:$server_port; }}
 map $host $keyward_signed_out {{ default \"\"; }}
@@ -186,6 +196,26 @@ async fn two_hundred_people_at_once_each_see_the_one_subject_in_their_own_mailbo
     });
     iter(outs).buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
     assert_eq!(house.metric("keyward_keys{backend=\"mail\"}").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_of_an_application_that_is_only_described_see_their_own_mailbox() {
+    let people: Vec<Person> = (0..4).map(person).collect();
+    let files = Workspace::temporary().unwrap();
+    let roundcube = Roundcube::start(files.path(), &people, &RoundcubeOptions::default()).await.unwrap();
+    let house = House::open("form", &roundcube.url()).await;
+    let lists = people.iter().map(|person| async {
+        let answer = house.get("/?_task=mail&_action=list&_mbox=INBOX&_remote=1", &ticket(person)).await;
+        assert!(answer.headers().get("set-cookie").is_none(), "the keys stay with Keyward");
+        let list = answer.text().await.unwrap();
+        assert!(list.contains(&person.subject), "{}: {list}", person.name);
+        assert_eq!(list.matches("Only for person").count(), 1, "{}: {list}", person.name);
+    });
+    futures_util::future::join_all(lists).await;
+    assert_eq!(house.get("/.keyward/logout", &ticket(&people[0])).await.status(), 200);
+    assert_eq!(house.get("/", &ticket(&people[0])).await.status(), 302);
+    let wrong = Person { password: Secret::from("wrong"), ..person(9) };
+    assert_eq!(house.get("/", &ticket(&wrong)).await.status(), 403);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -251,7 +251,9 @@ async fn go_wrong(stream: &mut TcpStream, fault: Fault, request: Request, shared
             stream.write_all(&reply.bytes()).await?;
         }
         Fault::Keys(key) => {
-            let login = request.method == "POST" || request.target.contains("action=login");
+            let target = &request.target;
+            let marks = ["action=login", "preauth=", "SSOLOGIN="];
+            let login = request.method == "POST" || marks.iter().any(|mark| target.contains(mark));
             let mut reply = (shared.handler)(request).await;
             for (name, value) in &mut reply.headers {
                 if login

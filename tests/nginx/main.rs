@@ -5,11 +5,13 @@
 mod house;
 mod pages;
 mod servers;
+mod sogo;
 
+use keyward::backend::KINDS;
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
-use house::{CUBE, House, MAIL, MAPPED, SIGNED_OUT, allow, site};
+use house::{CUBE, House, MAIL, MAPPED, SHOP, SIGNED_OUT, allow, site};
 use servers::{Message, Scripted, answer, send};
 
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
@@ -130,6 +132,23 @@ async fn cookies_from_keyward_reach_the_browser_each_in_its_own_line() {
     let house = House::with(script, |_| answer(200, &[("Set-Cookie", "app=3")], "")).await;
     let answered = house.ask(MAIL, "GET /", &[]);
     assert_eq!(answered.all("Set-Cookie"), ["app=3", "a=1; Path=/", "b=2; Expires=Thu, 01 Jan"]);
+}
+
+#[tokio::test]
+async fn a_cookie_with_a_path_in_its_name_goes_upstream_once_and_never_to_the_browser() {
+    let keys = "theme=dark; WSYID1/express/site/shop=17.0a9b";
+    let script = move |asked: &Message| allow(asked).replace("theme=dark; _hmail=COOKIEKEY", keys);
+    let set = [("Set-Cookie", "WSYID1/express/site/shop=18.ffff; Path=/")];
+    let house = House::with(script, move |_| answer(200, &set, "shop")).await;
+    let sent = "Cookie: theme=dark; WSYID1/express/site/shop=1.bad";
+    let answered = house.ask(SHOP, "GET /express/site/shop", &[sent]);
+    assert_eq!((answered.status(), answered.all("Set-Cookie").len()), (200, 0));
+    assert_eq!(house.keyward.only().header("Cookie"), sent.strip_prefix("Cookie: "), "Keyward cuts it");
+    assert_eq!(house.application.only().header("Cookie"), Some(keys));
+    for target in ["/express/site/shop?SSOLOGIN=BEN&SSOPWD=t", "/?ssopwd=x"] {
+        assert_eq!(house.ask(SHOP, &format!("GET {target}"), &[]).status(), 403, "{target}");
+    }
+    assert_eq!((house.keyward.take().len(), house.application.take().len()), (0, 0));
 }
 
 #[tokio::test]
@@ -344,7 +363,7 @@ async fn keywards_pages_are_asked_for_by_the_path_that_nginx_understood() {
         ("/authz/ext-authz/../../.keyward/whoami", "GET /.keyward/whoami"),
         ("/a/..%2f.keyward/whoami", "GET /.keyward/whoami"),
     ] {
-        for host in [MAIL, CUBE] {
+        for host in [MAIL, CUBE, SHOP] {
             let answered = house.ask(host, &format!("GET {path}"), &said);
             assert_eq!(answered.all("Set-Cookie"), ["k=1", "l=2"], "{path}");
             let seen = house.keyward.only();
@@ -511,4 +530,23 @@ async fn the_example_is_accepted_as_it_is_and_every_file_of_it_is_known() {
     found.sort_unstable();
     known.sort_unstable();
     assert_eq!(found, known);
+}
+
+#[tokio::test]
+async fn the_file_of_every_kind_is_accepted() {
+    let address = free_address().unwrap();
+    let mut site = "include keyward/http.conf;\nmap $host $keyward_scheme { default http; }\n\
+                    map $host $keyward_host { default $host; }\nmap $host $keyward_signed_out { default \"\"; }\n\
+                    upstream keyward { server 127.0.0.1:9; }\n"
+        .to_owned();
+    for kind in KINDS {
+        let file = std::fs::read_to_string(format!("examples/nginx/keyward/{}.inc", kind.name)).unwrap();
+        let upstream = file.split_once("set $keyward_upstream ").unwrap().1.split(';').next().unwrap();
+        let server =
+            format!("server {{ listen {address}; server_name {0}.test; include keyward/{0}.inc; }}", kind.name);
+        site.push_str(&format!("upstream {upstream} {{ server 127.0.0.1:9; }}\n{server}\n"));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let nginx = Nginx::start_shipped(directory.path(), &site, address).await;
+    assert!(nginx.is_ok(), "{nginx:?}");
 }
