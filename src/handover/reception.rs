@@ -126,9 +126,10 @@ impl Reception {
             );
             return Err(refused(Reason::BadRequest));
         }
-        let mut parameters = vec![("from", own.to_owned())];
-        parameters.extend(return_to.map(|address| (RETURN_PARAMETER, address.into())));
-        Ok(Arrival::Across { at: site.way_in(&site.origin()), parameters, by_script: terms.lists(own) })
+        let at = site.way_in(&site.origin());
+        let mut parameters = vec![("from", own)];
+        parameters.extend(return_to.as_ref().map(|address| (RETURN_PARAMETER, address.as_str())));
+        Ok(Arrival::Across { onward: at.with(&parameters), at: terms.lists(own).then_some(at) })
     }
 
     /// Opens the session at the back-end first: whatever goes wrong with it is said here, where the person

@@ -3,6 +3,9 @@ use url::Url;
 use super::Entrance;
 use crate::domain::{EnterTerms, SessionKeys, WayIn};
 
+/// Below it are Keyward's own pages.
+const OURS: &str = "/.keyward";
+
 /// An application as one browser sees it: where it is, and what lies before it.
 pub(super) struct Site<'a> {
     pub entrance: &'a Entrance,
@@ -23,7 +26,8 @@ impl<'a> Site<'a> {
             None => {
                 let mut address = origin.clone();
                 address.set_host(Some(&entrance.host)).ok()?;
-                address.set_path(&entrance.path);
+                // A route to our own pages only says who may enter.
+                address.set_path(if is_below(&entrance.path, OURS) { "/" } else { &entrance.path });
                 address
             }
         };
@@ -80,7 +84,7 @@ impl<'a> Site<'a> {
             && asked.password().is_none()
             && is_below(asked.path(), self.address.path().trim_end_matches('/'))
             // Ours are no pages of the application, and one of them signs people out.
-            && !is_below(asked.path(), "/.keyward");
+            && !is_below(asked.path(), OURS);
         own.then_some(asked)
     }
 

@@ -59,12 +59,10 @@ pub enum Arrival {
     Onward(String),
     /// The way leads through the application's own host.
     Across {
-        /// Where the hand-over goes on there.
-        at: WayIn,
-        /// The parameters for it.
-        parameters: Vec<(&'static str, String)>,
-        /// Whether pages of this origin may ask there by themselves.
-        by_script: bool,
+        /// For browsers that follow redirects.
+        onward: String,
+        /// For scripts, where pages of this origin may ask there by themselves.
+        at: Option<WayIn>,
     },
     /// The browser is known here for a minute.
     Greeted {

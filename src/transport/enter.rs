@@ -13,7 +13,7 @@ use super::pages::{nothing_here, own_origin};
 use super::set_cookie::{Scope, SetCookie};
 use super::{Live, State, answer, html, question};
 use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn};
-use crate::handover::{Arrival, LIFETIME, Step, Visit};
+use crate::handover::{Arrival, Given, LIFETIME, Step, Visit};
 
 /// Longest body of a call, in bytes.
 const LONGEST_BODY: usize = 16 * 1024;
@@ -180,11 +180,7 @@ impl Door<'_> {
                 self.give(&mut response, &cookies, scope);
                 response
             }
-            Arrival::Onward(location) => see_other(&location),
-            Arrival::Across { at, parameters, .. } => {
-                let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                see_other(&at.with(&parameters))
-            }
+            Arrival::Onward(onward) | Arrival::Across { onward, .. } => see_other(&onward),
             Arrival::Greeted { state, onward, .. } => {
                 let mut response = see_other(&onward);
                 self.remember(&mut response, state.expose_secret(), scope);
@@ -214,11 +210,9 @@ impl Door<'_> {
                 self.give(&mut response, &cookies, scope);
                 response
             }
-            (Arrival::Onward(location), _) => says(StatusCode::OK, &json!({"url": location})),
-            (Arrival::Across { at, by_script: true, .. }, _) => says(StatusCode::OK, &json!({"at": at.address})),
-            (Arrival::Across { at, parameters, .. }, _) => {
-                let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                says(StatusCode::OK, &json!({"url": at.with(&parameters)}))
+            (Arrival::Across { at: Some(at), .. }, _) => says(StatusCode::OK, &json!({"at": at.address})),
+            (Arrival::Onward(onward) | Arrival::Across { onward, .. }, _) => {
+                says(StatusCode::OK, &json!({"url": onward}))
             }
             (Arrival::Greeted { state, mark, onward }, caller) => {
                 let to = if caller == Caller::Own { json!({"url": onward}) } else { json!({"state": mark}) };
@@ -255,13 +249,16 @@ impl Door<'_> {
         }
     }
 
-    fn give(&self, response: &mut HttpResponse, cookies: &[crate::handover::Given], scope: Scope) {
+    fn give(&self, response: &mut HttpResponse, cookies: &[Given], scope: Scope) {
         for given in cookies {
             let (value, domain) = (given.value.expose_secret(), given.domain.as_deref());
             append(response, &SetCookie { name: &given.name, value, domain, lives: None, scope });
         }
-        // It has served.
-        append(response, &SetCookie::gone(self.state_name(), None, scope.secure));
+        let name = self.state_name();
+        if !question::cookies(self.request.headers()).values(name).is_empty() {
+            // It has served.
+            append(response, &SetCookie { scope, ..SetCookie::gone(name, None, scope.secure) });
+        }
     }
 
     fn remember(&self, response: &mut HttpResponse, state: &str, scope: Scope) {
