@@ -102,7 +102,7 @@ mod tests {
         let mail = Some("https://mail.test/.keyward/enter/mail".to_owned());
         assert_eq!(way(&brought, "https://mail.test"), mail);
         assert_eq!(way(&here, "https://mail.test"), mail);
-        assert_eq!(way(&here, "https://mail.test:8443").is_some(), true);
+        assert!(way(&here, "https://mail.test:8443").is_some());
         assert_eq!(way(&elsewhere, "https://mail.test"), None);
         assert_eq!(way(&brought, portal), None);
         assert_eq!(way(&EnterTerms::default(), "https://mail.test"), None);
