@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Settings;
 use crate::domain::Clock;
+use crate::handover::Tokens;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
@@ -15,6 +16,7 @@ use crate::portal::Sessions;
 pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
+    pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
 }
@@ -23,7 +25,8 @@ impl Foundation {
     /// Needs the runtime in which its tasks are to run.
     pub fn new(settings: &Settings, sessions: Arc<Sessions>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
         let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
-        Self { keys, sessions, metrics, clock }
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { keys, sessions, tokens, metrics, clock }
     }
 
     /// Does once a second what time asks for, for ever.

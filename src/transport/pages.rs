@@ -3,17 +3,21 @@ use std::sync::Arc;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
+use url::Url;
 
-use super::{Live, State, get_or_head, html, question, services};
+use super::set_cookie::SetCookie;
+use super::{Live, State, enter, get_or_head, html, question, services, touch};
 use crate::decision::Host;
 use crate::domain::Reach;
-use crate::handover::{Arrival, Provenance, SignOutBy};
+use crate::handover::{Farewell, Provenance, SignOutBy};
 
 /// The pages for people, under `/.keyward/`.
 pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
     services::configure(service, Reach::Browsers);
     service.app_data(web::Data::from(Arc::clone(state))).service(
         web::scope("/.keyward")
+            .route("/enter/{backend}", web::route().to(enter::enter))
+            .route("/touch", web::route().to(touch::touch))
             .route("/logout", web::route().to(logout))
             .route("/whoami", get_or_head().to(whoami))
             .route("/style.css", get_or_head().to(style)),
@@ -49,14 +53,25 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .finish();
     }
-    let arrival = Arrival::now(SignOutBy::Browser, question::request_id(request.headers()));
+    let farewell = Farewell::now(SignOutBy::Browser, question::request_id(request.headers()));
     let live = state.live.load_full();
     let asked = return_parameter(request.query_string());
     if provenance(&request, &live) == Provenance::Foreign {
         return ask_first(asked.as_deref(), &live);
     }
-    live.self_service.sign_out(&question::cookies(request.headers()), &arrival);
-    match asked.as_deref().and_then(|asked| live.self_service.return_address(asked)) {
+    let cookies = question::cookies(request.headers());
+    live.self_service.sign_out(&cookies, &farewell);
+    let mut response = signed_out(asked.as_deref(), &live);
+    let origin = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok());
+    for gone in origin.iter().flat_map(|origin| live.reception.given(origin, &cookies)) {
+        let secure = origin.as_ref().is_some_and(|origin| origin.scheme() == "https");
+        enter::append(&mut response, &SetCookie::gone(&gone.name, gone.domain.as_deref(), secure));
+    }
+    response
+}
+
+fn signed_out(asked: Option<&str>, live: &Live) -> HttpResponse {
+    match asked.and_then(|asked| live.self_service.return_address(asked)) {
         Some(address) => HttpResponse::SeeOther()
             .insert_header((header::LOCATION, address.as_str()))
             .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -103,7 +118,7 @@ fn return_parameter(query: &str) -> Option<String> {
     asked.next().is_none().then_some(address)
 }
 
-fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
+pub(super) fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
     static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     static PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
     let text = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));

@@ -7,13 +7,18 @@
 mod axigen;
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod form;
 #[path = "../support/offered.rs"]
 mod offered;
 mod open_xchange;
 #[path = "../support/person.rs"]
 mod person;
+#[path = "../real/mod.rs"]
+mod real;
 mod roundcube;
+mod sogo;
 mod websydian;
+mod zimbra;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -76,16 +81,21 @@ struct Application {
 
 type Start = fn() -> BoxFuture<'static, Application>;
 
-/// Kind, its settings, and how its application is started.
+/// Kind, its settings (or a file with them, which says in its first line what it is), and how its application is started.
 const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
     ("open-xchange", "", || Box::pin(open_xchange::start())),
     ("open-xchange", "login_action = 'formlogin'\napi_path = '/appsuite/api'", || Box::pin(open_xchange::start())),
+    ("sogo", "", || Box::pin(sogo::start())),
+    ("form", form::ROUNDCUBE, || Box::pin(form::start_roundcube())),
+    ("form", form::URL_KEY, || Box::pin(form::start_axigen())),
+    ("form", form::JSON, || Box::pin(form::start_axigen())),
     ("roundcube", "", || Box::pin(roundcube::start())),
     ("websydian", websydian::TICKETS, || Box::pin(websydian::start(true))),
     ("websydian", websydian::PASSWORDS, || Box::pin(websydian::start(false))),
+    ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
 ];
 
 fn pair(login: &str, password: &str) -> (String, String) {
@@ -149,7 +159,9 @@ impl Bench {
     }
 
     fn backend(&self, url: &url::Url, deadline: Duration, clock: &Arc<dyn Clock>) -> Box<dyn Backend> {
-        let mut section = Section::from_toml(self.settings).expect("TOML");
+        let mut file = Section::from_toml(self.settings).expect("TOML");
+        // A whole configuration has them in its back-end's table.
+        let mut section = file.sections("backend", "name").pop().unwrap_or(file);
         let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
         let wire = Wire::new(url.clone(), None, deadline, Arc::clone(clock)).expect("a client");
         let backend = (kind.build)(&mut section, wire);
@@ -189,7 +201,8 @@ impl Bench {
         if !keys.query().is_empty() {
             target = format!("{target}?{}", keys.query());
         }
-        let address = self.url().trim_start_matches("http://").parse().expect("an address");
+        let url = url::Url::parse(&self.url()).expect("an address");
+        let address = url.socket_addrs(|| None).expect("an address")[0];
         let headers = vec![
             ("host".to_owned(), b"webmail.example.test".to_vec()),
             ("cookie".to_owned(), keys.cookies().as_bytes().to_vec()),
@@ -440,7 +453,10 @@ const WITH_PASSWORDS: [&str; 1] = ["a_wrong_password_is_a_refusal_and_is_tried_o
 async fn every_kind_keeps_the_contract() {
     for (kind, settings, start) in FIXTURES {
         let bench = Bench { kind, settings, application: start().await };
-        let title = format!("{kind} ({})", settings.replace('\n', ", "));
+        let title = match settings.strip_prefix("# ") {
+            Some(file) => format!("{kind} ({})", file.lines().next().unwrap_or_default()),
+            None => format!("{kind} ({})", settings.replace('\n', ", ")),
+        };
         for left_out in &bench.left_out {
             println!("{title}: NOT TRIED: {left_out}");
         }

@@ -7,3 +7,4 @@ pub mod axigen;
 pub mod open_xchange;
 pub mod server;
 pub mod websydian;
+pub mod zimbra;
