@@ -24,8 +24,8 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("keyward/open-xchange.inc", include_str!("../../examples/nginx/keyward/open-xchange.inc")),
     ("keyward/roundcube.inc", include_str!("../../examples/nginx/keyward/roundcube.inc")),
     ("keyward/sogo.inc", include_str!("../../examples/nginx/keyward/sogo.inc")),
-    ("keyward/websydian.inc", include_str!("../../examples/nginx/keyward/websydian.inc")),
     ("keyward/zimbra.inc", include_str!("../../examples/nginx/keyward/zimbra.inc")),
+    ("keyward/websydian.inc", include_str!("../../examples/nginx/keyward/websydian.inc")),
     ("keyward/portal.inc", include_str!("../../examples/nginx/keyward/portal.inc")),
 ];
 

@@ -16,7 +16,7 @@ pub use crate::portal::NotKept;
 pub use portal_side::{BrowserBehind, NotOpened, NotRegistered, Opened, PortalSide, Registered};
 pub use provenance::Provenance;
 pub use reception::Reception;
-pub use self_service::{Entrance, Farewell, SelfService, WhoAmI};
+pub use self_service::{Entrance, SelfService, SignOutRequest, WhoAmI};
 pub use services::Services;
 pub use tokens::{LIFETIME, Tokens};
 pub use visit::{Arrival, Given, Gone, Step, Visit};

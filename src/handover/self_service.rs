@@ -40,13 +40,13 @@ pub struct SelfService {
 }
 
 /// A request to sign out: whose, and since when.
-pub struct Farewell<'a> {
+pub struct SignOutRequest<'a> {
     by: SignOutBy,
     request_id: Option<&'a str>,
     at: Stopwatch,
 }
 
-impl<'a> Farewell<'a> {
+impl<'a> SignOutRequest<'a> {
     /// Just now, by a request to which the proxy gave this id.
     #[must_use]
     pub fn now(by: SignOutBy, request_id: Option<&'a str>) -> Self {
@@ -90,19 +90,19 @@ impl SelfService {
 
     /// Ends every portal session among the cookies. Also sessions that have expired, since their back-end
     /// sessions may live, and all of several, since nobody can tell which one was planted.
-    pub fn sign_out(&self, cookies: &Cookies<'_>, farewell: &Farewell<'_>) {
+    pub fn sign_out(&self, cookies: &Cookies<'_>, arrival: &SignOutRequest<'_>) {
         for portal in &self.portals {
             for session in portal.signed(&cookies.values(portal.cookie())) {
-                self.end(portal, &session.id, session.expires, Some(&session.user), farewell);
+                self.end(portal, &session.id, session.expires, Some(&session.user), arrival);
             }
         }
     }
 
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
-    fn end(&self, portal: &Portal, id: &str, until: UnixSeconds, user: Option<&str>, farewell: &Farewell<'_>) {
+    fn end(&self, portal: &Portal, id: &str, until: UnixSeconds, user: Option<&str>, arrival: &SignOutRequest<'_>) {
         let refused_after = self.refused_after.clone();
-        let sign_out = SignOut::new(farewell.by, portal.name(), user, farewell.request_id, farewell.at, refused_after);
+        let sign_out = SignOut::new(arrival.by, portal.name(), user, arrival.request_id, arrival.at, refused_after);
         let sign_out = Arc::new(sign_out);
         // In this order, so that whoever is just keeping a session of this id sees that it is ended.
         let backend_sessions = self.keys.sign_out(portal.name(), id, until, &sign_out);
@@ -114,8 +114,8 @@ impl SelfService {
 
     /// The same for a server, which need not know when the session would have ended. A ticket that lives
     /// longer is refused until its own end once it is shown.
-    pub(super) fn end_for_server(&self, portal: &Portal, id: &str, farewell: &Farewell<'_>) {
-        self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR), None, farewell);
+    pub(super) fn end_for_server(&self, portal: &Portal, id: &str, arrival: &SignOutRequest<'_>) {
+        self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR), None, arrival);
     }
 
     /// The first portal's session among the cookies that is genuine and was not ended.
@@ -192,6 +192,6 @@ impl Desk for SelfService {
 
     fn sign_out(&self, session: &SessionHandle) {
         let Some(portal) = self.portals.iter().find(|portal| portal.name() == session.portal) else { return };
-        self.end_for_server(portal, &session.id, &Farewell::now(SignOutBy::Service, None));
+        self.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None));
     }
 }

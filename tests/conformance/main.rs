@@ -93,9 +93,9 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("form", form::URL_KEY, || Box::pin(form::start_axigen())),
     ("form", form::JSON, || Box::pin(form::start_axigen())),
     ("roundcube", "", || Box::pin(roundcube::start())),
+    ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
     ("websydian", websydian::TICKETS, || Box::pin(websydian::start(true))),
     ("websydian", websydian::PASSWORDS, || Box::pin(websydian::start(false))),
-    ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
 ];
 
 fn pair(login: &str, password: &str) -> (String, String) {

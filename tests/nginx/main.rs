@@ -5,6 +5,7 @@
 mod house;
 mod pages;
 mod servers;
+mod sogo;
 
 use keyward::backend::KINDS;
 use keyward::demo::nginx::{Nginx, SHIPPED};

@@ -5,8 +5,8 @@ use super::*;
 use crate::backend::{Attempt, Backend, Liveness, Login, Outage, Profile};
 use crate::config::{Document, Draft};
 use crate::domain::{BackendLimits, Clock, CredentialSource, LoginName, ManualClock};
-use crate::handover::{Entrance, SignOutBy};
-use crate::keys::KeyStore;
+use crate::handover::{Entrance, SignOutRequest};
+use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
 use crate::portal::{PortalPlan, Sessions};
 
@@ -104,7 +104,7 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
     }
     assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
     assert_eq!(side.touch(SID), Ok(3));
-    side.sign_out(SID, &Farewell::now(SignOutBy::Api, None));
+    side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None));
     assert_eq!(side.touch(SID), Err(Reason::Revoked));
 }
 

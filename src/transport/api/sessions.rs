@@ -17,7 +17,7 @@ use super::Problem;
 use super::call::{Answer, Asked, Call};
 use crate::domain::{ExposeSecret, Identity, IdentityError, Secret, SessionKeys, UnixSeconds, is_control};
 use crate::handover::{
-    BrowserBehind, Farewell, NotKept, NotOpened, NotRegistered, Opened, PortalSide, Registered, SignOutBy,
+    BrowserBehind, NotKept, NotOpened, NotRegistered, Opened, PortalSide, Registered, SignOutBy, SignOutRequest,
 };
 use crate::observe::ApiCall;
 use crate::transport::question;
@@ -188,9 +188,9 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
 
 fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
     let end = || {
-        let farewell = Farewell::now(SignOutBy::Api, question::request_id(asked.request.headers()));
+        let arrival = SignOutRequest::now(SignOutBy::Api, question::request_id(asked.request.headers()));
         asked.without_body()?;
-        asked.portal()?.sign_out(&asked.sid()?, &farewell);
+        asked.portal()?.sign_out(&asked.sid()?, &arrival);
         Ok(empty(StatusCode::NO_CONTENT))
     };
     ready(end()).boxed_local()
