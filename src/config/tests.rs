@@ -285,6 +285,9 @@ fn a_key_for_the_api_names_its_caller_and_perhaps_a_portal() {
     let keys = draft(&format!("{PARTIES}{good}")).settings.api_keys;
     let known: Vec<_> = keys.iter().map(|key| (key.caller(), key.portal())).collect();
     assert_eq!(known, [("shop", Some("customers")), ("shop", None)]);
+    let warned = |listen: &str| draft(&format!("{PARTIES}{listen}{good}{ROUTE}")).mistakes.warnings();
+    assert_eq!(warned("[listen]\napi = \"127.0.0.1:8423\"\n"), []);
+    assert_eq!(warned("").len(), 1, "nobody can call");
     each_is_one_mistake(&[
         (&key("secret = \"short\""), "api.key[shop].secret", "at least 32 bytes"),
         (&key(""), "api.key[shop].secret", "is missing"),

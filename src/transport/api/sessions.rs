@@ -80,8 +80,8 @@ const NO_BACKEND: Problem = Problem::new(
 );
 const NO_BROWSER: Problem = unprocessable(
     "too little is known of the browser",
-    "the application ties sessions to it: send its address as X-Forwarded-For and its User-Agent as \
-     X-Keyward-User-Agent",
+    "the application ties sessions to it: send its address as X-Forwarded-For, its User-Agent as \
+     X-Keyward-User-Agent, and its Accept-Language",
 );
 const NO_ROOM: Problem = Problem::new(
     StatusCode::SERVICE_UNAVAILABLE,
@@ -153,7 +153,7 @@ impl Asked<'_> {
         Ok(BrowserBehind {
             address: address.transpose()?.map(|address| address.to_canonical()),
             user_agent: self.header(&USER_AGENT)?,
-            accept_language: self.header(&header::ACCEPT_LANGUAGE)?.unwrap_or_default(),
+            accept_language: self.header(&header::ACCEPT_LANGUAGE)?,
             caller: caller.to_canonical(),
         })
     }
