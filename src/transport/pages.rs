@@ -63,7 +63,7 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     live.self_service.sign_out(&cookies, &arrival);
     let mut response = signed_out(asked.as_deref(), &live);
     let origin = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok());
-    for gone in origin.iter().flat_map(|origin| live.reception.given(origin, &cookies)) {
+    for gone in origin.iter().flat_map(|origin| live.reception.cookies_given(origin, &cookies)) {
         let secure = origin.as_ref().is_some_and(|origin| origin.scheme() == "https");
         enter::append(&mut response, &SetCookie::gone(&gone.name, gone.domain.as_deref(), secure));
     }
