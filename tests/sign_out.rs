@@ -64,7 +64,7 @@ async fn a_sign_out_that_an_application_missed_is_over_here_and_told_there_later
     until("its last line", || async { !lines(&house, "sign-out settled at the back-ends").is_empty() }).await;
     let mut settled = lines(&house, "sign-out settled at the back-ends");
     assert!(settled[0].as_object_mut().unwrap().remove("seconds").unwrap().as_f64().unwrap() > 0.5);
-    let told = json!({ "by": "browser", "portal": "office", "user": "alice", "heard": 1, "given_up": 0, "request_id": "r-17" });
+    let told = json!({ "by": "browser", "portal": "office", "user": "alice", "heard": 1, "left": 0, "given_up": 0, "request_id": "r-17" });
     assert_eq!(settled, [told]);
     assert_eq!(house.keyward.metric("keyward_logouts_waiting{backend=\"office\"}").await, 0.0);
     assert_eq!(house.keyward.metric(&format!("{LOGOUTS}\"done\"}}")).await, 1.0);
