@@ -6,12 +6,35 @@ mod fakes;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use fakes::server::{Reply, Request, Server};
 use fakes::websydian::{Asks, COOKIE, Key, SITE, Slip, Spelling, Websydian};
 use support::{APP_PORTAL, Ask, Door, Setup, Sidecar, Ticket, until};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const PATH: &str = "/sso/websydian/authorize";
 const SHOP: &str = "https://shop.example.test/express/site/shop";
+
+/// The site's function, with a SOAP library that knows the service by its description alone.
+const SOAP_CLIENT: &str = "
+import sys, lxml.etree, requests, zeep
+wsdl, key, login, password = sys.argv[1:]
+session = requests.Session()
+session.trust_env = False
+session.headers['X-Service-Key'] = key
+client = zeep.Client(wsdl, transport=zeep.transports.Transport(session=session))
+for attempt in range(2):
+    answer = client.service.AuthorizeSession(Login=login, Password=password)
+    print(answer.Valid, answer.RoleCount, *answer.Role)
+header = lxml.etree.Element('{urn:x}x')
+header.set('{http://schemas.xmlsoap.org/soap/envelope/}mustUnderstand', '1')
+try:
+    client.service.AuthorizeSession(Login=login, Password=password, _soapheaders=[header])
+except zeep.exceptions.Fault as fault:
+    print(fault.code, fault.message)
+";
 
 struct House {
     express: Websydian,
@@ -21,19 +44,7 @@ struct House {
 impl House {
     async fn start(spelling: Spelling, more: &str) -> Self {
         let express = Websydian::start(Asks::Nobody).await.unwrap();
-        let support::PortalKey { name, cookie, id, secret } = APP_PORTAL;
-        let config = format!(
-            "[[portal]]\nname = \"{name}\"\nkind = \"ticket\"\ncookie = \"{cookie}\"\n\
-             login_url = \"https://portal.example.test/?next={{url}}\"\n\
-             [[portal.key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
-             [[backend]]\nname = \"shop\"\nkind = \"websydian\"\nurl = \"{}\"\ncredentials = \"none\"\n\
-             site = \"{SITE}\"\nsigned_in_texts = [\"Signed in as\"]\nservice_key = \"{KEY}\"\n\
-             role_order = [\"BOARD\"]\n{more}\n\
-             [backend.roles]\nstaff = \"STAFF\"\nboard-member = \"BOARD\"\n\
-             [[route]]\nhost = \"shop.example.test\"\nportal = \"{name}\"\nbackend = \"shop\"\n",
-            express.url()
-        );
-        let keyward = Setup::new(&config).with_api().start().await;
+        let keyward = Setup::new(&config(&express.url(), more)).with_api().start().await;
         let key = Key::Header("x-service-key".to_owned(), KEY.to_owned());
         express.ask(Asks::Service { spelling, address: keyward.api, path: PATH.to_owned(), key });
         Self { express, keyward }
@@ -42,6 +53,20 @@ impl House {
     async fn ask(&self, cookies: &str) -> support::Answer {
         self.keyward.ask(Door::AuthRequest, &Ask::get(SHOP).cookie(cookies)).await
     }
+}
+
+fn config(express: &str, more: &str) -> String {
+    let support::PortalKey { name, cookie, id, secret } = APP_PORTAL;
+    format!(
+        "[[portal]]\nname = \"{name}\"\nkind = \"ticket\"\ncookie = \"{cookie}\"\n\
+         login_url = \"https://portal.example.test/?next={{url}}\"\n\
+         [[portal.key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
+         [[backend]]\nname = \"shop\"\nkind = \"websydian\"\nurl = \"{express}\"\ncredentials = \"none\"\n\
+         site = \"{SITE}\"\nsigned_in_texts = [\"Signed in as\"]\nservice_key = \"{KEY}\"\n\
+         role_order = [\"BOARD\"]\n{more}\n\
+         [backend.roles]\nstaff = \"STAFF\"\nboard-member = \"BOARD\"\n\
+         [[route]]\nhost = \"shop.example.test\"\nportal = \"{name}\"\nbackend = \"shop\"\n"
+    )
 }
 
 fn ana() -> String {
@@ -115,4 +140,38 @@ async fn the_service_is_for_servers_only_and_describes_itself() {
     assert_eq!((described.status, described.one("Content-Type").as_str()), (200, "text/xml; charset=utf-8"));
     assert!(described.text().contains(&format!("location=\"http://keyward:8423{PATH}\"")), "{}", described.text());
     assert_eq!(house.keyward.exchange(post(&key)).await.status, 404, "not where browsers are");
+}
+
+#[tokio::test]
+async fn a_soap_library_needs_the_description_only() {
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let service: Arc<OnceLock<String>> = Arc::default();
+    let (heard, wsdl) = (Arc::clone(&said), Arc::clone(&service));
+    let express = Server::start(move |request: Request| {
+        let (heard, wsdl) = (Arc::clone(&heard), Arc::clone(&wsdl));
+        async move {
+            if request.header("cookie").is_some() {
+                return Reply::html(200, "Signed in as ana");
+            }
+            let fields = request.query();
+            let mut client = tokio::process::Command::new("/usr/bin/python3");
+            client.args(["-c", SOAP_CLIENT, wsdl.get().unwrap(), KEY, &fields[0].1, &fields[1].1]);
+            let output = client.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            heard.lock().unwrap().extend(text.lines().map(str::to_owned));
+            Reply::html(200, "").with("Set-Cookie", &format!("{COOKIE}=1; Path=/"))
+        }
+    });
+    let express = express.await.unwrap();
+    let keyward = Setup::new(&config(&express.url(), "login_timeout = \"1m\"")).with_api().start().await;
+    service.set(format!("http://{}{PATH}?wsdl", keyward.api)).unwrap();
+    let cookie = ana();
+    until("the sign-in", || async {
+        keyward.ask(Door::AuthRequest, &Ask::get(SHOP).cookie(&cookie)).await.status == 200
+    })
+    .await;
+    assert_eq!(
+        *said.lock().unwrap(),
+        ["Y 2 BOARD STAFF", "N 0", "soap:MustUnderstand a header that must be understood is not"]
+    );
 }
