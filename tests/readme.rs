@@ -45,10 +45,16 @@ fn every_configuration_that_is_shown_is_right() {
 
 #[test]
 fn every_file_that_a_readme_links_to_is_there() {
-    let mut names =
-        ["README.md", "conf/README.md", "SECURITY.md", "examples/nginx/README.md", "examples/portal-api/README.md"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut names = [
+        "README.md",
+        "conf/README.md",
+        "SECURITY.md",
+        "examples/nginx/README.md",
+        "examples/handover/README.md",
+        "examples/portal-api/README.md",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     names.extend(KINDS.iter().map(|kind| format!("examples/{}/README.md", kind.name)));
     for name in names {
         let file = root().join(&name);

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entrance, SelfService};
+use super::{Entrance, SelfService, SignOutRequest};
 use crate::backend::Binding;
 use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
 use crate::keys::{NoKeys, Order, password_of};
@@ -148,8 +148,8 @@ impl PortalSide<'_> {
 
     /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
     /// says that the session is there. When this returns, nothing is given out for it any more.
-    pub fn sign_out(&self, sid: &str) {
-        self.house.end_for_server(self.portal, &self.portal.id_of(sid));
+    pub fn sign_out(&self, sid: &str, arrival: &SignOutRequest<'_>) {
+        self.house.end_for_server(self.portal, &self.portal.id_of(sid), arrival);
     }
 
     /// Counts a page view at the portal as use of all applications, and says at how many of them the

@@ -6,4 +6,5 @@ pub mod axigen;
 #[cfg(test)]
 pub mod open_xchange;
 pub mod server;
+pub mod websydian;
 pub mod zimbra;

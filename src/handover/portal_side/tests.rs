@@ -5,8 +5,8 @@ use super::*;
 use crate::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use crate::config::{Document, Draft};
 use crate::domain::{BackendLimits, Clock, CredentialSource, LoginName, ManualClock};
-use crate::handover::Entrance;
-use crate::keys::KeyStore;
+use crate::handover::{Entrance, SignOutRequest};
+use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
 use crate::portal::{PortalPlan, Sessions};
 
@@ -61,7 +61,7 @@ fn house(binding: Binding) -> SelfService {
     keys.configure(9, &[Arc::clone(&backend)]);
     let (host, path) = ("mail.test".to_owned(), "/webmail".to_owned());
     let entrance = Entrance { host, path, backend, portal: Arc::clone(&portal), roles: Vec::new() };
-    let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new());
+    let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new(), &metrics);
     let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
     assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
     house
@@ -116,7 +116,7 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
     }
     assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
     assert_eq!(side.touch(SID), Ok(3));
-    side.sign_out(SID);
+    side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None));
     assert_eq!(side.touch(SID), Err(Reason::Revoked));
 }
 
