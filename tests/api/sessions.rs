@@ -23,6 +23,9 @@ async fn a_registered_session_opens_the_mailbox_until_it_is_deleted() {
     let refused = house.ask(INBOX, &cookie(SID)).await;
     assert_eq!((refused.assert_refuses().status, refused.reason().as_str()), (401, "no_session"));
     until("the sign-out at the application", || async { house.mail.sessions() == 0 }).await;
+    let line = house.keyward.log_lines().into_iter().find(|line| line["message"] == "signed out").unwrap();
+    let told = ["by", "portal", "user", "backend_sessions"].map(|key| line[key].clone());
+    assert_eq!(told, [json!("api"), json!("shop"), json!("alice"), json!(1)]);
     assert_eq!(house.delete(SID).await.status, 204, "as often as one likes");
 }
 
