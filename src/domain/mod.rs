@@ -24,7 +24,7 @@ pub use backend_terms::{BackendLimits, CredentialSource};
 pub use client::{Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
 pub use cookies::Cookies;
-pub use enter_terms::{EnterTerms, RETURN_PARAMETER, WayIn};
+pub use enter_terms::{EnterTerms, LONGEST_RETURN, RETURN_PARAMETER, WayIn};
 pub use identity::{Identity, IdentityError};
 pub use listen_address::ListenAddress;
 pub use login_name::{LoginName, LoginNameError};

@@ -361,3 +361,26 @@ async fn a_reload_keeps_what_was_registered() {
     house.keyward.reload("applied").await;
     house.ask(INBOX, &cookie(SID)).await.assert_allows("alice");
 }
+
+#[tokio::test]
+async fn cookies_that_nobody_told_of_push_nobody_out_and_leave_nothing() {
+    let house = House::with("[limits]\nsessions = 2").await;
+    house.register(SID, "alice").await;
+    let mut connection = house.keyward.connect().await;
+    let mut ask = async |number: usize| {
+        let shown = format!("shop_session={number:032}; shop_session={}", "A".repeat(4096));
+        let answer = connection.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(shown)).await;
+        assert_eq!(answer.status, 401);
+    };
+    for number in 0..200 {
+        ask(number).await;
+    }
+    let before = house.keyward.memory();
+    for number in 200..3000 {
+        ask(number).await;
+    }
+    let grown = house.keyward.memory().saturating_sub(before);
+    assert!(grown < 4 * 1024 * 1024, "{grown} bytes more");
+    house.ask(INBOX, &cookie(SID)).await.assert_allows("alice");
+    assert_eq!(house.register("and-there-is-room", "bob").await.status, 201);
+}
