@@ -55,6 +55,8 @@ async fn a_login_that_ends_after_the_sign_out_is_thrown_away_and_signed_out() {
     house.register(SID, "alice").await;
     let later = async {
         slow.logins(1).await;
+        let joined = "keyward_key_lookups_total{backend=\"mail\",result=\"joined\"}";
+        until("both wait for it", || async { house.keyward.metric(joined).await == 1.0 }).await;
         assert_eq!(house.delete(SID).await.status, 204);
         assert_eq!(house.ask(INBOX, &cookie(SID)).await.status, 401, "at once");
         slow.gate.add_permits(1);
