@@ -18,6 +18,7 @@ use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName,
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
 
+mod accounts;
 #[cfg(test)]
 mod tests;
 
@@ -77,11 +78,14 @@ pub struct Guarded {
     backoff: Backoff,
     /// Of checks; apart from that of logins, since either may work without the other.
     check_backoff: Backoff,
+    /// Of changes to accounts, which go another way than logins.
+    change_backoff: Backoff,
     clock: Arc<dyn Clock>,
     logins: Semaphore,
     // Apart from the logins, so that a storm of keep-alives or sign-outs cannot take their places.
     checks: Semaphore,
     logouts: Semaphore,
+    changes: Semaphore,
     /// Stands for the configuration it was made from, if it was.
     written: Option<u64>,
 }
@@ -143,11 +147,14 @@ impl Guarded {
             metrics,
             backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             check_backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
+            change_backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             backend,
             clock,
             logins: Semaphore::new(places),
             checks: Semaphore::new(places),
             logouts: Semaphore::new(places.div_ceil(2)),
+            // Servers count connections by address, and an administrator's are few.
+            changes: Semaphore::new(1),
             profile,
             written: None,
         }

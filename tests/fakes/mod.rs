@@ -2,4 +2,5 @@
 #![allow(dead_code, reason = "every test file uses another part, so that nothing can be expected of all of them")]
 
 pub mod axigen;
+pub mod axigen_cli;
 pub mod server;
