@@ -14,7 +14,7 @@ use url::Url;
 use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
-use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, Service, SessionKeys};
+use crate::domain::{BackendLimits, Clock, CredentialSource, DerivationKey, Identity, LoginName, Service, SessionKeys};
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
 
@@ -66,6 +66,7 @@ pub struct Profile {
 pub struct BackendPlan {
     profile: Profile,
     backend: Box<dyn Backend>,
+    derivation: Vec<DerivationKey>,
     written: u64,
 }
 
@@ -86,6 +87,8 @@ pub struct Guarded {
     checks: Semaphore,
     logouts: Semaphore,
     changes: Semaphore,
+    /// For derived passwords, the current key first; empty where passwords come from elsewhere.
+    derivation: Vec<DerivationKey>,
     /// Stands for the configuration it was made from, if it was.
     written: Option<u64>,
 }
@@ -95,7 +98,8 @@ impl BackendPlan {
     /// reached at all, which is noted. Finishes the section.
     #[must_use]
     pub fn read(settings: BackendSettings, clock: &Arc<dyn Clock>) -> Option<Self> {
-        let BackendSettings { name, kind, url, credentials, login, limits, roles, written, mut section } = settings;
+        let BackendSettings { name, kind, url, credentials, derivation, login, limits, roles, written, mut section } =
+            settings;
         let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
@@ -114,9 +118,15 @@ impl BackendPlan {
         if credentials == CredentialSource::None && backend.wants_password() {
             section.mistake("credentials", &format!("cannot be \"none\": {kind} lets nobody in without a password"));
         }
+        let master = credentials == CredentialSource::Master;
+        if master && !backend.has_master() {
+            section.mistake("credentials", &format!("cannot be \"master\": {kind} has no [backend.master] here"));
+        } else if !master && backend.has_master() {
+            section.warn("credentials", "does not use [backend.master], which is there; only \"master\" does");
+        }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
-        Some(Self { profile, backend, written })
+        Some(Self { profile, backend, derivation, written })
     }
 
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
@@ -128,7 +138,8 @@ impl BackendPlan {
         if let Some(unchanged) = unchanged {
             return Arc::clone(unchanged);
         }
-        Arc::new(Guarded { written: Some(self.written), ..Guarded::wrap(self.profile, self.backend, metrics, clock) })
+        let guarded = Guarded::wrap(self.profile, self.backend, metrics, clock);
+        Arc::new(Guarded { derivation: self.derivation, written: Some(self.written), ..guarded })
     }
 }
 
@@ -156,6 +167,7 @@ impl Guarded {
             // Servers count connections by address, and an administrator's are few.
             changes: Semaphore::new(1),
             profile,
+            derivation: Vec::new(),
             written: None,
         }
     }
@@ -182,6 +194,12 @@ impl Guarded {
     #[must_use]
     pub const fn credentials(&self) -> CredentialSource {
         self.profile.credentials
+    }
+
+    /// The keys from which passwords here are derived, the current one first. None where they are not.
+    #[must_use]
+    pub fn derivation(&self) -> &[DerivationKey] {
+        &self.derivation
     }
 
     /// The person's name at this back-end, if the identity has what the template wants.

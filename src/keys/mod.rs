@@ -6,6 +6,7 @@
 //! outcomes too. [`KeyStore::tick`] does what time asks for: keep-alives, expiry, clean-up; a session
 //! at rest costs no timer and no task.
 
+mod candidates;
 mod chores;
 mod entry;
 mod login;

@@ -15,10 +15,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::cli::{Cli, Context, broken};
-use super::quoting::{cannot_be_sent, plain_name, quoted};
+use super::quoting::{plain_name, quoted};
 use crate::backend::{AccountChange, AccountRefusal, Accounts};
 use crate::config::Section;
-use crate::domain::{ExposeSecret, Outage, Secret};
+use crate::domain::{ExposeSecret, Outage, Secret, is_control};
 
 /// How a change ended, where the command line could be asked.
 type Applied = Result<(), AccountRefusal>;
@@ -70,7 +70,7 @@ impl CommandLine {
         }
         let given = section.has("secret") || section.has("secret_file");
         let password = section.secret("secret", "secret_file");
-        if password.as_ref().is_some_and(|password| password.expose_secret().chars().any(cannot_be_sent)) {
+        if password.as_ref().is_some_and(|password| password.expose_secret().chars().any(is_control)) {
             section.mistake("secret", "holds a control character, which would end its line");
         } else if !given {
             section.mistake("secret", "is missing; give secret or secret_file");

@@ -1,5 +1,7 @@
 //! Values in a command of the CLI. A value that could end its command is never sent.
 
+use crate::domain::is_control;
+
 /// Longest value, in bytes.
 const LONGEST: usize = 256;
 
@@ -9,7 +11,7 @@ const LONGEST: usize = 256;
 /// occur; without quotes a backslash stands before a blank and either quote, and nothing that cannot
 /// be printed may occur. That a backslash escapes itself in the second form is assumed.
 pub(super) fn quoted(value: &str) -> Option<String> {
-    if value.is_empty() || value.len() > LONGEST || value.chars().any(cannot_be_sent) {
+    if value.is_empty() || value.len() > LONGEST || value.chars().any(is_control) {
         return None;
     }
     if !value.contains('\'') {
@@ -23,11 +25,6 @@ pub(super) fn quoted(value: &str) -> Option<String> {
         word.push(character);
     }
     Some(word)
-}
-
-/// Control characters, and what some programs take for the end of a line.
-pub(super) fn cannot_be_sent(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
 /// An account's name or a domain's: few characters that mean nothing anywhere, in lower case.
