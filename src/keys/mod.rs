@@ -7,6 +7,7 @@
 //! at rest costs no timer and no task.
 
 mod candidates;
+mod changes;
 mod chores;
 mod entry;
 mod login;
@@ -23,3 +24,4 @@ mod tests;
 pub use login::{OpenPassword, Order, password_of};
 pub use outcome::{Found, Obtained};
 pub use store::KeyStore;
+pub use turns::Turn;

@@ -78,7 +78,7 @@ impl SessionName {
 pub(super) struct Held {
     /// When the portal session ends by itself, where it was ended before.
     revoked: Option<UnixSeconds>,
-    entries: SmallVec<[Arc<Entry>; 1]>,
+    pub(super) entries: SmallVec<[Arc<Entry>; 1]>,
 }
 
 impl Held {
@@ -102,10 +102,10 @@ impl Held {
 pub struct KeyStore {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) runtime: Handle,
-    sessions: DashMap<Arc<[u8]>, Held>,
+    pub(super) sessions: DashMap<Arc<[u8]>, Held>,
     count: AtomicUsize,
     limit: AtomicUsize,
-    backends: ArcSwap<HashMap<BackendId, Arc<Guarded>>>,
+    pub(super) backends: ArcSwap<HashMap<BackendId, Arc<Guarded>>>,
     pub(super) refusals: Refusals,
     pub(super) worked: Worked,
     pub(super) turns: Turns,
@@ -344,7 +344,7 @@ impl KeyStore {
     }
 
     /// Marks an entry that was taken out, and logs its session out.
-    fn close(&self, entry: &Entry, backend: &Arc<Guarded>, cause: Cause) {
+    pub(super) fn close(&self, entry: &Entry, backend: &Arc<Guarded>, cause: Cause) {
         let state = std::mem::replace(&mut *entry.state.lock(), State::Ended);
         if let State::Open(keys) = state {
             self.forget(backend, cause);

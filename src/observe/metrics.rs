@@ -51,6 +51,8 @@ pub struct Metrics {
     keep_alives: IntCounterVec,
     logouts: IntCounterVec,
     evictions: IntCounterVec,
+    account_changes: IntCounterVec,
+    account_changes_waiting: IntGaugeVec,
     backend_up: IntGaugeVec,
     reloads: IntCounterVec,
     panics: IntCounter,
@@ -108,6 +110,8 @@ pub struct BackendMetrics {
     pub evicted_logout: IntCounter,
     pub evicted_dead: IntCounter,
     pub up: IntGauge,
+    pub account_changes_waiting: IntGauge,
+    account_changes: IntCounterVec,
     logouts: IntCounterVec,
     name: String,
 }
@@ -118,11 +122,19 @@ impl BackendMetrics {
         let outcome = if done { "done" } else { "failed" };
         self.logouts.with_label_values(&[self.name.as_str(), cause, outcome]).inc();
     }
+
+    /// Counts one change of an account, both words from the lists below.
+    pub fn count_account_change(&self, change: &'static str, outcome: &'static str) {
+        self.account_changes.with_label_values(&[self.name.as_str(), change, outcome]).inc();
+    }
 }
 
 /// Why sessions are ended at the back-end: the causes of evictions, and a login that ended after
 /// its session had.
 const LOGOUT_CAUSES: [&str; 6] = ["idle", "age", "capacity", "logout", "dead", "late"];
+
+const ACCOUNT_CHANGES: [&str; 3] = ["password", "put", "remove"];
+const ACCOUNT_OUTCOMES: [&str; 4] = ["done", "refused", "pending", "replaced"];
 
 impl Metrics {
     /// Makes all metrics, none with a series yet but those of the doors.
@@ -200,6 +212,16 @@ impl Metrics {
                 "Back-end sessions no longer held, by cause.",
                 &["backend", "cause"],
             ),
+            account_changes: counters(
+                "keyward_account_changes_total",
+                "Changes of accounts, by change and outcome.",
+                &["backend", "change", "outcome"],
+            ),
+            account_changes_waiting: gauges(
+                "keyward_account_changes_waiting",
+                "Changes of accounts that are not done yet.",
+                &["backend"],
+            ),
             backend_up: gauges("keyward_backend_up", "0 while logins fail and are backed off, else 1.", &["backend"]),
             reloads: counters(
                 "keyward_config_reloads_total",
@@ -266,6 +288,11 @@ impl Metrics {
                 self.logouts.with_label_values(&[name, cause, outcome]);
             }
         }
+        for change in ACCOUNT_CHANGES {
+            for outcome in ACCOUNT_OUTCOMES {
+                self.account_changes.with_label_values(&[name, change, outcome]);
+            }
+        }
         let up = self.backend_up.with_label_values(&[name]);
         up.set(1);
         BackendMetrics {
@@ -291,6 +318,8 @@ impl Metrics {
             evicted_logout: eviction("logout"),
             evicted_dead: eviction("dead"),
             up,
+            account_changes_waiting: self.account_changes_waiting.with_label_values(&[name]),
+            account_changes: self.account_changes.clone(),
             logouts: self.logouts.clone(),
             name: name.to_owned(),
         }
