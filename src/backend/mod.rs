@@ -21,10 +21,11 @@ mod backoff;
 mod guard;
 
 mod axigen;
+mod open_xchange;
 mod roundcube;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] = &[axigen::KIND, roundcube::KIND];
+pub const KINDS: &[Kind] = &[axigen::KIND, open_xchange::KIND, roundcube::KIND];
 
 use std::sync::Arc;
 
@@ -173,12 +174,14 @@ pub struct Binding {
     pub user_agent: bool,
     /// The address.
     pub address: bool,
+    /// The `Accept-Language` header.
+    pub accept_language: bool,
 }
 
 impl Binding {
     /// Whether a session is tied to anything of the browser.
     #[must_use]
     pub const fn any(self) -> bool {
-        self.user_agent || self.address
+        self.user_agent || self.address || self.accept_language
     }
 }

@@ -103,7 +103,6 @@ impl Draft {
         let mut root = document.into_section();
         let mistakes = root.shared_mistakes();
         let (auth, ops, api) = read_listen(&mut root);
-        let api_keys = read_api(&mut root);
         let (proxies, trust_unix) = read_trust(&mut root);
         let mut limits = root.section("limits");
         let answer_limit = limits.integer("answer", 16 * 1024, 4096..=1024 * 1024);
@@ -115,6 +114,7 @@ impl Draft {
         let logout_return_to = read_return_to(&mut root);
         let identity_headers = read_headers(&mut root);
         let portals = PortalSettings::read_all(&mut root);
+        let api_keys = read_api(&mut root, &portals);
         let backends = BackendSettings::read_all(&mut root);
         let routes = RouteSettings::read_all(&mut root, &portals, &backends);
         if routes.is_empty() {

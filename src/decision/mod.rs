@@ -18,18 +18,15 @@ pub use ask::{Ask, AskError, Host, Target};
 pub use grant::Grant;
 pub use route::{Access, Route, Router};
 
-use crate::backend::{Guarded, Outage};
+use crate::backend::Guarded;
 use crate::domain::{Clock, Identity, Reason, Ruling, SessionKeys};
 use crate::keys::{Found, KeyStore, Obtained, Order, password_of};
 use crate::portal::{Portal, PortalSession, Verdict};
 
 /// What the other headers of a refusal take at most, in bytes.
 const REFUSAL_FRAMING: usize = 512;
-/// Longest time for which clients are told to stay away: a back-end that asks for a day is asked
-/// again in a minute.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// What is said to clients that are to come back after an outage of unknown length.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// What is said to clients that are to come back when fewer people sign in.
+const BUSY_FOR: Duration = Duration::from_secs(5);
 
 /// The answer to one question.
 pub enum Decision<'a> {
@@ -249,17 +246,9 @@ impl<'a> Waiting<'a> {
             Obtained::Refused(_) => Decision::Deny(Reason::CredentialsRefused),
             Obtained::NoPassword(_) => Decision::Deny(Reason::NoCredentials),
             Obtained::Revoked => gate.sign_in(Reason::Revoked, portal, ask, backend.query_key()),
-            Obtained::Busy => Decision::Unavailable { reason: Reason::Busy, retry_after: RETRY_AFTER },
+            Obtained::Busy => Decision::Unavailable { reason: Reason::Busy, retry_after: BUSY_FOR },
             Obtained::Unavailable(outage) => {
-                let retry_after = match outage {
-                    Outage::BackingOff { retry_after }
-                    | Outage::Throttled { retry_after: Some(retry_after) }
-                    | Outage::Locked { retry_after: Some(retry_after) } => {
-                        retry_after.clamp(Duration::from_secs(1), LONGEST_RETRY)
-                    }
-                    _ => RETRY_AFTER,
-                };
-                Decision::Unavailable { reason: Reason::BackendUnavailable, retry_after }
+                Decision::Unavailable { reason: Reason::BackendUnavailable, retry_after: outage.retry_after() }
             }
         }
     }

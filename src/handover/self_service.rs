@@ -26,10 +26,10 @@ pub struct Entrance {
 
 /// What people may do with their own sessions: look at them and end them.
 pub struct SelfService {
-    portals: Vec<Arc<Portal>>,
-    entrances: Vec<Entrance>,
-    keys: Arc<KeyStore>,
-    clock: Arc<dyn Clock>,
+    pub(super) portals: Vec<Arc<Portal>>,
+    pub(super) entrances: Vec<Entrance>,
+    pub(super) keys: Arc<KeyStore>,
+    pub(super) clock: Arc<dyn Clock>,
     return_to: Vec<Url>,
 }
 
@@ -53,8 +53,8 @@ pub struct WhoAmI {
 }
 
 impl SelfService {
-    /// For sessions of these portals, whose people may go through these entrances; after sign-out a browser may be sent to the addresses in
-    /// `return_to`.
+    /// For sessions of these portals, whose people may go through these entrances; after sign-out a
+    /// browser may be sent to the addresses in `return_to`.
     #[must_use]
     pub fn new(
         portals: Vec<Arc<Portal>>,
@@ -80,8 +80,18 @@ impl SelfService {
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
     fn end(&self, portal: &Portal, id: &str, until: UnixSeconds) {
-        portal.end(id);
+        // In this order, so that whoever is just keeping a session of this id sees that it is ended.
         self.keys.revoke(portal.name(), id, until);
+        if let Some(longer) = portal.end(id).filter(|end| *end > until) {
+            self.keys.revoke(portal.name(), id, longer);
+        }
+    }
+
+    /// The same for a server, which need not know when the session would have ended. A ticket that lives
+    /// longer is refused until its own end once it is shown.
+    pub(super) fn end_for_server(&self, portal: &Portal, id: &str) {
+        self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR));
+        tracing::info!(portal = portal.name(), "signed out by a server");
     }
 
     /// The first portal's session among the cookies that is genuine and was not ended.
@@ -152,8 +162,6 @@ impl Desk for SelfService {
 
     fn sign_out(&self, session: &SessionHandle) {
         let Some(portal) = self.portals.iter().find(|portal| portal.name() == session.portal) else { return };
-        // A ticket that lives longer is refused until its own end once it is shown.
-        self.end(portal, &session.id, self.clock.unix().saturating_add(REMEMBERED_FOR));
-        tracing::info!(portal = portal.name(), "signed out by a server");
+        self.end_for_server(portal, &session.id);
     }
 }

@@ -117,17 +117,15 @@ impl Servers {
     /// A listener that broke.
     pub async fn run(self) -> io::Result<()> {
         let (calls, operators) = (self.calls, self.operators);
-        let others: Vec<_> = [
-            calls.as_ref().map(|calls| (calls.handle(), true)),
-            operators.as_ref().map(|operators| (operators.handle(), false)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let calls_handle = calls.as_ref().map(Server::handle);
+        let operators_handle = operators.as_ref().map(Server::handle);
         let decisions = async {
             let ended = self.decisions.await;
-            for (handle, gracefully) in others {
-                handle.stop(gracefully).await;
+            if let Some(handle) = calls_handle {
+                handle.stop(true).await;
+            }
+            if let Some(handle) = operators_handle {
+                handle.stop(false).await;
             }
             ended
         };
@@ -147,7 +145,8 @@ fn open(
     drain_timeout: Duration,
 ) -> Result<(Server, ListenAddress), ListenError> {
     let application = move || {
-        let pages = App::new().configure(&configure).default_service(web::to(pages::nothing_here));
+        // What a listener says of all the rest takes the place of this.
+        let pages = App::new().default_service(web::to(pages::nothing_here)).configure(&configure);
         let doors = doors.clone();
         apply_fn_factory(pages, move |request: Request, pages: &_| match decisions::at(&doors, request.path()) {
             Some(door) => Either::Left(decisions::decide(request, door).map(Ok)),

@@ -85,7 +85,7 @@ async fn nobody_gets_the_keys_of_another() {
 
 #[tokio::test]
 async fn where_the_back_end_binds_sessions_each_browser_has_its_own() {
-    let binding = Binding { user_agent: true, address: true };
+    let binding = Binding { user_agent: true, address: true, accept_language: true };
     let world = World::new(Script { binding, ..Script::default() });
     let other_browser = Who { agent: "Browser/2", ..ANA };
     assert_eq!(key(&world.ask(&ANA).await), "ana-1");
