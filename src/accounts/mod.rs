@@ -84,13 +84,18 @@ impl Provisioner {
         Arc::new(Self { keys, clock, runtime, waiting: Mutex::default() })
     }
 
-    /// Makes a change everywhere, and says what became of it at each back-end that keeps accounts. Waits at
+    /// Makes a change at all of these back-ends, and says what became of it at each that keeps accounts. Waits at
     /// most as long as each of them takes for a login; what was begun goes on when nobody waits.
     ///
     /// # Errors
     /// [`NotBegun`]: then nothing was changed anywhere.
-    pub async fn change(self: &Arc<Self>, identity: &Identity<'_>, wish: &Wish) -> Result<Vec<Report>, NotBegun> {
-        let plan = plan::make(&self.keys, identity, wish)?;
+    pub async fn change(
+        self: &Arc<Self>,
+        identity: &Identity<'_>,
+        wish: &Wish,
+        backends: Vec<Arc<Guarded>>,
+    ) -> Result<Vec<Report>, NotBegun> {
+        let plan = plan::make(backends, identity, wish)?;
         let begun = self.waiting.lock().begin(plan.changes)?;
         let all_pending = begun.iter().map(|(backend, ..)| report(backend, Outcome::Pending)).collect();
         // A task of its own, since whoever asked may go away.

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use super::waiting::{Account, Planned};
 use crate::backend::{AccountChange, AccountRefusal, Guarded};
 use crate::domain::{CredentialSource, Identity, Secret};
-use crate::keys::KeyStore;
 
 /// What a portal wants to become of somebody's accounts.
 #[derive(Clone, Debug)]
@@ -46,9 +45,7 @@ pub(super) struct Plan {
     pub(super) sessions_end: Vec<(Arc<Guarded>, String)>,
 }
 
-pub(super) fn make(keys: &KeyStore, identity: &Identity<'_>, wish: &Wish) -> Result<Plan, NotBegun> {
-    let mut backends = keys.backends();
-    backends.sort_by(|one, other| one.name().cmp(other.name()));
+pub(super) fn make(backends: Vec<Arc<Guarded>>, identity: &Identity<'_>, wish: &Wish) -> Result<Plan, NotBegun> {
     if !matches!(wish, Wish::Password(_)) && !backends.iter().any(|backend| backend.keeps_accounts()) {
         return Err(NotBegun::Nowhere);
     }

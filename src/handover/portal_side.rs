@@ -207,6 +207,18 @@ impl PortalSide<'_> {
         Ok(Opened { keys, host, entry, expires: now.expires(), idle_timeout })
     }
 
+    /// Every back-end to which a route leads from this portal.
+    #[must_use]
+    pub fn backends(&self) -> Vec<Arc<Guarded>> {
+        let mut backends: Vec<Arc<Guarded>> = Vec::new();
+        for entrance in self.house.entrances.iter().filter(|entrance| entrance.portal.name() == self.portal.name()) {
+            if !backends.iter().any(|backend| backend.id() == entrance.backend.id()) {
+                backends.push(Arc::clone(&entrance.backend));
+            }
+        }
+        backends
+    }
+
     /// The session of this name, if Keyward itself can tell that it is genuine.
     fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, Reason> {
         let shown = if self.portal.registers() { sid } else { ticket.ok_or(Reason::NoSession)? };
