@@ -8,6 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::accounts::Provisioner;
 use crate::config::Settings;
 use crate::domain::Clock;
+use crate::handover::Tokens;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
@@ -17,6 +18,7 @@ pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
     pub accounts: Arc<Provisioner>,
+    pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
 }
@@ -27,7 +29,8 @@ impl Foundation {
         let runtime = tokio::runtime::Handle::current();
         let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), runtime.clone());
         let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
-        Self { keys, sessions, accounts, metrics, clock }
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { keys, sessions, accounts, tokens, metrics, clock }
     }
 
     /// Does once a second what time asks for, for ever.

@@ -14,7 +14,9 @@ use url::Url;
 use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
-use crate::domain::{BackendLimits, Clock, CredentialSource, DerivationKey, Identity, LoginName, Service, SessionKeys};
+use crate::domain::{
+    BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionKeys, WayIn,
+};
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
 
@@ -67,6 +69,7 @@ pub struct BackendPlan {
     profile: Profile,
     backend: Box<dyn Backend>,
     derivation: Vec<DerivationKey>,
+    enter: EnterTerms,
     written: u64,
 }
 
@@ -89,6 +92,7 @@ pub struct Guarded {
     changes: Semaphore,
     /// For derived passwords, the current key first; empty where passwords come from elsewhere.
     derivation: Vec<DerivationKey>,
+    enter: EnterTerms,
     /// Stands for the configuration it was made from, if it was.
     written: Option<u64>,
 }
@@ -98,8 +102,19 @@ impl BackendPlan {
     /// reached at all, which is noted. Finishes the section.
     #[must_use]
     pub fn read(settings: BackendSettings, clock: &Arc<dyn Clock>) -> Option<Self> {
-        let BackendSettings { name, kind, url, credentials, derivation, login, limits, roles, written, mut section } =
-            settings;
+        let BackendSettings {
+            name,
+            kind,
+            url,
+            credentials,
+            derivation,
+            login,
+            limits,
+            roles,
+            enter,
+            written,
+            mut section,
+        } = settings;
         let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
@@ -126,7 +141,7 @@ impl BackendPlan {
         }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
-        Some(Self { profile, backend, derivation, written })
+        Some(Self { profile, backend, derivation, enter, written })
     }
 
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
@@ -138,8 +153,9 @@ impl BackendPlan {
         if let Some(unchanged) = unchanged {
             return Arc::clone(unchanged);
         }
-        let guarded = Guarded::wrap(self.profile, self.backend, metrics, clock);
-        Arc::new(Guarded { derivation: self.derivation, written: Some(self.written), ..guarded })
+        let Self { profile, backend, derivation, enter, written } = self;
+        let guarded = Guarded::wrap(profile, backend, metrics, clock);
+        Arc::new(Guarded { derivation, enter, written: Some(written), ..guarded })
     }
 }
 
@@ -168,6 +184,7 @@ impl Guarded {
             changes: Semaphore::new(1),
             profile,
             derivation: Vec::new(),
+            enter: EnterTerms::default(),
             written: None,
         }
     }
@@ -224,6 +241,18 @@ impl Guarded {
     #[must_use]
     pub fn entry(&self, keys: &SessionKeys) -> String {
         self.backend.entry(keys)
+    }
+
+    /// How browsers are handed over to it.
+    #[must_use]
+    pub const fn enter(&self) -> &EnterTerms {
+        &self.enter
+    }
+
+    /// Where a hand-over begins at this origin, if the portal's session must be brought there.
+    #[must_use]
+    pub fn way_in(&self, origin: &str) -> Option<WayIn> {
+        self.enter.way_in(self.name(), origin)
     }
 
     /// What the application is offered beside being signed in to.

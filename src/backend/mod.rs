@@ -21,11 +21,14 @@ mod backoff;
 mod guard;
 
 mod axigen;
+mod form;
 mod open_xchange;
 mod roundcube;
+mod sogo;
+mod zimbra;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] = &[axigen::KIND, open_xchange::KIND, roundcube::KIND];
+pub const KINDS: &[Kind] = &[axigen::KIND, form::KIND, open_xchange::KIND, roundcube::KIND, sogo::KIND, zimbra::KIND];
 
 use std::sync::Arc;
 

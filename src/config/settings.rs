@@ -10,7 +10,7 @@ use super::document::Document;
 use super::mistake::Mistakes;
 use super::portal::PortalSettings;
 use super::route::RouteSettings;
-use super::section::{Section, web_address};
+use super::section::Section;
 use crate::domain::{ApiKey, ListenAddress};
 use crate::observe::logging::Format;
 
@@ -225,16 +225,7 @@ fn read_log(root: &mut Section) -> (LevelFilter, Format) {
 
 fn read_return_to(root: &mut Section) -> Vec<url::Url> {
     let mut logout = root.section("logout");
-    let mut addresses = Vec::new();
-    for (index, text) in logout.texts("return_to").unwrap_or_default().iter().enumerate() {
-        match web_address(text) {
-            Some(address) => addresses.push(address),
-            None => logout.mistake(
-                &format!("return_to[{}]", index + 1),
-                "must be a whole http:// or https:// address such as \"https://portal.example.test/bye\", without user or fragment",
-            ),
-        }
-    }
+    let addresses = logout.urls("return_to");
     logout.finish();
     addresses
 }

@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use super::SelfService;
 use crate::backend::{Binding, Guarded};
-use crate::domain::{Client, Identity, Reason, Secret, SessionKeys, UnixSeconds};
-use crate::keys::{Obtained, Order, password_of};
+use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
+use crate::keys::{NoKeys, Order, password_of};
 use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Scratch, Verdict};
-
-/// When those are to come back who found too many people signing in.
-const BUSY_FOR: Duration = Duration::from_secs(5);
 
 /// What a portal's own server may do with the sessions of its portal, each by the portal's name for it.
 pub struct PortalSide<'a> {
@@ -73,6 +70,17 @@ pub enum NotOpened {
         /// When to ask again.
         retry_after: Duration,
     },
+}
+
+impl NotOpened {
+    fn of(why: NoKeys) -> Self {
+        let NoKeys { reason, retry_after } = why;
+        match reason.rulings() {
+            [Ruling::Deny] => Self::Denied(reason),
+            [Ruling::Unavailable] => Self::Unavailable { reason, retry_after },
+            _ => Self::NoSession(reason),
+        }
+    }
 }
 
 impl SelfService {
@@ -189,19 +197,11 @@ impl PortalSide<'_> {
             password: password_of(self.portal, backend, &session),
             renew: false,
         };
-        let unavailable = |reason, retry_after| Err(NotOpened::Unavailable { reason, retry_after });
-        let keys = match self.house.keys.obtain(order).await {
-            Obtained::Keys(keys) => keys,
-            Obtained::Refused(_) => return Err(NotOpened::Denied(Reason::CredentialsRefused)),
-            Obtained::NoPassword(_) => return Err(NotOpened::Denied(Reason::NoCredentials)),
-            Obtained::Revoked => return Err(NotOpened::NoSession(Reason::Revoked)),
-            Obtained::Busy => return unavailable(Reason::Busy, BUSY_FOR),
-            Obtained::Unavailable(outage) => return unavailable(Reason::BackendUnavailable, outage.retry_after()),
-        };
+        let keys = self.house.keys.obtain(order).await.into_keys().map_err(NotOpened::of)?;
         // It may have ended while it waited, or have become somebody else's.
         let now = self.session(sid, ticket).map_err(NotOpened::NoSession)?;
         if now.identity() != session.identity() {
-            return unavailable(Reason::Busy, BUSY_FOR);
+            return Err(NotOpened::of(NoKeys::BUSY));
         }
         let (entry, idle_timeout) = (backend.entry(&keys), backend.limits().idle_timeout);
         Ok(Opened { keys, host, entry, expires: now.expires(), idle_timeout })
@@ -277,3 +277,6 @@ impl BrowserBehind<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

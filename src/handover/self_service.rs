@@ -13,9 +13,12 @@ use crate::portal::{Portal, PortalSession, Scratch, Verdict};
 const REMEMBERED_FOR: UnixSeconds = 24 * 3600;
 
 /// Who may go where: one for each route with a back-end that is not public.
+#[derive(Clone)]
 pub struct Entrance {
     /// The host of the route.
     pub host: String,
+    /// The path of the route, without a slash at its end; empty for everything.
+    pub path: String,
     /// The back-end of the route.
     pub backend: Arc<Guarded>,
     /// The portal that vouches.
@@ -103,6 +106,12 @@ impl SelfService {
             };
             self.with_session(portal, cookies, look).flatten()
         })
+    }
+
+    /// The person is at the portal, so their back-end sessions are in use. Whether there is such a person.
+    #[must_use]
+    pub fn touch(&self, cookies: &Cookies<'_>) -> bool {
+        self.first_session(cookies, |portal, session| self.keys.touch(portal.name(), session.id())).is_some()
     }
 
     /// Whose sessions the cookies are: of the first portal that vouches for them.

@@ -22,6 +22,6 @@ mod wheel;
 mod tests;
 
 pub use login::{OpenPassword, Order, password_of};
-pub use outcome::{Found, Obtained};
+pub use outcome::{Found, NoKeys, Obtained};
 pub use store::KeyStore;
 pub use turns::Turn;

@@ -8,6 +8,7 @@ mod fakes;
 mod support;
 
 mod callers;
+mod description;
 mod house;
 mod keys;
 mod races;

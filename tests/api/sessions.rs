@@ -278,6 +278,9 @@ async fn every_field_is_what_it_must_be_or_nothing_is_kept() {
     let most = json!({ "user": "x".repeat(512), "name": "ä".repeat(256), "email": "e@x", "roles": vec!["r"; 256],
         "password": "p".repeat(4096), "expires": u64::MAX });
     assert_eq!(house.put(&"x".repeat(128), &most).await.status, 201);
+    let same = but(good, "expires", json!(4_102_444_800.0));
+    assert!(same.to_string().contains("4102444800.0"));
+    assert_eq!(house.put(SID, &same).await.status, 201);
     assert_eq!(house.delete(&"x".repeat(128)).await.status, 204);
 }
 

@@ -7,10 +7,15 @@
 mod axigen;
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod form;
 mod open_xchange;
 #[path = "../support/person.rs"]
 mod person;
+#[path = "../real/mod.rs"]
+mod real;
 mod roundcube;
+mod sogo;
+mod zimbra;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -22,7 +27,7 @@ use std::time::Duration;
 use fakes::axigen::escaped;
 use fakes::server::{Fault, Reply, Request, Server, forward};
 use futures_util::future::BoxFuture;
-use keyward::backend::{Attempt, Guarded, KINDS, Liveness, Login, Outage, Profile};
+use keyward::backend::{Attempt, Backend, Guarded, KINDS, Liveness, Login, Outage, Profile};
 use keyward::config::Section;
 use keyward::domain::{BackendLimits, Client, Clock, CredentialSource, LoginName, Secret, SessionKeys, SystemClock};
 use keyward::observe::Metrics;
@@ -70,14 +75,19 @@ struct Application {
 
 type Start = fn() -> BoxFuture<'static, Application>;
 
-/// Kind, its settings, and how its application is started.
+/// Kind, its settings (or a file with them, which says in its first line what it is), and how its application is started.
 const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
     ("open-xchange", "", || Box::pin(open_xchange::start())),
     ("open-xchange", "login_action = 'formlogin'\napi_path = '/appsuite/api'", || Box::pin(open_xchange::start())),
+    ("sogo", "", || Box::pin(sogo::start())),
+    ("form", form::ROUNDCUBE, || Box::pin(form::start_roundcube())),
+    ("form", form::URL_KEY, || Box::pin(form::start_axigen())),
+    ("form", form::JSON, || Box::pin(form::start_axigen())),
     ("roundcube", "", || Box::pin(roundcube::start())),
+    ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
 ];
 
 fn pair(login: &str, password: &str) -> (String, String) {
@@ -120,11 +130,7 @@ impl Bench {
     fn connector_to(&self, url: &str, deadline: Duration) -> Arc<Guarded> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let url = url::Url::parse(url).expect("an address");
-        let mut section = Section::from_toml(self.settings).expect("TOML");
-        let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
-        let wire = Wire::new(url.clone(), None, deadline, Arc::clone(&clock)).expect("a client");
-        let backend = (kind.build)(&mut section, wire);
-        assert_eq!(section.mistakes(), vec![], "{}", self.settings);
+        let backend = self.backend(&url, deadline, &clock);
         let hour = Duration::from_secs(3600);
         let limits = BackendLimits {
             login_timeout: deadline,
@@ -142,8 +148,32 @@ impl Bench {
         Guarded::new(profile, backend, &Metrics::new(), clock)
     }
 
+    fn backend(&self, url: &url::Url, deadline: Duration, clock: &Arc<dyn Clock>) -> Box<dyn Backend> {
+        let mut file = Section::from_toml(self.settings).expect("TOML");
+        // A whole configuration has them in its back-end's table.
+        let mut section = file.sections("backend", "name").pop().unwrap_or(file);
+        let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
+        let wire = Wire::new(url.clone(), None, deadline, Arc::clone(clock)).expect("a client");
+        let backend = (kind.build)(&mut section, wire);
+        assert_eq!(section.mistakes(), vec![], "{}", self.settings);
+        backend
+    }
+
+    /// Whether the kind says that nobody gets in without a password.
+    fn wants_password(&self) -> bool {
+        let url = url::Url::parse(&self.url()).expect("an address");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        self.backend(&url, PATIENCE, &clock).wants_password()
+    }
+
+    /// What a login is given: a password only where the kind wants one.
+    fn attempt(&self, login: &str, password: &str) -> Attempt {
+        let password = self.wants_password().then(|| Secret::from(password.to_owned()));
+        Attempt { password, ..attempt(login, "") }
+    }
+
     async fn login(&self, login: &str, password: &str) -> Result<Login, Outage> {
-        self.connector(PATIENCE).login(&attempt(login, password)).await
+        self.connector(PATIENCE).login(&self.attempt(login, password)).await
     }
 
     /// Keys of one of the people.
@@ -161,7 +191,8 @@ impl Bench {
         if !keys.query().is_empty() {
             target = format!("{target}?{}", keys.query());
         }
-        let address = self.url().trim_start_matches("http://").parse().expect("an address");
+        let url = url::Url::parse(&self.url()).expect("an address");
+        let address = url.socket_addrs(|| None).expect("an address")[0];
         let headers = vec![
             ("host".to_owned(), b"webmail.example.test".to_vec()),
             ("cookie".to_owned(), keys.cookies().as_bytes().to_vec()),
@@ -238,7 +269,7 @@ async fn a_broken_answer_is_an_outage_and_tells_no_secret(bench: &Bench) {
     ] {
         bench.misbehave(Some(fault.clone()));
         let patience = if matches!(fault, Fault::Hang | Fault::Drip(_)) { IMPATIENCE } else { PATIENCE };
-        let outcome = bench.connector(patience).login(&attempt(login, password)).await;
+        let outcome = bench.connector(patience).login(&bench.attempt(login, password)).await;
         let Err(outage) = outcome else { panic!("{fault:?} is {outcome:?}") };
         if matches!(fault, Fault::Hang | Fault::Drip(_)) {
             assert_eq!(outage, Outage::TimedOut, "{fault:?}");
@@ -405,16 +436,28 @@ const BEHAVIOURS: &[(&str, Behaviour)] = table![
     the_applications_cookies_are_known_as_its_own,
 ];
 
+/// What cannot be tried with a kind that lets people in without a password.
+const WITH_PASSWORDS: [&str; 1] = ["a_wrong_password_is_a_refusal_and_is_tried_once"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_keeps_the_contract() {
     for (kind, settings, start) in FIXTURES {
         let bench = Bench { kind, settings, application: start().await };
-        let title = format!("{kind} ({})", settings.replace('\n', ", "));
+        let title = match settings.strip_prefix("# ") {
+            Some(file) => format!("{kind} ({})", file.lines().next().unwrap_or_default()),
+            None => format!("{kind} ({})", settings.replace('\n', ", ")),
+        };
         for left_out in &bench.left_out {
             println!("{title}: NOT TRIED: {left_out}");
         }
+        let wants_password = bench.wants_password();
         for (sentence, behaviour) in BEHAVIOURS {
-            println!("{title}: {}", sentence.replace('_', " "));
+            let said = sentence.replace('_', " ");
+            if !wants_password && WITH_PASSWORDS.contains(sentence) {
+                println!("{title}: NOT TRIED: {said}, for want of a password");
+                continue;
+            }
+            println!("{title}: {said}");
             behaviour(&bench).await;
         }
     }

@@ -7,3 +7,4 @@ pub mod axigen_cli;
 #[cfg(test)]
 pub mod open_xchange;
 pub mod server;
+pub mod zimbra;

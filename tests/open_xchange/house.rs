@@ -15,10 +15,9 @@ use super::support::{APP_PORTAL, Address, Setup, Sidecar, Ticket, password_of};
 pub const HOST: &str = "ox.example.test";
 /// What Apache shows of its own.
 const FILE: &str = "<!doctype html><title>App Suite</title>";
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 11] = [
     "mpm_event",
     "authz_core",
-    "alias",
     "dir",
     "mime",
     "unixd",

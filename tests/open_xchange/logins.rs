@@ -217,9 +217,12 @@ async fn a_user_agent_travels_byte_for_byte_or_not_at_all() {
     const TOO_LONG: &[u8] = &[b'x'; 1537];
     const BINARY: &[u8] = &[0xe9; 512];
     const TOO_BINARY: &[u8] = &[0xe9; 513];
+    // Every byte that can stand in a header.
+    let every: Vec<u8> = [b"x\t".as_slice(), &(0x20..0x7f).chain(0x80..=0xff).collect::<Vec<u8>>(), b"x"].concat();
     let odd: &[u8] = b"M\xf6zilla/5.0 \xff%41 100% (\tTab) \"q\"";
     for (agent, judged) in [
         (odd, "opened"),
+        (&*every.leak(), "opened"),
         (&b""[..], "opened"),
         (LONG, "opened"),
         (BINARY, "opened"),

@@ -135,6 +135,7 @@ async fn what_signs_in_by_itself_passes_without_keys_and_what_is_for_administrat
     let asked = || house.ox.requests().iter().filter(|request| !request.target.contains("refreshSecret")).count();
     let before = asked();
     for (who, path, status) in [
+        (&stranger, "/", 302),
         (&stranger, "/appsuite/", 401),
         (&stranger, "/ajax/mail?action=all&session=x", 401),
         (&stranger, "/appsuite/api/login?action=login&name=a", 401),

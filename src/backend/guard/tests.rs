@@ -244,7 +244,7 @@ fn credentials_that_a_kind_has_no_use_for_are_a_mistake() {
             "roundcube",
             CredentialSource::Master,
             "[backend.master]\nuser = 'a b'\nseparator = 'x'",
-            &["master.user", "master.separator", "master.secret", "credentials"],
+            &["master.user", "master.separator", "master.secret"],
         ),
     ] {
         let mut document = Section::from_toml(&format!("[backend]\n{text}")).unwrap();
@@ -259,7 +259,8 @@ fn credentials_that_a_kind_has_no_use_for_are_a_mistake() {
 fn settings(document: &mut Section, kind: &str, credentials: CredentialSource) -> BackendSettings {
     let Profile { name, url, login, limits, roles, .. } = profile(&[]);
     let (kind, derivation, section) = (kind.to_owned(), Vec::new(), document.section("backend"));
-    BackendSettings { name, kind, url, credentials, derivation, login, limits, roles, written: 0, section }
+    let enter = EnterTerms::default();
+    BackendSettings { name, kind, url, credentials, derivation, login, limits, roles, enter, written: 0, section }
 }
 
 #[test]

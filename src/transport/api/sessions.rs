@@ -9,8 +9,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::FutureExt;
 use futures_util::future::ready;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::Problem;
 use super::call::{Answer, Asked, Call};
@@ -106,12 +107,21 @@ struct Told {
     roles: Vec<String>,
     #[serde(default, deserialize_with = "password")]
     password: Option<Secret>,
+    #[serde(deserialize_with = "whole_number")]
     expires: UnixSeconds,
 }
 
 /// Read as a text and not as an option, so that `null` is what it is: the wrong type.
 pub(super) fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     String::deserialize(deserializer).map(|password| Some(Secret::from(password)))
+}
+
+/// Also one that is written `1764000000.0`: to JSON Schema, and to languages that know one kind of number
+/// only, it is the same.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let written = number.as_u64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok());
+    written.ok_or_else(|| D::Error::custom("no whole number"))
 }
 
 impl Asked<'_> {
