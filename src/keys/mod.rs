@@ -9,11 +9,13 @@
 mod candidates;
 mod changes;
 mod chores;
+mod ends;
 mod entry;
 mod login;
 mod outcome;
 mod refusals;
 mod revocations;
+mod sign_out;
 mod store;
 mod turns;
 mod wheel;
@@ -23,5 +25,6 @@ mod tests;
 
 pub use login::{OpenPassword, Order, password_of};
 pub use outcome::{Found, NoKeys, Obtained};
+pub use sign_out::{SignOut, SignOutBy};
 pub use store::KeyStore;
 pub use turns::Turn;

@@ -33,6 +33,7 @@ impl Door {
 }
 
 const DECISION_BUCKETS: [f64; 9] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.01, 0.1, 1.0, 10.0];
+const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
 /// All metrics of the process.
@@ -51,6 +52,8 @@ pub struct Metrics {
     logins_in_flight: IntGaugeVec,
     keep_alives: IntCounterVec,
     logouts: IntCounterVec,
+    logouts_waiting: IntGaugeVec,
+    revocation_seconds: Histogram,
     evictions: IntCounterVec,
     account_changes: IntCounterVec,
     account_changes_waiting: IntGaugeVec,
@@ -114,14 +117,15 @@ pub struct BackendMetrics {
     pub up: IntGauge,
     pub account_changes_waiting: IntGauge,
     account_changes: IntCounterVec,
+    pub logouts_waiting: IntGauge,
     logouts: IntCounterVec,
     name: String,
 }
 
 impl BackendMetrics {
-    /// Counts one logout at the back-end; `cause` is one of the eviction causes, or `late`.
-    pub fn count_logout(&self, cause: &'static str, done: bool) {
-        let outcome = if done { "done" } else { "failed" };
+    /// Counts a logout at the back-end. `cause` is one of the eviction causes, or `late`; `outcome` is
+    /// `done`, `failed` for an attempt that will be repeated, `given_up`, or `left` where there is no way.
+    pub fn count_logout(&self, cause: &'static str, outcome: &'static str) {
         self.logouts.with_label_values(&[self.name.as_str(), cause, outcome]).inc();
     }
 
@@ -137,6 +141,7 @@ const LOGOUT_CAUSES: [&str; 6] = ["idle", "age", "capacity", "logout", "dead", "
 
 const ACCOUNT_CHANGES: [&str; 3] = ["password", "put", "remove"];
 const ACCOUNT_OUTCOMES: [&str; 4] = ["done", "refused", "pending", "replaced"];
+const LOGOUT_OUTCOMES: [&str; 4] = ["done", "failed", "given_up", "left"];
 
 impl Metrics {
     /// Makes all metrics, none with a series yet but those of the doors.
@@ -166,6 +171,13 @@ impl Metrics {
         let panics = IntCounter::new("keyward_panics_total", "Panics caught; each is a defect worth reporting.")
             .expect("valid name");
         registry.register(Box::new(panics.clone())).expect("registered once");
+        let revocation_seconds = HistogramOpts::new(
+            "keyward_revocation_seconds",
+            "Time from the arrival of a sign-out until nothing is given out for the session.",
+        );
+        let revocation_seconds =
+            Histogram::with_opts(revocation_seconds.buckets(REVOCATION_BUCKETS.to_vec())).expect("valid name");
+        registry.register(Box::new(revocation_seconds.clone())).expect("registered once");
         let build = gauges("keyward_build_info", "Always 1; the label tells the version.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
@@ -209,6 +221,12 @@ impl Metrics {
                 "Sessions ended at the back-end, by cause and outcome.",
                 &["backend", "cause", "outcome"],
             ),
+            logouts_waiting: gauges(
+                "keyward_logouts_waiting",
+                "Ended sessions of which the back-end has not heard yet.",
+                &["backend"],
+            ),
+            revocation_seconds,
             evictions: counters(
                 "keyward_evictions_total",
                 "Back-end sessions no longer held, by cause.",
@@ -296,7 +314,7 @@ impl Metrics {
         let keep_alive = |outcome| self.keep_alives.with_label_values(&[name, outcome]);
         let eviction = |cause| self.evictions.with_label_values(&[name, cause]);
         for cause in LOGOUT_CAUSES {
-            for outcome in ["done", "failed"] {
+            for outcome in LOGOUT_OUTCOMES {
                 self.logouts.with_label_values(&[name, cause, outcome]);
             }
         }
@@ -332,6 +350,7 @@ impl Metrics {
             up,
             account_changes_waiting: self.account_changes_waiting.with_label_values(&[name]),
             account_changes: self.account_changes.clone(),
+            logouts_waiting: self.logouts_waiting.with_label_values(&[name]),
             logouts: self.logouts.clone(),
             name: name.to_owned(),
         }
@@ -340,6 +359,12 @@ impl Metrics {
     /// Counts a call of the portal's API.
     pub fn count_api_call(&self, call: ApiCall, outcome: ApiOutcome) {
         self.api_calls.with_label_values(&[call.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// How long sign-outs took until nothing was given out any more.
+    #[must_use]
+    pub fn revocation_seconds(&self) -> Histogram {
+        self.revocation_seconds.clone()
     }
 
     /// Counts a reload of the configuration.

@@ -7,4 +7,5 @@ pub mod axigen_cli;
 #[cfg(test)]
 pub mod open_xchange;
 pub mod server;
+pub mod websydian;
 pub mod zimbra;
