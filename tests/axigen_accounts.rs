@@ -58,6 +58,10 @@ fn to(cli: &AxigenCli, more: &str) -> Arc<Guarded> {
     backend(&settings(&cli.address().to_string(), more))
 }
 
+async fn change(backend: &Guarded, login: &str, change: &AccountChange) -> Result<Result<(), AccountRefusal>, Outage> {
+    backend.change_account(backend.change_place().await, login, change).await
+}
+
 fn password(text: &str) -> AccountChange {
     AccountChange::Password(Secret::from(text))
 }
@@ -73,16 +77,16 @@ async fn a_password_is_set_in_every_spelling_of_the_server() {
     {
         let cli = cli(Server { new_prompts, keyword: keyword.to_owned(), owns_domain, ..Server::default() }).await;
         let backend = to(&cli, &format!("password_keyword = {keyword:?}"));
-        assert_eq!(backend.change_account(ANA, &password(NEW)).await, Ok(Ok(())), "{keyword}");
+        assert_eq!(change(&backend, ANA, &password(NEW)).await, Ok(Ok(())), "{keyword}");
         assert_eq!(cli.password(ANA).as_deref(), Some(NEW));
-        assert_eq!(backend.change_account(ANA, &password(NEW)).await, Ok(Ok(())), "a second time does no harm");
+        assert_eq!(change(&backend, ANA, &password(NEW)).await, Ok(Ok(())), "a second time does no harm");
     }
 }
 
 #[tokio::test]
 async fn what_is_said_is_what_is_documented() {
     let cli = cli(Server::default()).await;
-    to(&cli, "").change_account(ANA, &password("it's \"new\" \\")).await.unwrap().unwrap();
+    change(&to(&cli, ""), ANA, &password("it's \"new\" \\")).await.unwrap().unwrap();
     let lines = cli.lines();
     let lines: Vec<&str> = lines.iter().map(String::as_str).filter(|line| *line != "QUIT").collect();
     assert_eq!(
@@ -123,19 +127,19 @@ async fn hostile_passwords_arrive_intact_or_not_at_all() {
         "-ERR",
         "0",
     ] {
-        for change in [password(text), put(text)] {
-            assert_eq!(backend.change_account(ANA, &change).await, Ok(Ok(())), "{text}");
+        for new in [password(text), put(text)] {
+            assert_eq!(change(&backend, ANA, &new).await, Ok(Ok(())), "{text}");
             assert_eq!(cli.password(ANA).as_deref(), Some(text));
         }
     }
     let before = cli.lines().len();
     for text in ["", "a\r\nCOMMIT", "a\nb", "a\0", "\u{1b}[2J", "\u{85}", &"x".repeat(300)] {
         assert_eq!(backend.foresees_change(ANA, &password(text)), Some(AccountRefusal::Unsendable), "{text:?}");
-        assert_eq!(backend.change_account(ANA, &password(text)).await, Ok(Err(AccountRefusal::Unsendable)));
+        assert_eq!(change(&backend, ANA, &password(text)).await, Ok(Err(AccountRefusal::Unsendable)));
     }
     for login in ["", "@", "ana", "a b@example.test", "ana@exa mple", "a\"@example.test", "a@b@example.test", "*@x"] {
         assert_eq!(backend.foresees_change(login, &password(NEW)), Some(AccountRefusal::Name), "{login:?}");
-        assert_eq!(backend.change_account(login, &password(NEW)).await, Ok(Err(AccountRefusal::Name)));
+        assert_eq!(change(&backend, login, &password(NEW)).await, Ok(Err(AccountRefusal::Name)));
     }
     assert_eq!(cli.lines().len(), before, "nothing was sent");
 }
@@ -144,14 +148,14 @@ async fn hostile_passwords_arrive_intact_or_not_at_all() {
 async fn accounts_come_and_go_and_a_second_time_does_no_harm() {
     let cli = cli(Server::default()).await;
     let backend = to(&cli, "domain = \"example.test\"");
-    for (login, change, password) in [
+    for (login, wanted, password) in [
         ("carla@example.test", put("first"), Some("first")),
         ("carla@example.test", put("second"), Some("second")),
         ("Carla", put("third"), Some("third")),
         ("carla@example.test", AccountChange::Remove, None),
         ("carla@example.test", AccountChange::Remove, None),
     ] {
-        assert_eq!(backend.change_account(login, &change).await, Ok(Ok(())), "{login} {change:?}");
+        assert_eq!(change(&backend, login, &wanted).await, Ok(Ok(())), "{login} {wanted:?}");
         assert_eq!(cli.password("carla@example.test").as_deref(), password);
     }
     assert_eq!(cli.password(ANA).as_deref(), Some(OLD));
@@ -161,14 +165,14 @@ async fn accounts_come_and_go_and_a_second_time_does_no_harm() {
 async fn a_refusal_is_no_outage_and_changes_nothing() {
     let cli = cli(Server { shortest_password: 8, ..Server::default() }).await;
     let backend = to(&cli, "");
-    for (login, change, refusal) in [
+    for (login, wanted, refusal) in [
         ("nobody@example.test", password(NEW), AccountRefusal::NoAccount),
         ("ben@other.test", password(NEW), AccountRefusal::NoDomain),
         ("ben@other.test", AccountChange::Remove, AccountRefusal::NoDomain),
         (ANA, password("short"), AccountRefusal::Password),
         ("new@example.test", put("short"), AccountRefusal::Change),
     ] {
-        assert_eq!(backend.change_account(login, &change).await, Ok(Err(refusal)), "{login}");
+        assert_eq!(change(&backend, login, &wanted).await, Ok(Err(refusal)), "{login}");
     }
     assert_eq!(cli.password(ANA).as_deref(), Some(OLD));
     assert_eq!(cli.password("new@example.test"), None);
@@ -180,7 +184,7 @@ async fn an_error_at_any_step_commits_nothing() {
     for step in 1..=8 {
         let cli = cli(Server::default()).await;
         cli.misbehave(Some(Fault::Refuse(step)));
-        let outcome = to(&cli, "").change_account(ANA, &password(NEW)).await;
+        let outcome = change(&to(&cli, ""), ANA, &password(NEW)).await;
         let committed = cli.password(ANA).as_deref() == Some(NEW);
         assert_eq!(outcome == Ok(Ok(())), committed, "step {step}: {outcome:?}");
         assert_eq!(committed, step == 8, "step {step}: {outcome:?}");
@@ -193,7 +197,7 @@ async fn a_server_that_misbehaves_is_an_outage_and_tells_no_secret() {
     let misbehaves = async |fault: Fault, step: usize| {
         let cli = cli(Server::default()).await;
         cli.misbehave(Some(fault));
-        let outcome = to(&cli, "").change_account(ANA, &password(NEW)).await;
+        let outcome = change(&to(&cli, ""), ANA, &password(NEW)).await;
         let Err(outage) = &outcome else { panic!("{fault:?} is {outcome:?}") };
         if step < 7 {
             assert_eq!(cli.password(ANA).as_deref(), Some(OLD), "{fault:?}");
@@ -216,13 +220,13 @@ async fn a_change_whose_fate_was_unknown_can_be_made_again() {
     let cli = cli(Server::default()).await;
     let backend = to(&cli, "");
     cli.misbehave(Some(Fault::ObeyAndClose(7)));
-    assert!(backend.change_account(ANA, &password(NEW)).await.is_err());
+    assert!(change(&backend, ANA, &password(NEW)).await.is_err());
     assert_eq!(cli.password(ANA).as_deref(), Some(NEW), "it was done");
     cli.misbehave(None);
-    let mut again = backend.change_account(ANA, &password(NEW)).await;
+    let mut again = change(&backend, ANA, &password(NEW)).await;
     while matches!(again, Err(Outage::BackingOff { .. })) {
         tokio::task::yield_now().await;
-        again = backend.change_account(ANA, &password(NEW)).await;
+        again = change(&backend, ANA, &password(NEW)).await;
     }
     assert_eq!(again, Ok(Ok(())));
 }
@@ -231,11 +235,11 @@ async fn a_change_whose_fate_was_unknown_can_be_made_again() {
 async fn a_refused_administrator_is_an_outage_and_is_not_tried_again_at_once() {
     let cli = cli(Server { password: "another".to_owned(), ..Server::default() }).await;
     let backend = backend_with(&settings(&cli.address().to_string(), ""), Duration::from_secs(60));
-    let outcome = backend.change_account(ANA, &password(NEW)).await;
+    let outcome = change(&backend, ANA, &password(NEW)).await;
     let Err(Outage::Protocol(message)) = outcome else { panic!("{outcome:?}") };
     assert!(message.contains("[backend.accounts]"), "{message}");
     let lines = cli.lines().len();
-    let again = backend.change_account(ANA, &password(NEW)).await;
+    let again = change(&backend, ANA, &password(NEW)).await;
     assert!(matches!(again, Err(Outage::BackingOff { .. })), "{again:?}");
     assert_eq!((cli.sign_ins(), cli.lines().len()), (0, lines));
 }
@@ -245,8 +249,8 @@ async fn many_changes_at_once_use_one_connection() {
     let cli = cli(Server::default()).await;
     let backend = to(&cli, "");
     let logins: Vec<String> = (0..20).map(|number| format!("p{number}@example.test")).collect();
-    let change = put(NEW);
-    let changes = logins.iter().map(|login| backend.change_account(login, &change));
+    let new = put(NEW);
+    let changes = logins.iter().map(|login| change(&backend, login, &new));
     for outcome in futures_util::future::join_all(changes).await {
         assert_eq!(outcome, Ok(Ok(())));
     }
@@ -281,7 +285,7 @@ async fn over_tls_only_to_whom_the_authority_vouches_for() {
         std::fs::write(&file, pem).unwrap();
         let cli = cli(Server { tls: Some(acceptor), ..Server::default() }).await;
         let more = format!("tls = true\nca_file = {:?}", file.to_str().unwrap());
-        let outcome = to(&cli, &more).change_account(ANA, &password(NEW)).await;
+        let outcome = change(&to(&cli, &more), ANA, &password(NEW)).await;
         assert_eq!(outcome == Ok(Ok(())), trusted, "{outcome:?}");
         assert_eq!(matches!(outcome, Err(Outage::Protocol(_))), !trusted, "{outcome:?}");
         assert_eq!(cli.lines().is_empty(), !trusted, "no word before trust");
@@ -295,7 +299,7 @@ async fn a_server_without_tls_hears_no_password() {
     std::fs::write(&file, authority("127.0.0.1").0).unwrap();
     let cli = cli(Server::default()).await;
     let more = format!("tls = true\nca_file = {:?}", file.to_str().unwrap());
-    let outcome = to(&cli, &more).change_account(ANA, &password(NEW)).await;
+    let outcome = change(&to(&cli, &more), ANA, &password(NEW)).await;
     assert!(outcome.is_err(), "{outcome:?}");
     assert!(cli.lines().is_empty());
 }

@@ -156,11 +156,13 @@ impl Provisioner {
             return Outcome::Refused(AccountRefusal::Change);
         };
         let attempt = Attempt { provisioner: &self, account: &account, number };
+        // In this order: while many changes wait for their place, people can be signed in.
+        let place = backend.change_place().await;
         let _turn = self.keys.turn(&backend, &account.login).await;
         let Some(change) = self.waiting.lock().current(&account, number) else {
             return Outcome::Replaced;
         };
-        let outcome = match backend.change_account(&account.login, &change).await {
+        let outcome = match backend.change_account(place, &account.login, &change).await {
             Ok(Ok(())) => {
                 if let Some(password) = change.password() {
                     self.keys.forget_refusal(&backend, &account.login, password);

@@ -171,6 +171,21 @@ async fn a_change_waits_until_nobody_signs_that_person_in() {
 }
 
 #[tokio::test]
+async fn while_a_change_waits_for_its_place_that_person_can_be_signed_in() {
+    let world = World::new();
+    let place = world.backend.change_place().await;
+    let change = world.change(password("new"));
+    let mut change = std::pin::pin!(change);
+    for _ in 0..20 {
+        assert!(change.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    assert!(world.keys.turn(&world.backend, "ana").now_or_never().is_some());
+    drop(place);
+    assert_eq!(change.await, Outcome::Done);
+}
+
+#[tokio::test]
 async fn when_a_newer_change_comes_in_between_the_older_one_is_not_made() {
     let world = World::new();
     let turn = world.keys.turn(&world.backend, "ana").await;

@@ -1,8 +1,15 @@
 //! Changes of accounts, with the same deadline, back-off and metrics around them as logins have.
 
+use tokio::sync::SemaphorePermit;
+
 use super::super::{AccountChange, AccountRefusal};
 use super::{Guarded, place, within};
 use crate::domain::Outage;
+
+/// The right to change an account at a back-end, given back when dropped.
+pub struct ChangePlace<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+}
 
 impl Guarded {
     /// Whether accounts can be kept up here.
@@ -17,21 +24,22 @@ impl Guarded {
         self.backend.accounts()?.foresees(login, change)
     }
 
-    /// Makes a change to the account of this name. One at a time, in order of arrival.
+    /// Waits for the right to change an account, in order of arrival: one is changed at a time.
+    pub async fn change_place(&self) -> ChangePlace<'_> {
+        ChangePlace { _permit: place(&self.changes).await }
+    }
+
+    /// Makes a change to the account of this name.
     ///
     /// # Errors
     /// [`Outage`]; [`Outage::BackingOff`] at once while the back-end is left alone. The change may be made again.
     pub async fn change_account(
         &self,
+        _place: ChangePlace<'_>,
         login: &str,
         change: &AccountChange,
     ) -> Result<Result<(), AccountRefusal>, Outage> {
         let Some(accounts) = self.backend.accounts() else { return Ok(Err(AccountRefusal::Change)) };
-        if let Some(retry_after) = self.change_backoff.pause() {
-            return Err(Outage::BackingOff { retry_after });
-        }
-        let _place = place(&self.changes).await;
-        // It may have failed while we queued.
         let leave = self.change_backoff.enter().map_err(|retry_after| Outage::BackingOff { retry_after })?;
         let outcome = within(self.limits().login_timeout, accounts.apply(login, change)).await;
         match &outcome {
