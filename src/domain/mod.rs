@@ -27,7 +27,7 @@ pub use client::{Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
 pub use cookies::Cookies;
 pub use derivation::DerivationKey;
-pub use enter_terms::{EnterTerms, RETURN_PARAMETER, WayIn};
+pub use enter_terms::{EnterTerms, LONGEST_RETURN, RETURN_PARAMETER, WayIn};
 pub use identity::{Identity, IdentityError};
 pub use key_material::{KeyMaterialError, key_material};
 pub use listen_address::ListenAddress;

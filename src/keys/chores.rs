@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use crate::backend::{BackendId, Outage};
 
-/// Most chores of one back-end that wait or run, and as many errands. Each takes some hundred bytes.
+/// Most chores of one back-end that wait or run, and as many errands. Each takes some hundred bytes, and
+/// holds keys that the store held before.
 const MOST_WAITING: u32 = 10_000;
 /// Most attempts at one errand.
 const MOST_ATTEMPTS: u32 = 10;

@@ -76,11 +76,14 @@ impl Sessions {
     pub fn keep(&self, portal: &str, shown: &str, session: HeldSession) -> Result<Kept, NoRoom> {
         let name = self.name(portal, shown);
         let expires = session.expires;
-        let kept = match self.held.entry(name) {
+        // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
+        match self.held.entry(name) {
             Entry::Occupied(mut held) => {
                 let earlier = held.insert(Arc::new(session));
-                self.by_end.lock().remove(&(earlier.expires, name));
-                Kept::Replaced(earlier)
+                let mut by_end = self.by_end.lock();
+                by_end.remove(&(earlier.expires, name));
+                by_end.insert((expires, name));
+                Ok(Kept::Replaced(earlier))
             }
             Entry::Vacant(place) => {
                 // The ends are counted, not the map: its length asks every shard.
@@ -90,11 +93,9 @@ impl Sessions {
                 }
                 place.insert(Arc::new(session));
                 by_end.insert((expires, name));
-                return Ok(Kept::New);
+                Ok(Kept::New)
             }
-        };
-        self.by_end.lock().insert((expires, name));
-        Ok(kept)
+        }
     }
 
     /// The session for which the browser shows this, if it has not ended.
@@ -107,9 +108,9 @@ impl Sessions {
     /// Forgets the session of this id, and gives it back if it was there.
     pub fn end(&self, id: &str) -> Option<Arc<HeldSession>> {
         let name = Name::try_from(decode_hex(id)?).ok()?;
-        let (_, ended) = self.held.remove(&name)?;
-        self.by_end.lock().remove(&(ended.expires, name));
-        Some(ended)
+        let Entry::Occupied(held) = self.held.entry(name) else { return None };
+        self.by_end.lock().remove(&(held.get().expires, name));
+        Some(held.remove())
     }
 
     /// Forgets those that have ended by themselves. Call it about once a second.
@@ -204,5 +205,27 @@ mod tests {
         let [one, two] = [Sessions::new(1), Sessions::new(1)].map(|sessions| sessions.id_of("p", shown));
         assert_ne!(one, two, "without the key of the process nobody can test guesses");
         assert_eq!(one.len(), 32, "half a hash, however long the value is");
+    }
+
+    #[test]
+    fn sessions_that_come_and_go_at_once_leave_no_note_behind() {
+        let sessions = Sessions::new(100);
+        std::thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let sessions = &sessions;
+                scope.spawn(move || {
+                    for round in 0..5000 {
+                        if thread % 2 == 0 {
+                            sessions.keep("p", "shown", session("ana", 1000 + thread * 5000 + round)).unwrap();
+                        } else {
+                            sessions.end(&sessions.id_of("p", "shown"));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(sessions.held.len(), sessions.by_end.lock().len());
+        sessions.forget_ended(1_000_000);
+        assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (0, 0));
     }
 }

@@ -118,3 +118,42 @@ async fn a_session_that_is_told_of_and_signed_out_at_once_is_signed_out() {
         assert_eq!(house.register(&sid, "alice").await.status, 409);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_the_users_of_a_name_change_nobody_gets_anothers_keys() {
+    let house = House::start().await;
+    let (sids, people) = (["changing-session-0", "changing-session-1"], ["alice", "bob", "carol"]);
+    let tells = (0..6).map(|portal| {
+        let house = &house;
+        async move {
+            for round in 0..25 {
+                let answer = house.register(sids[portal % 2], people[(portal + round) % 3]).await;
+                assert!(matches!(answer.status, 201 | 204));
+            }
+        }
+    });
+    let asks = (0..6).map(|browser| {
+        let house = &house;
+        async move {
+            let mut allowed = 0;
+            for _ in 0..25 {
+                let answer = house.ask(INBOX, &cookie(sids[browser % 2])).await;
+                if answer.status != 200 {
+                    assert!(matches!(answer.assert_refuses().reason().as_str(), "no_session" | "busy"), "{answer:?}");
+                    continue;
+                }
+                allowed += 1;
+                let key = answer.one("X-Upstream-Cookie").rsplit_once('=').unwrap().1.to_owned();
+                assert_eq!(house.mail.owner(&key), Some(answer.one("Remote-User")), "{answer:?}");
+            }
+            allowed
+        }
+    });
+    let (_, allowed) = tokio::join!(futures_util::future::join_all(tells), futures_util::future::join_all(asks));
+    assert!(allowed.iter().sum::<i32>() > 0);
+    for sid in sids {
+        house.register(sid, "carol").await;
+        house.ask(INBOX, &cookie(sid)).await.assert_allows("carol");
+    }
+    until("the sign-out of all others", || async { house.mail.sessions() == 2 }).await;
+}

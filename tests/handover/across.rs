@@ -1,7 +1,7 @@
 //! Portal and application on different domains, by redirect.
 
 use crate::house::{Browser, House};
-use crate::support::{Ask, Door, Setup, Ticket, until};
+use crate::support::{Ask, Door, MAIL_PORTAL, PortalKey, Setup, Ticket, until};
 use crate::{MAIL, MAIL_ROUTE};
 
 const LISTED: &str = "origins = [\"https://portal.example.test\"]";
@@ -107,6 +107,42 @@ async fn who_comes_to_the_application_first_is_led_through_the_portal_and_back_t
     assert_eq!(alice.enter(&house, &next).await, "https://webmail.other.test/folder?id=5");
     let ask = Ask::page(page).cookie(alice.cookies("webmail.other.test").trim_start_matches("Cookie: "));
     house.keyward.ask(Door::AuthRequest, &ask).await.assert_allows("alice");
+}
+
+#[tokio::test]
+async fn each_is_led_to_the_portal_that_vouches_for_the_host() {
+    let origins = "origins = [\"https://portal.example.test\", \"https://post.example.test\"]";
+    let house = House::with(origins, &[MAIL_ROUTE], |config| {
+        let PortalKey { name, cookie, id, secret } = MAIL_PORTAL;
+        Setup::new(&format!(
+            "{config}[[portal]]\nname = \"{name}\"\nkind = \"ticket\"\ncookie = \"{cookie}\"\n\
+             login_url = \"https://post.example.test/in?next={{url}}\"\n[[portal.key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
+             [[route]]\nhost = \"webmail.third.test\"\nportal = \"{name}\"\nbackend = \"mail\"\n"
+        ))
+    });
+    let house = house.await;
+    let mut bob = Browser::default();
+    bob.set("post.example.test", &Ticket::of("bob").portal(MAIL_PORTAL).cookie());
+    let location = bob.enter(&house, "https://webmail.third.test/.keyward/enter/mail").await;
+    assert!(location.starts_with("https://webmail.third.test/?_h="), "{location}");
+    assert!(bob.way[1].starts_with("https://post.example.test/.keyward/enter/mail?state="), "{:#?}", bob.way);
+    let location = Browser::of(&Ticket::of("alice")).enter(&house, THERE).await;
+    assert!(location.starts_with("https://webmail.other.test/?_h="), "{location}");
+}
+
+#[tokio::test]
+async fn an_address_too_long_to_come_back_to_is_left_out() {
+    let house = House::start(LISTED, &[MAIL_ROUTE]).await;
+    for (length, kept) in [(1500, true), (3000, false)] {
+        let page = format!("{MAIL}/{}", "x/".repeat(length / 2));
+        let login = house.keyward.ask(Door::AuthRequest, &Ask::page(&page)).await.login();
+        assert_eq!(login.contains("return%5Fto"), kept);
+        assert!(login.contains("%2Fenter%2Fmail"), "{login}");
+        let asked: String = url::form_urlencoded::byte_serialize(page.as_bytes()).collect();
+        let mut alice = Browser::of(&Ticket::of("alice"));
+        let answer = alice.step(&house, &format!("{START}?return_to={asked}")).await;
+        assert_eq!(answer.status, if kept { 303 } else { 403 });
+    }
 }
 
 #[tokio::test]
@@ -222,7 +258,12 @@ async fn a_state_is_one_and_not_guessed() {
     ] {
         let token = up_to_the_token(&house, &mut alice, START).await;
         let state = alice.cookie("webmail.other.test", "__Host-keyward_state").unwrap();
-        let mark = alice.way.iter().rev().find_map(|address| Some(address.split_once("state=")?.1.to_owned())).unwrap();
+        let mark = alice
+            .way
+            .iter()
+            .rev()
+            .find_map(|address| Some(address.split_once("state=")?.1.split('&').next()?.to_owned()))
+            .unwrap();
         assert_ne!(state, mark, "the state itself is in no address");
         let answer = house.get(&token, &[&cookies.replace("STATE", &state).replace("MARK", &mark)]).await;
         assert_eq!((answer.status, answer.all("Set-Cookie").len()), (403, 0), "{cookies}");
@@ -273,6 +314,10 @@ async fn what_is_not_configured_opens_no_way() {
         // The steps at the wrong place.
         format!("{THERE}?state={mark}"),
         format!("{START}?from=https%3A%2F%2Fportal.example.test"),
+        format!("{START}?state={mark}&at=https%3A%2F%2Fevil.test"),
+        format!("{START}?state={mark}&at=https%3A%2F%2Fwebmail.other.test%3A8443"),
+        format!("{START}?state={mark}&at=http%3A%2F%2Fwebmail.other.test"),
+        format!("{START}?state={mark}&at="),
         format!("{THERE}?from=https%3A%2F%2Fevil.test"),
         format!("{THERE}?from=https%3A%2F%2Fportal.example.test%2F"),
         format!("{THERE}?from=null"),
@@ -282,6 +327,7 @@ async fn what_is_not_configured_opens_no_way() {
         format!("{START}?state={mark}&token=x"),
         format!("{THERE}?from=https%3A%2F%2Fportal.example.test&token=x"),
         format!("{START}?then=other"),
+        format!("{START}?then=open"),
         format!("{START}?return_to=https%3A%2F%2Fportal.example.test&return_to=x"),
     ] {
         let answer = house.get(&address, &[&cookie]).await;
