@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::MissedTickBehavior;
 
+use crate::accounts::Provisioner;
 use crate::config::Settings;
 use crate::domain::Clock;
 use crate::handover::Tokens;
@@ -16,6 +17,7 @@ use crate::portal::Sessions;
 pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
+    pub accounts: Arc<Provisioner>,
     pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -24,9 +26,11 @@ pub(super) struct Foundation {
 impl Foundation {
     /// Needs the runtime in which its tasks are to run.
     pub fn new(settings: &Settings, sessions: Arc<Sessions>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
-        let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
+        let runtime = tokio::runtime::Handle::current();
+        let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), runtime.clone());
+        let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
-        Self { keys, sessions, tokens, metrics, clock }
+        Self { keys, sessions, accounts, tokens, metrics, clock }
     }
 
     /// Does once a second what time asks for, for ever.
@@ -37,6 +41,7 @@ impl Foundation {
             interval.tick().await;
             let chores = async {
                 self.sessions.forget_ended(self.clock.unix());
+                self.accounts.tick();
                 self.keys.tick().await;
             };
             // A panic was counted and logged, and must not be the end of all expiry.
