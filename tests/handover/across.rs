@@ -224,6 +224,22 @@ async fn a_token_is_for_one_browser_one_host_and_one_back_end() {
 }
 
 #[tokio::test]
+async fn a_token_opens_no_other_back_end_of_the_same_host() {
+    let house = House::with(LISTED, &["host = \"webmail.other.test\"\npath = \"/mail\""], |config| {
+        let files = "host = \"webmail.other.test\"\npath = \"/files\"";
+        Setup::new(&config.replace("host = \"files.other.test\"", files))
+    });
+    let house = house.await;
+    let mut alice = Browser::of(&Ticket::of("alice"));
+    let token = up_to_the_token(&house, &mut alice, START).await;
+    let at_files = token.replace("/enter/mail", "/enter/files");
+    let answer = house.get(&at_files, &[&alice.cookies("webmail.other.test")]).await;
+    assert_eq!((answer.status, answer.all("Set-Cookie").len()), (403, 0), "{answer:?}");
+    let location = alice.enter(&house, &START.replace("/mail", "/files")).await;
+    assert!(location.starts_with("https://webmail.other.test/files/?_h="), "{location}");
+}
+
+#[tokio::test]
 async fn a_state_is_one_and_not_guessed() {
     let house = House::start(LISTED, &[MAIL_ROUTE]).await;
     let mut alice = Browser::of(&Ticket::of("alice"));
