@@ -14,7 +14,7 @@ use url::Url;
 use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
-use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, Service, SessionKeys};
+use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, Service, SessionHandle, SessionKeys};
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
 
@@ -199,6 +199,12 @@ impl Guarded {
     #[must_use]
     pub fn entry(&self, keys: &SessionKeys) -> String {
         self.backend.entry(keys)
+    }
+
+    /// What is to end with a portal session that has ended; see [`Backend::opened_beside`].
+    #[must_use]
+    pub fn opened_beside(&self, session: &SessionHandle) -> Vec<SessionKeys> {
+        self.backend.opened_beside(session)
     }
 
     /// What the application is offered beside being signed in to.

@@ -290,6 +290,12 @@ impl Section {
         pairs
     }
 
+    /// The name of this table within its list, as mistakes have it; empty where it is in none.
+    #[must_use]
+    pub fn entry_name(&self) -> &str {
+        self.path.rsplit_once('[').and_then(|(_, name)| name.strip_suffix(']')).unwrap_or_default()
+    }
+
     /// Whether the key was written and not read yet.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {

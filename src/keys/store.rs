@@ -16,7 +16,7 @@ use super::revocations::Revocations;
 use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::backend::{BackendId, Guarded};
-use crate::domain::{Client, Clock, Moment, SessionKeys, UnixSeconds};
+use crate::domain::{Client, Clock, Moment, SessionHandle, SessionKeys, UnixSeconds};
 use crate::portal::PortalSession;
 
 /// Most back-end sessions of one portal session. Where a back-end ties sessions to the browser's
@@ -259,6 +259,12 @@ impl KeyStore {
         for entry in entries {
             if let Some(backend) = self.backends.load().get(&entry.backend) {
                 self.close(&entry, backend, Cause::Logout);
+            }
+        }
+        let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
+        for backend in self.backends.load().values() {
+            for keys in backend.opened_beside(&session) {
+                self.log_out(backend, Arc::new(keys), Cause::Logout);
             }
         }
     }

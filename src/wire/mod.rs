@@ -4,6 +4,7 @@
 //! bounded, and no error repeats what was sent or received: addresses hold keys, bodies passwords.
 
 mod answer;
+mod jwt;
 mod outage;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::domain::Clock;
 use crate::domain::Outage;
 
 pub use answer::{Answer, Location};
+pub use jwt::{Hs256, claims};
 
 /// Longest body that is read, in bytes.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -135,7 +137,15 @@ impl Wire {
         Ok(Answer::new(status, headers, body, url, authority, self.clock.unix()))
     }
 
-    fn address(&self, target: &str) -> Url {
+    /// Where time comes from, as the answers have it.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The whole address of a path with its query.
+    #[must_use]
+    pub fn address(&self, target: &str) -> Url {
         let mut url = self.base.clone();
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let path = format!("{}{path}", self.base.path().trim_end_matches('/'));
