@@ -10,20 +10,29 @@ use crate::domain::Clock;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
+use crate::wire::Errands;
 
 /// What a running process keeps through every reload.
 pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
+    pub errands: Arc<Errands>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
 }
 
 impl Foundation {
     /// Needs the runtime in which its tasks are to run.
-    pub fn new(settings: &Settings, sessions: Arc<Sessions>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        sessions: Arc<Sessions>,
+        errands: Arc<Errands>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        errands.run_on(tokio::runtime::Handle::current());
         let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
-        Self { keys, sessions, metrics, clock }
+        Self { keys, sessions, errands, metrics, clock }
     }
 
     /// Does once a second what time asks for, for ever.

@@ -4,6 +4,7 @@
 //! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
 //! makes a [`PortalSession`], so whoever holds one holds a checked one.
 
+mod one_time_token;
 mod registered;
 mod sessions;
 pub mod ticket;
@@ -15,11 +16,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{PortalSettings, Section};
-use crate::domain::{Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds};
+use crate::domain::{Clock, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds};
 use crate::observe::{Metrics, PortalMetrics};
+use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -36,6 +38,10 @@ pub struct Surroundings {
     pub name: String,
     /// Where sessions are kept for portals whose cookie says nothing of itself.
     pub sessions: Arc<Sessions>,
+    /// Calls to the portal that must arrive, although nobody waits for them.
+    pub errands: Arc<Errands>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What a kind of portal knows: how to check what the browser brings.
@@ -214,7 +220,12 @@ impl PortalPlan {
     /// Plans a portal from its settings; `None` when its kind is not known or nobody could sign in
     /// there, which is noted. Finishes the section.
     #[must_use]
-    pub fn read(mut settings: PortalSettings, sessions: &Arc<Sessions>) -> Option<Self> {
+    pub fn read(
+        mut settings: PortalSettings,
+        sessions: &Arc<Sessions>,
+        errands: &Arc<Errands>,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             settings.section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
@@ -229,7 +240,8 @@ impl PortalPlan {
             ),
             Err(message) => settings.section.mistake("login_url", message),
         }
-        let surroundings = Surroundings { name: settings.name, sessions: Arc::clone(sessions) };
+        let (sessions, errands, clock) = (Arc::clone(sessions), Arc::clone(errands), Arc::clone(clock));
+        let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         settings.section.finish();
         Some(Self { name: surroundings.name, kind: kind.name, login_url: login_url.ok()?, verifier })
@@ -354,6 +366,7 @@ impl LoginUrl {
 mod tests {
     use super::*;
     use crate::config::{Document, Draft, Mistake};
+    use crate::domain::ManualClock;
 
     fn draft(portal: &str) -> Draft {
         let text = format!("[[route]]\nhost = \"h\"\nportal = \"p\"\n[[portal]]\nname = \"p\"\n{portal}");
@@ -361,7 +374,8 @@ mod tests {
     }
 
     fn plan(mut draft: Draft) -> Option<PortalPlan> {
-        PortalPlan::read(draft.portals.remove(0), &Sessions::new(1))
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+        PortalPlan::read(draft.portals.remove(0), &Sessions::new(1), &Errands::new(), &clock)
     }
 
     fn read(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
@@ -436,6 +450,9 @@ mod tests {
     fn a_kind_that_is_not_known_is_a_mistake_that_names_the_known() {
         let (portal, mistakes) = read("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
         assert!(portal.is_none());
-        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a known kind; choose ticket or registered"]);
+        assert_eq!(
+            mistakes,
+            ["k.toml: portal[p].kind: is not a known kind; choose ticket or registered or one-time-token"]
+        );
     }
 }

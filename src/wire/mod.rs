@@ -4,6 +4,7 @@
 //! bounded, and no error repeats what was sent or received: addresses hold keys, bodies passwords.
 
 mod answer;
+mod errands;
 mod jwt;
 mod outage;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::domain::Clock;
 use crate::domain::Outage;
 
 pub use answer::{Answer, Location};
+pub use errands::{Errands, Try};
 pub use jwt::{Hs256, claims};
 
 /// Longest body that is read, in bytes.
