@@ -21,10 +21,12 @@ mod guard;
 
 mod axigen;
 mod epixel;
+mod form;
 mod roundcube;
+mod zimbra;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] = &[axigen::KIND, epixel::KIND, roundcube::KIND];
+pub const KINDS: &[Kind] = &[axigen::KIND, epixel::KIND, form::KIND, roundcube::KIND, zimbra::KIND];
 
 use std::sync::Arc;
 

@@ -13,6 +13,8 @@ use crate::domain::{ExposeSecret, Secret};
 #[cfg(test)]
 mod tests;
 
+const NO_WEB_ADDRESS: &str =
+    "must be an http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment";
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// One table of the configuration, read key by key.
@@ -150,6 +152,25 @@ impl Section {
         self.wrong(key, &format!("must be a whole number from {low} to {high}")).unwrap_or(default)
     }
 
+    /// A list of whole numbers within a range, empty where nothing was written.
+    pub fn integers(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Vec<u64> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let number = |item: &Value| match item.kind {
+            ValueKind::I64(number) => u64::try_from(number).ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        let numbers = match &value.kind {
+            ValueKind::Array(items) => items.iter().map(number).collect(),
+            _ => None,
+        };
+        let (low, high) = (range.start(), range.end());
+        numbers
+            .or_else(|| {
+                self.wrong(key, &format!("must be a list of whole numbers from {low} to {high}, such as [{low}]"))
+            })
+            .unwrap_or_default()
+    }
+
     /// `true` or `false`.
     pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
         let Some(value) = self.take(key) else { return default };
@@ -198,10 +219,7 @@ impl Section {
         let text = self.text(key)?;
         let parsed = web_address(&text);
         if parsed.is_none() {
-            self.mistake(
-                key,
-                "must be an http:// or https:// address such as \"http://127.0.0.1:8000\", without user or fragment",
-            );
+            self.mistake(key, NO_WEB_ADDRESS);
         }
         parsed
     }
@@ -211,6 +229,19 @@ impl Section {
     pub fn required_url(&mut self, key: &'static str) -> url::Url {
         let url = if self.has(key) { self.url(key) } else { self.required(key).parse().ok() };
         url.unwrap_or_else(|| url::Url::parse("http://127.0.0.1").expect("valid"))
+    }
+
+    /// A list of addresses as [`Section::url`] has them, empty where nothing was written.
+    pub fn urls(&mut self, key: &'static str) -> Vec<url::Url> {
+        let texts = self.texts(key).unwrap_or_default();
+        let mut urls = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match web_address(text) {
+                Some(url) => urls.push(url),
+                None => self.mistake(&format!("{key}[{}]", index + 1), NO_WEB_ADDRESS),
+            }
+        }
+        urls
     }
 
     /// A secret, given inline or as a file named by `<key>_file`; both is a mistake.
@@ -294,6 +325,19 @@ impl Section {
     #[must_use]
     pub fn entry_name(&self) -> &str {
         self.path.rsplit_once('[').and_then(|(_, name)| name.strip_suffix(']')).unwrap_or_default()
+    }
+
+    /// Every remaining key with its value, whatever it is, for tables that become JSON.
+    pub fn all_json(&mut self) -> Vec<(String, serde_json::Value)> {
+        let entries = std::mem::take(&mut self.entries);
+        let mut pairs = Vec::new();
+        for (key, value) in entries {
+            match value.try_deserialize() {
+                Ok(value) => pairs.push((key, value)),
+                Err(_) => self.mistake(&key, "must be a text, a number, true or false, a list or a table"),
+            }
+        }
+        pairs
     }
 
     /// Whether the key was written and not read yet.

@@ -20,7 +20,9 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("keyward/upstream.inc", include_str!("../../examples/nginx/keyward/upstream.inc")),
     ("keyward/page.inc", include_str!("../../examples/nginx/keyward/page.inc")),
     ("keyward/axigen.inc", include_str!("../../examples/nginx/keyward/axigen.inc")),
+    ("keyward/form.inc", include_str!("../../examples/nginx/keyward/form.inc")),
     ("keyward/roundcube.inc", include_str!("../../examples/nginx/keyward/roundcube.inc")),
+    ("keyward/zimbra.inc", include_str!("../../examples/nginx/keyward/zimbra.inc")),
     ("keyward/portal.inc", include_str!("../../examples/nginx/keyward/portal.inc")),
 ];
 

@@ -87,6 +87,17 @@ impl SessionKeys {
         self.part(3)
     }
 
+    /// A builder with all of these but the cookies, for a session whose cookies were renewed.
+    #[must_use]
+    pub fn without_cookies(&self) -> SessionKeysBuilder {
+        SessionKeysBuilder {
+            cookies: Vec::new(),
+            query: self.query().to_owned(),
+            authorization: self.authorization().to_owned(),
+            memo: self.memo().to_owned(),
+        }
+    }
+
     fn part(&self, index: usize) -> &str {
         let end = |index: usize| self.ends.get(index).map_or(self.text.len(), |end| usize::from(*end));
         let start = index.checked_sub(1).map_or(0, end);

@@ -53,8 +53,8 @@ pub struct WhoAmI {
 }
 
 impl SelfService {
-    /// For sessions of these portals, whose people may go through these entrances; after sign-out a browser may be sent to the addresses in
-    /// `return_to`.
+    /// For sessions of these portals, whose people may go through these entrances; after sign-out a
+    /// browser may be sent to the addresses in `return_to`.
     #[must_use]
     pub fn new(
         portals: Vec<Arc<Portal>>,

@@ -117,17 +117,15 @@ impl Servers {
     /// A listener that broke.
     pub async fn run(self) -> io::Result<()> {
         let (calls, operators) = (self.calls, self.operators);
-        let others: Vec<_> = [
-            calls.as_ref().map(|calls| (calls.handle(), true)),
-            operators.as_ref().map(|operators| (operators.handle(), false)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let calls_handle = calls.as_ref().map(Server::handle);
+        let operators_handle = operators.as_ref().map(Server::handle);
         let decisions = async {
             let ended = self.decisions.await;
-            for (handle, gracefully) in others {
-                handle.stop(gracefully).await;
+            if let Some(handle) = calls_handle {
+                handle.stop(true).await;
+            }
+            if let Some(handle) = operators_handle {
+                handle.stop(false).await;
             }
             ended
         };

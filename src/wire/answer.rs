@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
+use reqwest::header::{AsHeaderName, DATE, HeaderMap, LOCATION, RETRY_AFTER, SET_COOKIE};
 use url::Url;
 
 use crate::domain::Outage;
@@ -100,7 +100,7 @@ impl Answer {
 
     /// A header's first value, if it is text.
     #[must_use]
-    pub fn header(&self, name: &'static str) -> Option<&str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
@@ -142,6 +142,13 @@ impl Answer {
             return Some(Location::Elsewhere);
         }
         Some(Location::Here { path: target.path().to_owned(), query: target.query().unwrap_or_default().to_owned() })
+    }
+
+    /// Whether the `Location` header leads to the server at this address, whatever the path.
+    #[must_use]
+    pub fn leads_to(&self, server: &Url) -> bool {
+        let target = self.headers.get(LOCATION).and_then(|value| self.asked.join(value.to_str().ok()?).ok());
+        target.is_some_and(|target| target.origin() == server.origin())
     }
 
     /// All `Set-Cookie` lines that can be read, in order.
@@ -186,7 +193,8 @@ impl Answer {
     }
 
     /// The time at the server: its dates are meant on its own clock, which may be wrong.
-    fn server_time(&self) -> UnixSeconds {
+    #[must_use]
+    pub fn server_time(&self) -> UnixSeconds {
         let date = self.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         date.map_or(self.received, unix)
     }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method};
+use reqwest::Client;
+use reqwest::header::{HOST, HeaderMap, HeaderValue, IntoHeaderName};
 use url::Url;
 
 use crate::domain::Clock;
@@ -24,6 +24,8 @@ use crate::domain::Outage;
 pub use answer::{Answer, Location};
 pub use errands::{Errands, Try};
 pub use jwt::{Hs256, claims};
+pub use reqwest::Method;
+pub use reqwest::header::HeaderName;
 
 /// Longest body that is read, in bytes.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -93,6 +95,17 @@ impl Wire {
         Ok(Self { pooled: client(POOL_SIZE)?, fresh: client(0)?, base, host, clock })
     }
 
+    /// The same way to another server of the same application, which has no other name.
+    #[must_use]
+    pub fn to(&self, base: Url) -> Self {
+        Self { base, host: None, ..self.clone() }
+    }
+
+    /// The address at the other end.
+    #[must_use]
+    pub const fn base(&self) -> &Url {
+        &self.base
+    }
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
@@ -189,18 +202,20 @@ impl Request {
         Self::new(Method::POST, target.into())
     }
 
-    fn new(method: Method, target: String) -> Self {
+    /// Any method, of a path with its query, over a connection of its own.
+    #[must_use]
+    pub fn new(method: Method, target: String) -> Self {
         let headers = HeaderMap::new();
         Self { method, target, headers, body: None, repeatable: false, beginning_only: false }
     }
 
     /// Adds a header; one that cannot stand in a request (a line break) or is empty is left out.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: &[u8]) -> Self {
+    pub fn header(mut self, name: impl IntoHeaderName, value: &[u8]) -> Self {
         if let Ok(value) = HeaderValue::from_bytes(value)
             && !value.is_empty()
         {
-            self.headers.insert(HeaderName::from_static(name), value);
+            self.headers.insert(name, value);
         }
         self
     }
@@ -240,8 +255,14 @@ impl Request {
     }
 }
 
+/// Whether a text can stand in a header.
+#[must_use]
+pub fn is_header_value(text: &str) -> bool {
+    HeaderValue::from_bytes(text.as_bytes()).is_ok()
+}
+
 /// Everything but what RFC 3986 leaves alone: a `+` for a blank is not understood by everyone.
-const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `name=value&…`, percent-encoded.
 #[must_use]

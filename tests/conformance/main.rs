@@ -7,9 +7,11 @@
 mod axigen;
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod form;
 #[path = "../support/person.rs"]
 mod person;
 mod roundcube;
+mod zimbra;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use fakes::axigen::escaped;
 use fakes::server::{Fault, Reply, Request, Server, forward};
 use futures_util::future::BoxFuture;
-use keyward::backend::{Attempt, Guarded, KINDS, Liveness, Login, Outage, Profile};
+use keyward::backend::{Attempt, Backend, Guarded, KINDS, Liveness, Login, Outage, Profile};
 use keyward::config::Section;
 use keyward::domain::{BackendLimits, Client, Clock, CredentialSource, LoginName, Secret, SessionKeys, SystemClock};
 use keyward::observe::Metrics;
@@ -65,12 +67,16 @@ struct Application {
 
 type Start = fn() -> BoxFuture<'static, Application>;
 
-/// Kind, its settings, and how its application is started.
+/// Kind, its settings (or a file with them, which says in its first line what it is), and how its application is started.
 const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
+    ("form", form::ROUNDCUBE, || Box::pin(form::start_roundcube())),
+    ("form", form::URL_KEY, || Box::pin(form::start_axigen())),
+    ("form", form::JSON, || Box::pin(form::start_axigen())),
     ("roundcube", "", || Box::pin(roundcube::start())),
+    ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
 ];
 
 fn pair(login: &str, password: &str) -> (String, String) {
@@ -113,11 +119,7 @@ impl Bench {
     fn connector_to(&self, url: &str, deadline: Duration) -> Arc<Guarded> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let url = url::Url::parse(url).expect("an address");
-        let mut section = Section::from_toml(self.settings).expect("TOML");
-        let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
-        let wire = Wire::new(url.clone(), None, deadline, Arc::clone(&clock)).expect("a client");
-        let backend = (kind.build)(&mut section, wire);
-        assert_eq!(section.mistakes(), vec![], "{}", self.settings);
+        let backend = self.backend(&url, deadline, &clock);
         let hour = Duration::from_secs(3600);
         let limits = BackendLimits {
             login_timeout: deadline,
@@ -135,8 +137,32 @@ impl Bench {
         Guarded::new(profile, backend, &Metrics::new(), clock)
     }
 
+    fn backend(&self, url: &url::Url, deadline: Duration, clock: &Arc<dyn Clock>) -> Box<dyn Backend> {
+        let mut file = Section::from_toml(self.settings).expect("TOML");
+        // A whole configuration has them in its back-end's table.
+        let mut section = file.sections("backend", "name").pop().unwrap_or(file);
+        let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
+        let wire = Wire::new(url.clone(), None, deadline, Arc::clone(clock)).expect("a client");
+        let backend = (kind.build)(&mut section, wire);
+        assert_eq!(section.mistakes(), vec![], "{}", self.settings);
+        backend
+    }
+
+    /// Whether the kind says that nobody gets in without a password.
+    fn wants_password(&self) -> bool {
+        let url = url::Url::parse(&self.url()).expect("an address");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        self.backend(&url, PATIENCE, &clock).wants_password()
+    }
+
+    /// What a login is given: a password only where the kind wants one.
+    fn attempt(&self, login: &str, password: &str) -> Attempt {
+        let password = self.wants_password().then(|| Secret::from(password.to_owned()));
+        Attempt { password, ..attempt(login, "") }
+    }
+
     async fn login(&self, login: &str, password: &str) -> Result<Login, Outage> {
-        self.connector(PATIENCE).login(&attempt(login, password)).await
+        self.connector(PATIENCE).login(&self.attempt(login, password)).await
     }
 
     /// Keys of one of the people.
@@ -232,7 +258,7 @@ async fn a_broken_answer_is_an_outage_and_tells_no_secret(bench: &Bench) {
     ] {
         bench.misbehave(Some(fault.clone()));
         let patience = if matches!(fault, Fault::Hang | Fault::Drip(_)) { IMPATIENCE } else { PATIENCE };
-        let outcome = bench.connector(patience).login(&attempt(login, password)).await;
+        let outcome = bench.connector(patience).login(&bench.attempt(login, password)).await;
         let Err(outage) = outcome else { panic!("{fault:?} is {outcome:?}") };
         if matches!(fault, Fault::Hang | Fault::Drip(_)) {
             assert_eq!(outage, Outage::TimedOut, "{fault:?}");
@@ -395,16 +421,28 @@ const BEHAVIOURS: &[(&str, Behaviour)] = table![
     the_applications_cookies_are_known_as_its_own,
 ];
 
+/// What cannot be tried with a kind that lets people in without a password.
+const WITH_PASSWORDS: [&str; 1] = ["a_wrong_password_is_a_refusal_and_is_tried_once"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_keeps_the_contract() {
     for (kind, settings, start) in FIXTURES {
         let bench = Bench { kind, settings, application: start().await };
-        let title = format!("{kind} ({})", settings.replace('\n', ", "));
+        let title = match settings.strip_prefix("# ") {
+            Some(file) => format!("{kind} ({})", file.lines().next().unwrap_or_default()),
+            None => format!("{kind} ({})", settings.replace('\n', ", ")),
+        };
         for left_out in &bench.left_out {
             println!("{title}: NOT TRIED: {left_out}");
         }
+        let wants_password = bench.wants_password();
         for (sentence, behaviour) in BEHAVIOURS {
-            println!("{title}: {}", sentence.replace('_', " "));
+            let said = sentence.replace('_', " ");
+            if !wants_password && WITH_PASSWORDS.contains(sentence) {
+                println!("{title}: NOT TRIED: {said}, for want of a password");
+                continue;
+            }
+            println!("{title}: {said}");
             behaviour(&bench).await;
         }
     }

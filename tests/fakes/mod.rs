@@ -3,3 +3,4 @@
 
 pub mod axigen;
 pub mod server;
+pub mod zimbra;

@@ -251,7 +251,8 @@ async fn go_wrong(stream: &mut TcpStream, fault: Fault, request: Request, shared
             stream.write_all(&reply.bytes()).await?;
         }
         Fault::Keys(key) => {
-            let login = request.method == "POST" || request.target.contains("action=login");
+            let target = &request.target;
+            let login = request.method == "POST" || target.contains("action=login") || target.contains("preauth=");
             let mut reply = (shared.handler)(request).await;
             for (name, value) in &mut reply.headers {
                 if login

@@ -6,6 +6,7 @@ mod house;
 mod pages;
 mod servers;
 
+use keyward::backend::KINDS;
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
@@ -511,4 +512,23 @@ async fn the_example_is_accepted_as_it_is_and_every_file_of_it_is_known() {
     found.sort_unstable();
     known.sort_unstable();
     assert_eq!(found, known);
+}
+
+#[tokio::test]
+async fn the_file_of_every_kind_is_accepted() {
+    let address = free_address().unwrap();
+    let mut site = "include keyward/http.conf;\nmap $host $keyward_scheme { default http; }\n\
+                    map $host $keyward_host { default $host; }\nmap $host $keyward_signed_out { default \"\"; }\n\
+                    upstream keyward { server 127.0.0.1:9; }\n"
+        .to_owned();
+    for kind in KINDS {
+        let file = std::fs::read_to_string(format!("examples/nginx/keyward/{}.inc", kind.name)).unwrap();
+        let upstream = file.split_once("set $keyward_upstream ").unwrap().1.split(';').next().unwrap();
+        let server =
+            format!("server {{ listen {address}; server_name {0}.test; include keyward/{0}.inc; }}", kind.name);
+        site.push_str(&format!("upstream {upstream} {{ server 127.0.0.1:9; }}\n{server}\n"));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let nginx = Nginx::start_shipped(directory.path(), &site, address).await;
+    assert!(nginx.is_ok(), "{nginx:?}");
 }

@@ -109,3 +109,27 @@ fn one_key_has_one_mistake_the_first() {
     root.mistake("name", "must have letters");
     assert_eq!(lines(&root), ["k.toml: name: is missing, and there is no default; write one"]);
 }
+
+#[test]
+fn lists_of_numbers_and_addresses_name_the_entry_that_is_wrong() {
+    let mut root = section(
+        "n = [200, 302]\no = [200, 600]\np = 200\nq = [\"200\"]\nu = [\"http://a\", \"https://b/c\"]\nv = [\"http://a\", \"b\"]",
+    );
+    assert_eq!(root.integers("n", 200..=499), [200, 302]);
+    for key in ["o", "p", "q", "absent"] {
+        assert_eq!(root.integers(key, 200..=499), [0_u64; 0], "{key}");
+    }
+    assert_eq!(root.urls("u").iter().map(url::Url::as_str).collect::<Vec<_>>(), ["http://a/", "https://b/c"]);
+    assert_eq!((root.urls("v").len(), root.urls("absent").len()), (1, 0));
+    let lines = lines(&root);
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert!(lines.contains(&"k.toml: o: must be a list of whole numbers from 200 to 499, such as [200]".to_owned()));
+    assert!(lines[3].starts_with("k.toml: v[2]: must be an http:// or https:// address"), "{lines:#?}");
+}
+
+#[test]
+fn a_table_becomes_json_with_its_own_spelling() {
+    let mut root = section("[j]\nuserName = \"x\"\nn = 0\nb = true\nl = [1.5, { Deep = \"y\" }]");
+    let json = serde_json::Value::Object(root.section("j").all_json().into_iter().collect());
+    assert_eq!(json, serde_json::json!({ "userName": "x", "n": 0, "b": true, "l": [1.5, { "Deep": "y" }] }));
+}

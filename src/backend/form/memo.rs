@@ -1,0 +1,59 @@
+//! What must be known again as long as a session lives.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Binding;
+use crate::domain::Client;
+use crate::wire::HeaderName;
+
+/// Kept beside the keys, as JSON.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Memo {
+    /// The browser's address, for applications that compare it.
+    address: String,
+    /// The browser's name for itself, one character a byte, where sessions are bound to it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    user_agent: String,
+    /// Values of placeholders.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<(String, String)>,
+}
+
+impl Memo {
+    pub fn new(client: &Client<'_>, binding: Binding, values: Vec<(String, String)>) -> Self {
+        let user_agent = if binding.user_agent { &*client.user_agent } else { &[] };
+        let user_agent = user_agent.iter().map(|byte| char::from(*byte)).collect();
+        Self { address: client.address.to_string(), user_agent, values }
+    }
+
+    /// From a text; an empty one where it is none.
+    pub fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    pub fn write(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The headers by which an application knows the browser again.
+    pub fn browser(&self) -> Vec<(HeaderName, Vec<u8>)> {
+        let user_agent = self.user_agent.chars().filter_map(|character| u8::try_from(character).ok()).collect();
+        vec![
+            (HeaderName::from_static("user-agent"), user_agent),
+            (HeaderName::from_static("x-forwarded-for"), self.address.clone().into_bytes()),
+        ]
+    }
+}
+
+/// The headers of the browser for which a session is opened.
+pub(super) fn browser(client: &Client<'_>) -> Vec<(HeaderName, Vec<u8>)> {
+    vec![
+        (HeaderName::from_static("user-agent"), client.user_agent.to_vec()),
+        (HeaderName::from_static("accept-language"), client.accept_language.to_vec()),
+        (HeaderName::from_static("x-forwarded-for"), client.address.to_string().into_bytes()),
+    ]
+}
