@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod axigen;
+mod epixel;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod form;
@@ -52,6 +53,9 @@ trait Front: Send + Sync {
     fn url(&self) -> String;
     fn misbehave(&self, fault: Option<Fault>);
     fn requests(&self) -> Vec<Request>;
+
+    /// Learns of the connector that is about to be tried, where the application calls it back.
+    fn tried(&self, _: &Arc<Guarded>) {}
 }
 
 /// One application, ready to be signed in to. It ends when it is dropped.
@@ -72,6 +76,7 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
+    ("epixel", epixel::SETTINGS, || Box::pin(epixel::start())),
     ("form", form::ROUNDCUBE, || Box::pin(form::start_roundcube())),
     ("form", form::URL_KEY, || Box::pin(form::start_axigen())),
     ("form", form::JSON, || Box::pin(form::start_axigen())),
@@ -134,7 +139,9 @@ impl Bench {
         let (name, kind) = ("mail".to_owned(), self.kind.to_owned());
         let profile =
             Profile { name, kind, url, credentials: CredentialSource::Portal, login, limits, roles: Vec::new() };
-        Guarded::new(profile, backend, &Metrics::new(), clock)
+        let connector = Guarded::new(profile, backend, &Metrics::new(), clock);
+        self.front.tried(&connector);
+        connector
     }
 
     fn backend(&self, url: &url::Url, deadline: Duration, clock: &Arc<dyn Clock>) -> Box<dyn Backend> {
