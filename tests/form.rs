@@ -267,6 +267,32 @@ async fn logins_at_once_do_not_mix() {
     }
 }
 
+#[test]
+fn what_is_hardly_meant_is_warned_of() {
+    let logout = "[backend.logout]\npath = \"/?_task=logout&_token={session_token}\"";
+    let token = "take = { session_token = \"query:_token\" }";
+    let success = "location = '\\?_task=mail&'\ncookies  = [\"roundcube_sessid\", \"roundcube_sessauth\"]";
+    let submit = "[backend.submit]\npath = \"/?_task=login\"";
+    for part in [logout, token, success, submit] {
+        assert!(SAMPLE.contains(part), "{part}");
+    }
+    let no_logout = SAMPLE.replace(logout, "").replace(token, "");
+    let told_in_path = SAMPLE.replace(submit, "[backend.submit]\npath = \"/?_task=login&p={password}\"");
+    for (text, warning) in [
+        (no_logout, "backend[application].logout: is left out"),
+        (SAMPLE.replace(success, ""), "backend[application].success: tells a session by the status alone"),
+        (told_in_path, "backend[application].submit.path: has the password in it"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("keyward.toml");
+        std::fs::write(&file, text).unwrap();
+        let check = std::process::Command::new(env!("CARGO_BIN_EXE_keyward")).args(["check", "-c"]).arg(&file).output();
+        let check = check.unwrap();
+        let said = String::from_utf8_lossy(&[check.stdout, check.stderr].concat()).into_owned();
+        assert!(check.status.success() && said.contains(warning), "{warning} is not in {said}");
+    }
+}
+
 struct Stage {
     backend: Box<dyn Backend>,
     servers: Roundcube,

@@ -7,7 +7,7 @@ use super::assemble::Parts;
 use super::foundation::Foundation;
 use crate::config::RouteSettings;
 use crate::decision::{Access, Gate, Route, Router};
-use crate::handover::{Entrance, SelfService, Services};
+use crate::handover::{Entrance, Reception, SelfService, Services};
 use crate::transport::{Live, Trust};
 
 /// Connects the parts of one configuration. Sessions at back-ends that it still knows go on.
@@ -15,7 +15,7 @@ use crate::transport::{Live, Trust};
 /// The configuration was checked, so nothing is missing; if something were, no route may become
 /// wider for it.
 pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live> {
-    let Foundation { keys, sessions, metrics, clock, .. } = foundation;
+    let Foundation { keys, sessions, tokens, metrics, clock, .. } = foundation;
     for warning in parts.warnings {
         tracing::warn!(%warning, "the configuration is right, and hardly meant so");
     }
@@ -43,7 +43,7 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         Ok(Route { host, path, methods, access, backend: backend.transpose()? })
     };
     let routes = settings.routes.into_iter().map(route).collect::<io::Result<Vec<Route>>>()?;
-    let entrances = routes.iter().filter_map(entrance).collect();
+    let entrances: Vec<_> = routes.iter().filter_map(entrance).collect();
     let router = Router::new(routes);
     let [user, name, email, groups] = settings.identity_headers.map(HeaderName::try_from);
     let unusable = |error| io::Error::other(format!("[headers]: {error}"));
@@ -53,6 +53,7 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     sessions.set_limit(settings.session_limit);
     let return_to = settings.logout_return_to;
     Ok(Live {
+        reception: Reception::new(entrances.clone(), Arc::clone(keys), Arc::clone(tokens), Arc::clone(clock)),
         self_service: SelfService::new(portals.clone(), entrances, Arc::clone(keys), Arc::clone(clock), return_to),
         services: Services::new(portals.clone(), backends),
         gate: Gate::new(router, portals, Arc::clone(keys), Arc::clone(clock), settings.answer_limit),
@@ -65,6 +66,6 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
 
 fn entrance(route: &Route) -> Option<Entrance> {
     let (Access::SignedIn { portal, roles }, Some(backend)) = (&route.access, &route.backend) else { return None };
-    let (host, backend, portal) = (route.host.clone(), Arc::clone(backend), Arc::clone(portal));
-    Some(Entrance { host, backend, portal, roles: roles.clone() })
+    let (backend, portal) = (Arc::clone(backend), Arc::clone(portal));
+    Some(Entrance { host: route.host.clone(), path: route.path.clone(), backend, portal, roles: roles.clone() })
 }

@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Settings;
 use crate::domain::Clock;
+use crate::handover::Tokens;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
@@ -17,6 +18,7 @@ pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
     pub errands: Arc<Errands>,
+    pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
 }
@@ -32,7 +34,8 @@ impl Foundation {
     ) -> Self {
         errands.run_on(tokio::runtime::Handle::current());
         let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
-        Self { keys, sessions, errands, metrics, clock }
+        let tokens = Tokens::new(Arc::clone(&clock));
+        Self { keys, sessions, errands, tokens, metrics, clock }
     }
 
     /// Does once a second what time asks for, for ever.

@@ -89,6 +89,11 @@ impl Backend for Form {
         self.settings.wants_password
     }
 
+    fn entry(&self, keys: &SessionKeys) -> String {
+        let separator = if keys.query().is_empty() { "" } else { "?" };
+        format!("{}{separator}{}", self.settings.first_page, keys.query())
+    }
+
     fn binding(&self) -> Binding {
         self.settings.binding
     }

@@ -14,7 +14,9 @@ use url::Url;
 use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
-use crate::domain::{BackendLimits, Clock, CredentialSource, Identity, LoginName, Service, SessionHandle, SessionKeys};
+use crate::domain::{
+    BackendLimits, Clock, CredentialSource, EnterTerms, Identity, LoginName, Service, SessionHandle, SessionKeys, WayIn,
+};
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
 
@@ -65,6 +67,7 @@ pub struct Profile {
 pub struct BackendPlan {
     profile: Profile,
     backend: Box<dyn Backend>,
+    enter: EnterTerms,
     written: u64,
 }
 
@@ -82,6 +85,7 @@ pub struct Guarded {
     // Apart from the logins, so that a storm of keep-alives or sign-outs cannot take their places.
     checks: Semaphore,
     logouts: Semaphore,
+    enter: EnterTerms,
     /// Stands for the configuration it was made from, if it was.
     written: Option<u64>,
 }
@@ -91,7 +95,8 @@ impl BackendPlan {
     /// reached at all, which is noted. Finishes the section.
     #[must_use]
     pub fn read(settings: BackendSettings, clock: &Arc<dyn Clock>) -> Option<Self> {
-        let BackendSettings { name, kind, url, credentials, login, limits, roles, written, mut section } = settings;
+        let BackendSettings { name, kind, url, credentials, login, limits, roles, enter, written, mut section } =
+            settings;
         let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
@@ -112,7 +117,7 @@ impl BackendPlan {
         }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
-        Some(Self { profile, backend, written })
+        Some(Self { profile, backend, enter, written })
     }
 
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
@@ -124,7 +129,8 @@ impl BackendPlan {
         if let Some(unchanged) = unchanged {
             return Arc::clone(unchanged);
         }
-        Arc::new(Guarded { written: Some(self.written), ..Guarded::wrap(self.profile, self.backend, metrics, clock) })
+        let Self { profile, backend, enter, written } = self;
+        Arc::new(Guarded { enter, written: Some(written), ..Guarded::wrap(profile, backend, metrics, clock) })
     }
 }
 
@@ -149,6 +155,7 @@ impl Guarded {
             checks: Semaphore::new(places),
             logouts: Semaphore::new(places.div_ceil(2)),
             profile,
+            enter: EnterTerms::default(),
             written: None,
         }
     }
@@ -205,6 +212,18 @@ impl Guarded {
     #[must_use]
     pub fn opened_beside(&self, session: &SessionHandle) -> Vec<SessionKeys> {
         self.backend.opened_beside(session)
+    }
+
+    /// How browsers are handed over to it.
+    #[must_use]
+    pub const fn enter(&self) -> &EnterTerms {
+        &self.enter
+    }
+
+    /// Where a hand-over begins at this origin, if the portal's session must be brought there.
+    #[must_use]
+    pub fn way_in(&self, origin: &str) -> Option<WayIn> {
+        self.enter.way_in(self.name(), origin)
     }
 
     /// What the application is offered beside being signed in to.

@@ -22,11 +22,14 @@ mod guard;
 mod axigen;
 mod epixel;
 mod form;
+mod open_xchange;
 mod roundcube;
+mod sogo;
 mod zimbra;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] = &[axigen::KIND, epixel::KIND, form::KIND, roundcube::KIND, zimbra::KIND];
+pub const KINDS: &[Kind] =
+    &[axigen::KIND, epixel::KIND, form::KIND, open_xchange::KIND, roundcube::KIND, sogo::KIND, zimbra::KIND];
 
 use std::sync::Arc;
 
@@ -169,12 +172,14 @@ pub struct Binding {
     pub user_agent: bool,
     /// The address.
     pub address: bool,
+    /// The `Accept-Language` header.
+    pub accept_language: bool,
 }
 
 impl Binding {
     /// Whether a session is tied to anything of the browser.
     #[must_use]
     pub const fn any(self) -> bool {
-        self.user_agent || self.address
+        self.user_agent || self.address || self.accept_language
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::section::Section;
-use crate::domain::{BackendLimits, CredentialSource, LoginName};
+use crate::domain::{BackendLimits, CredentialSource, EnterTerms, LoginName};
 
 /// One `[[backend]]`. What its kind wants stands in `section`, to be read and finished by the kind.
 pub struct BackendSettings {
@@ -19,6 +19,8 @@ pub struct BackendSettings {
     pub limits: BackendLimits,
     /// `[backend.roles]`: external role to internal one; empty for "as they are".
     pub roles: Vec<(String, String)>,
+    /// `[backend.enter]`: how browsers are handed over to it.
+    pub enter: EnterTerms,
     /// Stands for the whole table as it was written: the same as before means that nothing changed.
     pub written: u64,
     /// The rest.
@@ -68,7 +70,8 @@ impl BackendSettings {
                 map.mistake(external, NO_ROLE);
             }
         }
-        Self { name, kind, url, credentials, login, limits, roles, written, section }
+        let enter = EnterTerms::read(section.section("enter"));
+        Self { name, kind, url, credentials, login, limits, roles, enter, written, section }
     }
 }
 

@@ -8,6 +8,7 @@
 mod api;
 mod backend;
 mod document;
+mod enter;
 mod listen;
 mod mistake;
 mod names;

@@ -450,7 +450,7 @@ fn origin_within(value: &Value) -> Option<&str> {
 }
 
 /// An absolute `http` or `https` address that names no user and no place within the page.
-pub(super) fn web_address(text: &str) -> Option<url::Url> {
+fn web_address(text: &str) -> Option<url::Url> {
     url::Url::parse(text).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
             && url.host().is_some()

@@ -10,7 +10,7 @@ use super::document::Document;
 use super::mistake::Mistakes;
 use super::portal::PortalSettings;
 use super::route::RouteSettings;
-use super::section::{Section, web_address};
+use super::section::Section;
 use crate::domain::{ApiKey, ListenAddress};
 use crate::observe::logging::Format;
 
@@ -103,7 +103,6 @@ impl Draft {
         let mut root = document.into_section();
         let mistakes = root.shared_mistakes();
         let (auth, ops, api) = read_listen(&mut root);
-        let api_keys = read_api(&mut root);
         let (proxies, trust_unix) = read_trust(&mut root);
         let mut limits = root.section("limits");
         let answer_limit = limits.integer("answer", 16 * 1024, 4096..=1024 * 1024);
@@ -115,6 +114,7 @@ impl Draft {
         let logout_return_to = read_return_to(&mut root);
         let identity_headers = read_headers(&mut root);
         let portals = PortalSettings::read_all(&mut root);
+        let api_keys = read_api(&mut root, &portals);
         let backends = BackendSettings::read_all(&mut root);
         let routes = RouteSettings::read_all(&mut root, &portals, &backends);
         if routes.is_empty() {
@@ -225,16 +225,7 @@ fn read_log(root: &mut Section) -> (LevelFilter, Format) {
 
 fn read_return_to(root: &mut Section) -> Vec<url::Url> {
     let mut logout = root.section("logout");
-    let mut addresses = Vec::new();
-    for (index, text) in logout.texts("return_to").unwrap_or_default().iter().enumerate() {
-        match web_address(text) {
-            Some(address) => addresses.push(address),
-            None => logout.mistake(
-                &format!("return_to[{}]", index + 1),
-                "must be a whole http:// or https:// address such as \"https://portal.example.test/bye\", without user or fragment",
-            ),
-        }
-    }
+    let addresses = logout.urls("return_to");
     logout.finish();
     addresses
 }

@@ -70,7 +70,7 @@ fn all_mistakes_come_out_together() {
     for start in [
         "k.toml: listen.auth: ",
         "k.toml: limits.answer: ",
-        "k.toml: nonsense: is not a known key here; known are: listen, api, trust,",
+        "k.toml: nonsense: is not a known key here; known are: listen, trust,",
         "k.toml: backend[2].name: is used by backend[1], too",
         "k.toml: backend[2].kind: is missing",
         "k.toml: backend[2].url: is missing",
@@ -271,4 +271,26 @@ fn a_route_behind_one_that_takes_everything_is_a_mistake() {
         assert_eq!(found.len(), 1, "{unreadable}: {found:#?}");
         assert!(found[0].starts_with("k.toml: route[1]."), "{unreadable}: {found:#?}");
     }
+}
+
+#[test]
+fn a_key_for_the_api_names_its_caller_and_perhaps_a_portal() {
+    let (one, two) = ("0".repeat(32), "1".repeat(32));
+    let key = |text: &str| format!("[[api.key]]\ncaller = \"shop\"\n{text}\n");
+    let good = format!(
+        "{}{}",
+        key(&format!("secret = \"{one}\"\nportal = \"customers\"")),
+        key(&format!("secret = \"{two}\""))
+    );
+    let keys = draft(&format!("{PARTIES}{good}")).settings.api_keys;
+    let known: Vec<_> = keys.iter().map(|key| (key.caller(), key.portal())).collect();
+    assert_eq!(known, [("shop", Some("customers")), ("shop", None)]);
+    each_is_one_mistake(&[
+        (&key("secret = \"short\""), "api.key[shop].secret", "at least 32 bytes"),
+        (&key(""), "api.key[shop].secret", "is missing"),
+        (&format!("[[api.key]]\nsecret = \"{one}\""), "api.key[1].caller", "is missing"),
+        (&format!("[[api.key]]\ncaller = \"Shop 1\"\nsecret = \"{one}\""), "api.key[Shop 1].caller", "a-z, 0-9 and -"),
+        (&key(&format!("secret = \"{one}\"\nportal = \"staff\"")), "api.key[shop].portal", "there is customers"),
+        (&format!("{0}{0}", key(&format!("secret = \"{one}\""))), "api.key[2].secret", "used by another key"),
+    ]);
 }

@@ -18,18 +18,13 @@ pub use ask::{Ask, AskError, Host, Target};
 pub use grant::Grant;
 pub use route::{Access, Route, Router};
 
-use crate::backend::{Guarded, Outage};
-use crate::domain::{Clock, Identity, Reason, Ruling, SessionKeys};
-use crate::keys::{Found, KeyStore, Obtained, Order, password_of};
+use crate::backend::Guarded;
+use crate::domain::{Clock, Identity, RETURN_PARAMETER, Reason, Ruling, SessionKeys};
+use crate::keys::{Found, KeyStore, NoKeys, Order, password_of};
 use crate::portal::{Portal, PortalSession, Verdict};
 
 /// What the other headers of a refusal take at most, in bytes.
 const REFUSAL_FRAMING: usize = 512;
-/// Longest time for which clients are told to stay away: a back-end that asks for a day is asked
-/// again in a minute.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// What is said to clients that are to come back after an outage of unknown length.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The answer to one question.
 pub enum Decision<'a> {
@@ -135,8 +130,7 @@ impl Gate {
             Access::Public => return Step::Decided(self.allow_anybody(ask, route.backend.as_ref())),
             Access::SignedIn { portal, roles } => (portal, roles),
         };
-        let query_key = route.backend.as_ref().and_then(|backend| backend.query_key());
-        let sign_in = |reason| Step::Decided(self.sign_in(reason, portal, ask, query_key));
+        let sign_in = |reason| Step::Decided(self.sign_in(reason, portal, ask, route.backend.as_ref()));
         let now = self.clock.unix();
         let session = match portal.validate(&ask.cookies.values(portal.cookie()), now, scratch) {
             Verdict::Genuine(session) => session,
@@ -171,7 +165,7 @@ impl Gate {
                     return Step::Decided(allow);
                 }
                 Found::Revoked => {
-                    return Step::Decided(self.sign_in(Reason::Revoked, portal, ask, backend.query_key()));
+                    return Step::Decided(self.sign_in(Reason::Revoked, portal, ask, Some(backend)));
                 }
                 Found::Nothing => {}
             }
@@ -182,14 +176,23 @@ impl Gate {
 
     /// Sends to the portal and back to where the browser wanted to go, without the application's key:
     /// that is nothing for the portal's log. Where the whole way back does not fit into an answer, it
-    /// leads to the host's first page.
-    fn sign_in<'a>(&self, reason: Reason, portal: &Portal, ask: &Ask<'_>, query_key: Option<&str>) -> Decision<'a> {
-        let whole = portal.login_address(&ask.url_without(query_key));
-        let login = if whole.len() <= self.longest_login {
-            whole
-        } else {
-            portal.login_address(&format!("{}/", ask.host.origin(ask.secure)))
+    /// leads to the host's first page. Where the portal's session must be brought here from another
+    /// domain, the way back leads through the hand-over, or the portal would send people round in circles.
+    fn sign_in<'a>(
+        &self,
+        reason: Reason,
+        portal: &Portal,
+        ask: &Ask<'_>,
+        backend: Option<&Arc<Guarded>>,
+    ) -> Decision<'a> {
+        let origin = ask.host.origin(ask.secure);
+        let asked = ask.url_without(backend.and_then(|backend| backend.query_key()));
+        let (whole, short) = match backend.and_then(|backend| backend.way_in(&origin)) {
+            Some(way_in) => (way_in.with(&[(RETURN_PARAMETER, &asked)]), way_in.address),
+            None => (asked, format!("{origin}/")),
         };
+        let whole = portal.login_address(&whole);
+        let login = if whole.len() <= self.longest_login { whole } else { portal.login_address(&short) };
         Decision::SignIn { reason, login, redirect: ask.is_page() }
     }
 
@@ -237,30 +240,20 @@ impl<'a> Waiting<'a> {
             password: password_of(portal, backend, &session),
             renew,
         };
-        match gate.keys.obtain(order).await {
-            Obtained::Keys(keys) => {
+        match gate.keys.obtain(order).await.into_keys() {
+            Ok(keys) => {
                 let seconds = session.expires().saturating_sub(gate.clock.unix());
                 if seconds == 0 {
                     // It ended while it waited.
-                    return gate.sign_in(Reason::Expired, portal, ask, backend.query_key());
+                    return gate.sign_in(Reason::Expired, portal, ask, Some(backend));
                 }
                 gate.allow(ask, session.identity().clone(), seconds, Some((backend, keys)))
             }
-            Obtained::Refused(_) => Decision::Deny(Reason::CredentialsRefused),
-            Obtained::NoPassword(_) => Decision::Deny(Reason::NoCredentials),
-            Obtained::Revoked => gate.sign_in(Reason::Revoked, portal, ask, backend.query_key()),
-            Obtained::Busy => Decision::Unavailable { reason: Reason::Busy, retry_after: RETRY_AFTER },
-            Obtained::Unavailable(outage) => {
-                let retry_after = match outage {
-                    Outage::BackingOff { retry_after }
-                    | Outage::Throttled { retry_after: Some(retry_after) }
-                    | Outage::Locked { retry_after: Some(retry_after) } => {
-                        retry_after.clamp(Duration::from_secs(1), LONGEST_RETRY)
-                    }
-                    _ => RETRY_AFTER,
-                };
-                Decision::Unavailable { reason: Reason::BackendUnavailable, retry_after }
-            }
+            Err(NoKeys { reason, retry_after }) => match reason.rulings() {
+                [Ruling::Deny] => Decision::Deny(reason),
+                [Ruling::Unavailable] => Decision::Unavailable { reason, retry_after },
+                _ => gate.sign_in(reason, portal, ask, Some(backend)),
+            },
         }
     }
 }

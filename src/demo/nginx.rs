@@ -21,7 +21,9 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("keyward/page.inc", include_str!("../../examples/nginx/keyward/page.inc")),
     ("keyward/axigen.inc", include_str!("../../examples/nginx/keyward/axigen.inc")),
     ("keyward/form.inc", include_str!("../../examples/nginx/keyward/form.inc")),
+    ("keyward/open-xchange.inc", include_str!("../../examples/nginx/keyward/open-xchange.inc")),
     ("keyward/roundcube.inc", include_str!("../../examples/nginx/keyward/roundcube.inc")),
+    ("keyward/sogo.inc", include_str!("../../examples/nginx/keyward/sogo.inc")),
     ("keyward/zimbra.inc", include_str!("../../examples/nginx/keyward/zimbra.inc")),
     ("keyward/portal.inc", include_str!("../../examples/nginx/keyward/portal.inc")),
 ];

@@ -152,6 +152,22 @@ impl Workspace {
         Self { path: self.path.clone(), account: Account { ids: None, ..self.account.clone() } }
     }
 
+    /// The same directory for programs that must read what only a group may read. Where we are not root they
+    /// are in our own groups.
+    ///
+    /// # Errors
+    /// There is no such group.
+    pub fn in_group(&self, name: &str) -> Result<Self, DemoError> {
+        let mut account = self.account.clone();
+        if let Some((_, gid)) = &mut account.ids {
+            let groups = read("/etc/group")?;
+            let group = groups.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|group| group[0] == name);
+            let id = group.and_then(|group| group.get(2)?.parse().ok());
+            *gid = id.ok_or(DemoError::NoAccount)?;
+        }
+        Ok(Self { path: self.path.clone(), account })
+    }
+
     /// A command that runs here, without any rights.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {

@@ -9,6 +9,7 @@ use super::{ExposeSecret, Secret};
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey {
     caller: String,
+    portal: Option<String>,
     hash: [u8; 32],
 }
 
@@ -22,13 +23,25 @@ impl ApiKey {
     /// The key of this caller.
     #[must_use]
     pub fn new(caller: &str, key: &Secret) -> Self {
-        Self { caller: caller.to_owned(), hash: Sha256::digest(key.expose_secret()).into() }
+        Self { caller: caller.to_owned(), portal: None, hash: Sha256::digest(key.expose_secret()).into() }
+    }
+
+    /// The same key, good for the sessions of this portal only.
+    #[must_use]
+    pub fn bound_to(self, portal: Option<String>) -> Self {
+        Self { portal, ..self }
     }
 
     /// Who calls with it, as the configuration names them.
     #[must_use]
     pub fn caller(&self) -> &str {
         &self.caller
+    }
+
+    /// The portal whose sessions it is for, where the configuration names one.
+    #[must_use]
+    pub fn portal(&self) -> Option<&str> {
+        self.portal.as_deref()
     }
 
     /// Which of the keys this text is. It takes as long for one that is none of them.

@@ -1,5 +1,11 @@
 use std::time::Duration;
 
+/// Longest time for which somebody is told to stay away: a back-end that asks for a day is asked again
+/// in a minute.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// What is said to those who are to come back after an outage of unknown length.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// Why a server that we depend on could not be asked. Never a "no".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
@@ -31,4 +37,19 @@ pub enum Outage {
         /// When it will be asked again, from now.
         retry_after: Duration,
     },
+}
+
+impl Outage {
+    /// When asking again is worth it, from now.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::BackingOff { retry_after }
+            | Self::Throttled { retry_after: Some(retry_after) }
+            | Self::Locked { retry_after: Some(retry_after) } => {
+                (*retry_after).clamp(Duration::from_secs(1), LONGEST_RETRY)
+            }
+            _ => RETRY_AFTER,
+        }
+    }
 }

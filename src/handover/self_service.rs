@@ -13,9 +13,12 @@ use crate::portal::{Portal, PortalSession, Scratch, Verdict};
 const REMEMBERED_FOR: UnixSeconds = 24 * 3600;
 
 /// Who may go where: one for each route with a back-end that is not public.
+#[derive(Clone)]
 pub struct Entrance {
     /// The host of the route.
     pub host: String,
+    /// The path of the route, without a slash at its end; empty for everything.
+    pub path: String,
     /// The back-end of the route.
     pub backend: Arc<Guarded>,
     /// The portal that vouches.
@@ -26,10 +29,10 @@ pub struct Entrance {
 
 /// What people may do with their own sessions: look at them and end them.
 pub struct SelfService {
-    portals: Vec<Arc<Portal>>,
-    entrances: Vec<Entrance>,
-    keys: Arc<KeyStore>,
-    clock: Arc<dyn Clock>,
+    pub(super) portals: Vec<Arc<Portal>>,
+    pub(super) entrances: Vec<Entrance>,
+    pub(super) keys: Arc<KeyStore>,
+    pub(super) clock: Arc<dyn Clock>,
     return_to: Vec<Url>,
 }
 
@@ -80,8 +83,18 @@ impl SelfService {
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
     fn end(&self, portal: &Portal, id: &str, until: UnixSeconds) {
-        portal.end(id);
+        // In this order, so that whoever is just keeping a session of this id sees that it is ended.
         self.keys.revoke(portal.name(), id, until);
+        if let Some(longer) = portal.end(id).filter(|end| *end > until) {
+            self.keys.revoke(portal.name(), id, longer);
+        }
+    }
+
+    /// The same for a server, which need not know when the session would have ended. A ticket that lives
+    /// longer is refused until its own end once it is shown.
+    pub(super) fn end_for_server(&self, portal: &Portal, id: &str) {
+        self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR));
+        tracing::info!(portal = portal.name(), "signed out by a server");
     }
 
     /// The first portal's session among the cookies that is genuine and was not ended.
@@ -93,6 +106,12 @@ impl SelfService {
             };
             self.with_session(portal, cookies, look).flatten()
         })
+    }
+
+    /// The person is at the portal, so their back-end sessions are in use. Whether there is such a person.
+    #[must_use]
+    pub fn touch(&self, cookies: &Cookies<'_>) -> bool {
+        self.first_session(cookies, |portal, session| self.keys.touch(portal.name(), session.id())).is_some()
     }
 
     /// Whose sessions the cookies are: of the first portal that vouches for them.
@@ -163,8 +182,6 @@ impl Desk for SelfService {
 
     fn sign_out(&self, session: &SessionHandle) {
         let Some(portal) = self.portals.iter().find(|portal| portal.name() == session.portal) else { return };
-        // A ticket that lives longer is refused until its own end once it is shown.
-        self.end(portal, &session.id, self.clock.unix().saturating_add(REMEMBERED_FOR));
-        tracing::info!(portal = portal.name(), "signed out by a server");
+        self.end_for_server(portal, &session.id);
     }
 }

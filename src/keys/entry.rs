@@ -47,6 +47,7 @@ struct Holder {
 struct Bound {
     user_agent: Option<Box<[u8]>>,
     address: Option<IpAddr>,
+    accept_language: Option<Box<[u8]>>,
 }
 
 /// What an entry is doing.
@@ -68,6 +69,7 @@ impl Entry {
             Box::new(Bound {
                 user_agent: wanted.binding.user_agent.then(|| client.user_agent.as_ref().into()),
                 address: wanted.binding.address.then_some(client.address),
+                accept_language: wanted.binding.accept_language.then(|| client.accept_language.as_ref().into()),
             })
         });
         let login = (wanted.login != wanted.user).then(|| wanted.login.into());
@@ -92,6 +94,11 @@ impl Entry {
             && *self.holder.user == *wanted.user
             && login == wanted.login
             && self.holder.bound.as_ref().is_none_or(|bound| wanted.client.is_some_and(|client| bound.fits(client)))
+    }
+
+    /// Whether these keys are of this user of the portal.
+    pub(super) fn is_of(&self, user: &str) -> bool {
+        *self.holder.user == *user
     }
 
     pub(super) fn touch(&self, now: Moment) {
@@ -198,6 +205,7 @@ impl Bound {
     fn fits(&self, client: &Client<'_>) -> bool {
         self.user_agent.as_ref().is_none_or(|held| **held == *client.user_agent)
             && self.address.is_none_or(|held| held == client.address)
+            && self.accept_language.as_ref().is_none_or(|held| **held == *client.accept_language)
     }
 }
 

@@ -20,5 +20,5 @@ mod wheel;
 mod tests;
 
 pub use login::{OpenPassword, Order, password_of};
-pub use outcome::{Found, Obtained};
+pub use outcome::{Found, NoKeys, Obtained};
 pub use store::KeyStore;

@@ -1,8 +1,12 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{Outage, Refusal};
-use crate::domain::SessionKeys;
+use crate::domain::{Reason, SessionKeys};
 use crate::portal::NoPassword;
+
+/// What is said to clients that are to come back when fewer people sign in.
+const BUSY_FOR: Duration = Duration::from_secs(5);
 
 /// How asking for keys ended. Cloned for everybody who waited.
 #[derive(Clone, Debug)]
@@ -19,6 +23,38 @@ pub enum Obtained {
     NoPassword(NoPassword),
     /// Too many logins are under way.
     Busy,
+}
+
+/// Why somebody gets no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoKeys {
+    /// In the words of decisions.
+    pub reason: Reason,
+    /// When to ask again, where asking again may help.
+    pub retry_after: Duration,
+}
+
+impl NoKeys {
+    /// Too many people are signing in.
+    pub const BUSY: Self = Self { reason: Reason::Busy, retry_after: BUSY_FOR };
+}
+
+impl Obtained {
+    /// The keys, or why there are none.
+    ///
+    /// # Errors
+    /// [`NoKeys`], which says the same to everybody who asks.
+    pub fn into_keys(self) -> Result<Arc<SessionKeys>, NoKeys> {
+        let (reason, retry_after) = match self {
+            Self::Keys(keys) => return Ok(keys),
+            Self::Refused(_) => (Reason::CredentialsRefused, BUSY_FOR),
+            Self::NoPassword(_) => (Reason::NoCredentials, BUSY_FOR),
+            Self::Revoked => (Reason::Revoked, BUSY_FOR),
+            Self::Busy => return Err(NoKeys::BUSY),
+            Self::Unavailable(outage) => (Reason::BackendUnavailable, outage.retry_after()),
+        };
+        Err(NoKeys { reason, retry_after })
+    }
 }
 
 /// What the store knows at once.

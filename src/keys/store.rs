@@ -194,6 +194,13 @@ impl KeyStore {
         Found::Keys(Arc::clone(keys))
     }
 
+    /// Whether the session of this id was ended here, and would not have ended by itself.
+    #[must_use]
+    pub fn is_ended(&self, portal: &str, session: &str) -> bool {
+        let name = SessionName::new(portal, session);
+        self.sessions.get(name.as_slice()).is_some_and(|held| held.revoked.is_some())
+    }
+
     /// Whether the session was ended here.
     #[must_use]
     pub fn is_revoked(&self, portal: &str, session: &PortalSession<'_>) -> bool {
@@ -239,6 +246,18 @@ impl KeyStore {
         names
     }
 
+    /// Counts as a use of all back-end sessions of a portal session, so that the keep-alive refreshes
+    /// them: its person is at the portal, and the applications are to be there when they come back.
+    /// Opens nothing. Returns how many there are, those whose login is under way included; none where
+    /// the session is not known here or was ended.
+    pub fn touch(&self, portal: &str, session: &str) -> usize {
+        let name = SessionName::new(portal, session);
+        let Some(held) = self.sessions.get(name.as_slice()) else { return 0 };
+        let now = self.clock.now();
+        held.entries.iter().for_each(|entry| entry.touch(now));
+        held.entries.len()
+    }
+
     /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
     /// thrown away, and the session is refused until `until`, when it would have ended by itself.
     pub fn revoke(&self, portal: &str, session: &str, until: UnixSeconds) {
@@ -255,18 +274,36 @@ impl KeyStore {
         } else {
             self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
         }
-        self.count.fetch_sub(entries.len(), Ordering::Relaxed);
-        for entry in entries {
-            if let Some(backend) = self.backends.load().get(&entry.backend) {
-                self.close(&entry, backend, Cause::Logout);
-            }
-        }
+        self.end_all(entries);
         let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
         for backend in self.backends.load().values() {
             for keys in backend.opened_beside(&session) {
                 self.log_out(backend, Arc::new(keys), Cause::Logout);
             }
         }
+    }
+
+    /// Ends sessions that were taken out of the map.
+    fn end_all(&self, entries: SmallVec<[Arc<Entry>; 1]>) {
+        self.count.fetch_sub(entries.len(), Ordering::Relaxed);
+        for entry in entries {
+            if let Some(backend) = self.backends.load().get(&entry.backend) {
+                self.close(&entry, backend, Cause::Logout);
+            }
+        }
+    }
+
+    /// Ends all back-end sessions of a portal session but those of this user, whose it is now. A login
+    /// under way will be thrown away.
+    pub fn leave_only(&self, portal: &str, session: &str, user: &str) {
+        let name = SessionName::new(portal, session);
+        let mut others: SmallVec<[Arc<Entry>; 1]> = SmallVec::new();
+        self.sessions.remove_if_mut(name.as_slice(), |_, held| {
+            let (own, gone) = held.entries.drain(..).partition(|entry: &Arc<Entry>| entry.is_of(user));
+            (held.entries, others) = (own, gone);
+            held.entries.is_empty() && held.revoked.is_none()
+        });
+        self.end_all(others);
     }
 
     /// Waits for keep-alives and logouts that were begun. For the end of the process.

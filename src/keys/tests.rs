@@ -212,10 +212,14 @@ struct Who {
     user: &'static str,
     password: &'static str,
     agent: &'static str,
+    /// The last part of the address.
+    host: u8,
+    language: &'static str,
 }
 
-const ANA: Who = Who { sid: "sid-of-ana-0000001", user: "ana", password: "right", agent: "Browser/1" };
-const BEN: Who = Who { sid: "sid-of-ben-0000001", user: "ben", password: "right", agent: "Browser/1" };
+const ANA: Who =
+    Who { sid: "sid-of-ana-0000001", user: "ana", password: "right", agent: "Browser/1", host: 1, language: "" };
+const BEN: Who = Who { sid: "sid-of-ben-0000001", user: "ben", ..ANA };
 
 impl Who {
     fn session(&self) -> PortalSession<'static> {
@@ -231,9 +235,9 @@ impl Who {
 
     fn client(&self) -> Client<'static> {
         Client {
-            address: IpAddr::from([192, 0, 2, 1]),
+            address: IpAddr::from([192, 0, 2, self.host]),
             user_agent: self.agent.as_bytes().into(),
-            accept_language: b"".as_slice().into(),
+            accept_language: self.language.as_bytes().into(),
         }
     }
 }

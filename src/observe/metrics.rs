@@ -6,6 +6,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use super::api::{ApiCall, ApiOutcome};
 use crate::domain::{Reason, Ruling};
 
 /// Which wire protocol a decision was asked over.
@@ -52,6 +53,7 @@ pub struct Metrics {
     logouts: IntCounterVec,
     evictions: IntCounterVec,
     backend_up: IntGaugeVec,
+    api_calls: IntCounterVec,
     reloads: IntCounterVec,
     panics: IntCounter,
     doors: Mutex<HashMap<Door, Arc<DoorMetrics>>>,
@@ -201,6 +203,11 @@ impl Metrics {
                 &["backend", "cause"],
             ),
             backend_up: gauges("keyward_backend_up", "0 while logins fail and are backed off, else 1.", &["backend"]),
+            api_calls: counters(
+                "keyward_api_calls_total",
+                "Calls of the portal's API, by outcome.",
+                &["call", "outcome"],
+            ),
             reloads: counters(
                 "keyward_config_reloads_total",
                 "Reloads of the configuration, by outcome.",
@@ -213,6 +220,11 @@ impl Metrics {
         };
         for door in Door::ALL {
             let _ = metrics.door(door);
+        }
+        for call in ApiCall::ALL {
+            for outcome in ApiOutcome::ALL {
+                metrics.api_calls.with_label_values(&[call.as_str(), outcome.as_str()]);
+            }
         }
         for outcome in ["applied", "refused"] {
             metrics.reloads.with_label_values(&[outcome]);
@@ -294,6 +306,11 @@ impl Metrics {
             logouts: self.logouts.clone(),
             name: name.to_owned(),
         }
+    }
+
+    /// Counts a call of the portal's API.
+    pub fn count_api_call(&self, call: ApiCall, outcome: ApiOutcome) {
+        self.api_calls.with_label_values(&[call.as_str(), outcome.as_str()]).inc();
     }
 
     /// Counts a reload of the configuration.

@@ -63,6 +63,24 @@ pub trait Verifier: Send + Sync + 'static {
     /// There is none, or it does not open.
     fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword>;
 
+    /// The id under which the house knows the session that the portal's own side calls so.
+    fn id_of(&self, sid: &str) -> String {
+        sid.to_owned()
+    }
+
+    /// Whether the portal's side tells us of its sessions, each by what the browser shows for it.
+    fn registers(&self) -> bool {
+        false
+    }
+
+    /// Takes note of such a session, in the place of an earlier one of the same `sid`.
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    fn register(&self, _sid: &str, _session: HeldSession) -> Result<Kept, NotKept> {
+        Err(NotKept::NotHere)
+    }
+
     /// Forgets the session of this id, and whatever else a sign-out means to the portal. Says when the
     /// session would have ended by itself, where it was kept here.
     fn end(&self, _id: &str) -> Option<UnixSeconds> {
@@ -73,6 +91,20 @@ pub trait Verifier: Send + Sync + 'static {
     fn service(&self) -> Option<&dyn Service> {
         None
     }
+}
+
+/// Why a session that the portal's side tells of is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotKept {
+    /// This kind of portal has its sessions elsewhere.
+    #[error("this kind of portal tells of its sessions in another way")]
+    NotHere,
+    /// No browser can show it.
+    #[error("no cookie can have this value")]
+    NoCookie,
+    /// There are too many.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// Memory for [`Verifier::verify`].
@@ -290,6 +322,26 @@ impl Portal {
     #[must_use]
     pub fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
         self.plan.verifier.signed(presented)
+    }
+
+    /// The id of a session in the house; see [`Verifier::id_of`].
+    #[must_use]
+    pub fn id_of(&self, sid: &str) -> String {
+        self.plan.verifier.id_of(sid)
+    }
+
+    /// Whether the portal's side tells us of its sessions; see [`Verifier::registers`].
+    #[must_use]
+    pub fn registers(&self) -> bool {
+        self.plan.verifier.registers()
+    }
+
+    /// Takes note of a session; see [`Verifier::register`].
+    ///
+    /// # Errors
+    /// [`NotKept`].
+    pub fn register(&self, sid: &str, session: HeldSession) -> Result<Kept, NotKept> {
+        self.plan.verifier.register(sid, session)
     }
 
     /// Ends the session of this id at the portal; see [`Verifier::end`].

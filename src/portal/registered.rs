@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{HeldSession, Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings};
-use super::{Verdict, Verifier, read_cookie_name};
+use super::{HeldSession, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, SignedSession};
+use super::{Surroundings, Verdict, Verifier, read_cookie_name};
 use crate::config::Section;
 use crate::domain::{Reason, Secret, UnixSeconds};
 
@@ -65,6 +65,22 @@ impl Verifier for Registered {
             Some(SignedSession { id, user, expires: held.expires })
         };
         looked_up.filter_map(session).collect()
+    }
+
+    fn id_of(&self, sid: &str) -> String {
+        self.sessions.id_of(&self.portal, sid)
+    }
+
+    fn registers(&self) -> bool {
+        true
+    }
+
+    fn register(&self, sid: &str, session: HeldSession) -> Result<Kept, NotKept> {
+        // What ends a cookie, or is cut off at its ends, comes back as another value or not at all.
+        if !sid.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';') {
+            return Err(NotKept::NoCookie);
+        }
+        Ok(self.sessions.keep(&self.portal, sid, session)?)
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {

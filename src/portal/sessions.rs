@@ -253,4 +253,12 @@ mod tests {
         assert!(sessions.keep("p", "c", session("cleo", 300)).is_ok());
         assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (2, 2));
     }
+
+    #[test]
+    fn what_a_session_is_kept_under_says_nothing_of_what_the_browser_shows() {
+        let shown = "what-the-browser-shows";
+        let [one, two] = [Sessions::new(1), Sessions::new(1)].map(|sessions| sessions.id_of("p", shown));
+        assert_ne!(one, two, "without the key of the process nobody can test guesses");
+        assert_eq!(one.len(), 32, "half a hash, however long the value is");
+    }
 }

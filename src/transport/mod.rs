@@ -5,12 +5,16 @@ mod answer;
 mod api;
 mod client;
 mod decisions;
+mod enter;
 mod html;
 mod listener;
 mod ops;
+mod origin;
 mod pages;
 mod question;
 mod services;
+mod set_cookie;
+mod touch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +25,7 @@ use arc_swap::ArcSwap;
 
 use crate::decision::Gate;
 use crate::domain::ApiKey;
-use crate::handover::{SelfService, Services};
+use crate::handover::{Reception, SelfService, Services};
 use crate::observe::Metrics;
 
 pub use client::Trust;
@@ -37,6 +41,8 @@ pub struct Live {
     pub answer_limit: usize,
     /// The headers for user, name, e-mail address and groups.
     pub identity_headers: [HeaderName; 4],
+    /// Hands people over to the applications.
+    pub reception: Reception,
     /// What people may do with their own sessions.
     pub self_service: SelfService,
     /// Who may call the API.

@@ -3,8 +3,10 @@ use std::sync::Arc;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
+use url::Url;
 
-use super::{Live, State, get_or_head, html, question, services};
+use super::set_cookie::SetCookie;
+use super::{Live, State, enter, get_or_head, html, question, services, touch};
 use crate::decision::Host;
 use crate::domain::{Reach, escape};
 use crate::handover::Provenance;
@@ -14,6 +16,8 @@ pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
     services::configure(service, Reach::Browsers);
     service.app_data(web::Data::from(Arc::clone(state))).service(
         web::scope("/.keyward")
+            .route("/enter/{backend}", web::route().to(enter::enter))
+            .route("/touch", web::route().to(touch::touch))
             .route("/logout", web::route().to(logout))
             .route("/whoami", get_or_head().to(whoami))
             .route("/style.css", get_or_head().to(style)),
@@ -54,8 +58,19 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     if provenance(&request, &live) == Provenance::Foreign {
         return ask_first(asked.as_deref(), &live);
     }
-    live.self_service.sign_out(&question::cookies(request.headers()));
-    match asked.as_deref().and_then(|asked| live.self_service.return_address(asked)) {
+    let cookies = question::cookies(request.headers());
+    live.self_service.sign_out(&cookies);
+    let mut response = signed_out(asked.as_deref(), &live);
+    let origin = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok());
+    for gone in origin.iter().flat_map(|origin| live.reception.given(origin, &cookies)) {
+        let secure = origin.as_ref().is_some_and(|origin| origin.scheme() == "https");
+        enter::append(&mut response, &SetCookie::gone(&gone.name, gone.domain.as_deref(), secure));
+    }
+    response
+}
+
+fn signed_out(asked: Option<&str>, live: &Live) -> HttpResponse {
+    match asked.and_then(|asked| live.self_service.return_address(asked)) {
         Some(address) => HttpResponse::SeeOther()
             .insert_header((header::LOCATION, address.as_str()))
             .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -102,7 +117,7 @@ fn return_parameter(query: &str) -> Option<String> {
     asked.next().is_none().then_some(address)
 }
 
-fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
+pub(super) fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
     static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     static PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
     let text = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));

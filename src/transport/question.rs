@@ -107,7 +107,7 @@ fn method<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// Whether a person is looking at a page: then, and only then, a redirect to a sign-in page helps.
-fn is_page(method: &str, headers: &HeaderMap) -> bool {
+pub(super) fn is_page(method: &str, headers: &HeaderMap) -> bool {
     static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
     static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::api::Problem;
 use super::pages::{nothing_here, own_origin};
 use super::{State, question};
 use crate::domain::{Answered, Call, Reach, Reply};
@@ -24,7 +25,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Pay
     let (method, path) = (request.method().as_str(), request.path());
     let mut takers = live.services.taking(reach, method, path).peekable();
     if takers.peek().is_none() {
-        return nothing_here().await;
+        return nothing(reach).await;
     }
     let body = match body.to_bytes_limited(LONGEST_BODY).await {
         Ok(Ok(body)) => body,
@@ -72,7 +73,15 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Pay
     }
     match last {
         Some(reply) => respond(reply),
-        None => nothing_here().await,
+        None => nothing(reach).await,
+    }
+}
+
+/// What is not there: servers are told in their own way.
+async fn nothing(reach: Reach) -> HttpResponse {
+    match reach {
+        Reach::Browsers => nothing_here().await,
+        Reach::Servers => Problem::NOT_FOUND.into_response(),
     }
 }
 

@@ -144,6 +144,14 @@ impl Answer {
         Some(Location::Here { path: target.path().to_owned(), query: target.query().unwrap_or_default().to_owned() })
     }
 
+    /// What stands behind the `#` of the `Location` header, wherever it leads. That part of an address is
+    /// for the browser alone, so some applications hand it their keys there.
+    #[must_use]
+    pub fn location_fragment(&self) -> Option<String> {
+        let text = self.headers.get(LOCATION)?.to_str().ok()?;
+        Some(self.asked.join(text).ok()?.fragment()?.to_owned())
+    }
+
     /// Whether the `Location` header leads to the server at this address, whatever the path.
     #[must_use]
     pub fn leads_to(&self, server: &Url) -> bool {

@@ -75,6 +75,21 @@ fn a_location_is_here_or_elsewhere() {
 }
 
 #[test]
+fn what_is_behind_the_hash_is_read_wherever_it_leads() {
+    for (value, fragment) in [
+        ("/ui/#a=1&b=2", Some("a=1&b=2")),
+        ("https://elsewhere.test/#a=1", Some("a=1")),
+        ("#a=1?x#y", Some("a=1?x#y")),
+        ("/ui/#", Some("")),
+        ("/ui/?a=1", None),
+        ("http://[#a=1", None),
+    ] {
+        assert_eq!(answer(302, None, &[("location", value)]).location_fragment().as_deref(), fragment, "{value}");
+    }
+    assert_eq!(answer(302, None, &[]).location_fragment(), None);
+}
+
+#[test]
 fn a_status_may_tell_of_an_outage() {
     let throttled = |seconds: Option<u64>| Outage::Throttled { retry_after: seconds.map(Duration::from_secs) };
     let unreachable = |status: u16| Outage::Unreachable(format!("it answered with status {status}"));

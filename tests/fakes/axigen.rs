@@ -306,7 +306,7 @@ impl State {
 }
 
 /// A form as it must be: every pair with `=`, every `%` followed by two digits, and UTF-8 inside.
-fn strict_form(text: &str) -> Option<Vec<(String, String)>> {
+pub fn strict_form(text: &str) -> Option<Vec<(String, String)>> {
     let mut fields = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=')?;

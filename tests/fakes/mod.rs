@@ -2,7 +2,12 @@
 #![allow(dead_code, reason = "every test file uses another part, so that nothing can be expected of all of them")]
 
 pub mod axigen;
+#[cfg(test)]
 pub mod epixel_client;
+#[cfg(test)]
 pub mod epixel_host;
+// The demo, which includes this file, has no use for it.
+#[cfg(test)]
+pub mod open_xchange;
 pub mod server;
 pub mod zimbra;

@@ -80,9 +80,13 @@ impl Setup {
 
     /// Starts it and waits until it answers.
     pub async fn start(self) -> Sidecar {
+        let with_api = self.with_api;
         let mut sidecar = self.spawn();
         sidecar.process.ready(&sidecar.auth).await.unwrap();
         sidecar.process.ready(&Address::Tcp(sidecar.ops)).await.unwrap();
+        if with_api {
+            sidecar.process.ready(&Address::Tcp(sidecar.api)).await.unwrap();
+        }
         sidecar
     }
 
@@ -155,9 +159,14 @@ impl Sidecar {
 
     /// Sends bytes to the API on a connection of their own and reads one answer.
     pub async fn call(&self, bytes: impl AsRef<[u8]>) -> Answer {
-        let mut connection = Connection::open(&Address::Tcp(self.api)).await;
+        let mut connection = self.call_connection().await;
         connection.send(bytes).await;
         connection.answer().await
+    }
+
+    /// A connection to the API.
+    pub async fn call_connection(&self) -> Connection {
+        Connection::open(&Address::Tcp(self.api)).await
     }
 
     /// Gets something on the operators' listener.

@@ -148,12 +148,19 @@ pub(super) fn template(section: &Section, key: &str, text: &str, phase: Phase, s
 fn path(section: &mut Section, phase: Phase, scope: &mut Scope) -> Template {
     let text = section.required("path");
     let template = template(section, "path", &text, phase, scope);
-    let plain = |byte: u8| (0x21..0x7f).contains(&byte) && byte != b'#';
-    let in_order = text.starts_with('/') && !has_dot_segments(&text);
-    if !in_order || !template.literals().all(|literal| literal.bytes().all(plain)) {
+    if template.holds_password() {
+        section.warn("path", "has the password in it, and servers write addresses into their logs; see fields");
+    }
+    if !is_path(&text) {
         section.mistake("path", "must be a path such as \"/login?lang=en\", as it stands in an address");
     }
     template
+}
+
+/// Whether a text can stand in an address as path and query.
+pub(super) fn is_path(text: &str) -> bool {
+    let plain = |byte: u8| (0x21..0x7f).contains(&byte) && byte != b'#';
+    text.starts_with('/') && !text.starts_with("//") && !has_dot_segments(text) && text.bytes().all(plain)
 }
 
 fn headers(section: &mut Section, phase: Phase, scope: &mut Scope) -> Vec<(HeaderName, Template)> {

@@ -4,7 +4,7 @@ use regex::Regex;
 
 use super::conditions::Conditions;
 use super::cookies::{CookieName, Jar};
-use super::exchange::{Exchange, template};
+use super::exchange::{Exchange, is_path, template};
 use super::pattern;
 use super::source::Source;
 use super::template::{Phase, Scope, Template, Values};
@@ -31,6 +31,8 @@ pub(super) struct Settings {
     pub keep_alive: KeepAlive,
     /// `[logout]`; the session is left to end by itself where there is none.
     pub logout: Option<Exchange>,
+    /// `first_page`: where a browser begins.
+    pub first_page: String,
     /// `bind`: what the application ties sessions to.
     pub binding: Binding,
     /// The placeholders whose values must be kept as long as the session.
@@ -94,18 +96,7 @@ impl Settings {
         table.finish();
         let keep_alive = KeepAlive::read(section, &mut scope);
         let logout = logout(section, &mut scope);
-        let steps = [("prefetch", prefetch.as_ref()), ("submit", Some(&submit))];
-        for (table, step) in steps.into_iter().filter_map(|(table, step)| Some((table, step?))) {
-            for (name, _) in step.takes.iter().filter(|(name, _)| !scope.is_used(name)) {
-                let remedy = format!("is never used; write {{{name}}} where it is needed, or cut this line");
-                section.mistake(&format!("{table}.take.{name}"), &remedy);
-            }
-        }
-        if !scope.is_sent("login") {
-            let remedy =
-                "never sends {login}, so everybody would be signed in as one person; write it into fields or path";
-            section.mistake("submit", remedy);
-        }
+        note_what_is_unused(section, &scope, prefetch.as_ref(), &submit);
         Self {
             login_pattern,
             prefetch,
@@ -115,6 +106,7 @@ impl Settings {
             keys,
             keep_alive,
             logout,
+            first_page: first_page(section),
             binding: binding(section),
             kept: scope.kept(),
             wants_password: scope.is_used("password"),
@@ -180,16 +172,10 @@ impl Keys {
 
     /// The keys, if a login left all of them.
     pub fn build(&self, jar: &Jar, values: &Values<'_>) -> Result<SessionKeysBuilder, Outage> {
-        let mut builder = SessionKeys::builder();
-        for name in &self.cookies {
-            let mut named = jar.named(name).peekable();
-            if named.peek().is_none() {
-                return Err(Outage::Protocol(format!("it set no cookie {name}; see keys.cookies")));
-            }
-            for (name, value) in named {
-                builder = builder.cookie(name, value).map_err(odd)?;
-            }
+        if let Some(name) = self.missing(jar) {
+            return Err(Outage::Protocol(format!("it set no cookie {name}; see keys.cookies")));
         }
+        let mut builder = self.with_cookies(SessionKeys::builder(), jar)?;
         if let Some((name, value)) = &self.query {
             builder = builder.query(name, &value.fill(values)?).map_err(odd)?;
         }
@@ -203,17 +189,21 @@ impl Keys {
     pub fn renewed(&self, keys: &SessionKeys, answer: &Answer) -> Result<Option<SessionKeys>, Outage> {
         let mut jar = Jar::of(keys.cookies());
         jar.obey(answer);
-        let mut builder = keys.without_cookies();
-        for name in &self.cookies {
-            let mut named = jar.named(name).peekable();
-            if named.peek().is_none() {
-                return Ok(None);
-            }
-            for (name, value) in named {
-                builder = builder.cookie(name, value).map_err(odd)?;
-            }
+        if self.missing(&jar).is_some() {
+            return Ok(None);
         }
-        builder.build().map(Some).map_err(odd)
+        self.with_cookies(keys.without_cookies(), &jar)?.build().map(Some).map_err(odd)
+    }
+
+    fn missing(&self, jar: &Jar) -> Option<&CookieName> {
+        self.cookies.iter().find(|name| jar.named(name).next().is_none())
+    }
+
+    fn with_cookies(&self, mut builder: SessionKeysBuilder, jar: &Jar) -> Result<SessionKeysBuilder, Outage> {
+        for (name, value) in self.cookies.iter().flat_map(|name| jar.named(name)) {
+            builder = builder.cookie(name, value).map_err(odd)?;
+        }
+        Ok(builder)
     }
 
     pub fn query_name(&self) -> Option<&str> {
@@ -234,6 +224,19 @@ impl KeepAlive {
         let renew_cookies = table.flag("renew_cookies", true);
         table.finish();
         Self { exchange, alive, dead, renew_cookies }
+    }
+}
+
+fn note_what_is_unused(section: &Section, scope: &Scope, prefetch: Option<&Step>, submit: &Step) {
+    for (table, step) in [("prefetch", prefetch), ("submit", Some(submit))] {
+        for (name, _) in step.iter().flat_map(|step| &step.takes).filter(|(name, _)| !scope.is_used(name)) {
+            let remedy = format!("is never used; write {{{name}}} where it is needed, or cut this line");
+            section.mistake(&format!("{table}.take.{name}"), &remedy);
+        }
+    }
+    if !scope.is_sent("login") {
+        let remedy = "never sends {login}, so everybody would be signed in as one person; write it into fields or path";
+        section.mistake("submit", remedy);
     }
 }
 
@@ -291,6 +294,14 @@ fn logout(section: &mut Section, scope: &mut Scope) -> Option<Exchange> {
         return Some(exchange);
     }
     None
+}
+
+fn first_page(section: &mut Section) -> String {
+    let text = section.text("first_page").unwrap_or_else(|| "/".to_owned());
+    if !is_path(&text) || text.contains('?') {
+        section.mistake("first_page", "must be a path such as \"/inbox\", without a query");
+    }
+    text
 }
 
 fn binding(section: &mut Section) -> Binding {

@@ -120,6 +120,11 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// Whether the password stands in it.
+    pub fn holds_password(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Value(name) if name == "password"))
+    }
+
     /// The text with the values as they are, for places that encode by themselves.
     pub fn fill(&self, values: &Values<'_>) -> Result<String, Outage> {
         self.render(values, |text, value| text.push_str(value))
@@ -144,14 +149,6 @@ impl Template {
             }
         }
         Ok(text)
-    }
-
-    /// What it is without its values.
-    pub fn literals(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Text(literal) => Some(literal.as_str()),
-            Part::Value(_) => None,
-        })
     }
 }
 

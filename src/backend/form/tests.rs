@@ -62,6 +62,7 @@ fn every_mistake_names_key_and_remedy() {
         ("path = \"/login\"\nfields", "path = \"login\"\nfields", "submit.path: ", "such as \"/login"),
         ("path = \"/ping\"", "path = \"/a/../ping\"", "keep_alive.path: ", "must be a path"),
         ("path = \"/ping\"", "path = \"/a b\"", "keep_alive.path: ", "must be a path"),
+        ("path = \"/ping\"", "path = \"//evil.test/\"", "keep_alive.path: ", "must be a path"),
         ("path = \"/ping\"", "pad = 1", "keep_alive.path: ", "is missing"),
         (
             "path = \"/ping\"",
@@ -87,6 +88,8 @@ fn every_mistake_names_key_and_remedy() {
         ("alive = { status = [200] }", "", "keep_alive.alive: ", "a living session"),
         ("dead = { status = [401] }", "", "keep_alive.dead: ", "is gone"),
         ("[prefetch]", "bind = [\"ip\"]\n[prefetch]", "bind[1]: ", "user-agent"),
+        ("[prefetch]", "first_page = \"//evil.test\"\n[prefetch]", "first_page: ", "/inbox"),
+        ("[prefetch]", "first_page = \"/a\\r\\nb\"\n[prefetch]", "first_page: ", "/inbox"),
         ("[prefetch]", "login_pattern = '('\n[prefetch]", "login_pattern: ", "does not compile"),
         ("[prefetch]", "[prefetch]\nmethod = \"post\"", "prefetch.method: ", "not a known key"),
     ] {
@@ -97,6 +100,19 @@ fn every_mistake_names_key_and_remedy() {
         });
         assert!(found, "{key} {remedy} is not in {mistakes:?}");
     }
+}
+
+#[test]
+fn a_browser_begins_at_the_first_page_with_the_key() {
+    let (form, _) = built(RIGHT);
+    let keys = |query: &str| {
+        let builder = SessionKeys::builder().cookie("sid", "1").unwrap();
+        let builder = if query.is_empty() { Ok(builder) } else { builder.query("k", query) };
+        builder.and_then(SessionKeysBuilder::build).unwrap()
+    };
+    assert_eq!(form.entry(&keys("")), "/");
+    let (form, _) = built(&format!("first_page = '/inbox/'{RIGHT}"));
+    assert_eq!((form.entry(&keys("")), form.entry(&keys("v"))), ("/inbox/".to_owned(), "/inbox/?k=v".to_owned()));
 }
 
 fn filled(text: &str, login: &str) -> Result<String, Outage> {

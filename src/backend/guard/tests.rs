@@ -222,7 +222,18 @@ fn settings_are_read_to_the_end_and_all_mistakes_come_out_together() {
         let Profile { name, url, credentials, login, limits, roles, .. } = profile(&[]);
         let mut document = Section::from_toml(&format!("[backend]\n{text}")).unwrap();
         let (section, kind) = (document.section("backend"), kind.to_owned());
-        let settings = BackendSettings { name, kind, url, credentials, login, limits, roles, written: 0, section };
+        let settings = BackendSettings {
+            name,
+            kind,
+            url,
+            credentials,
+            login,
+            limits,
+            roles,
+            enter: EnterTerms::default(),
+            written: 0,
+            section,
+        };
         let built = BackendPlan::read(settings, &clock());
         let mistakes = document.mistakes();
         let noted: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.key.strip_prefix("backend.")).collect();
@@ -237,7 +248,18 @@ fn where_a_password_is_needed_none_is_a_mistake() {
         let Profile { name, kind, url, login, limits, roles, .. } = profile(&[]);
         let mut document = Section::from_toml("").unwrap();
         let section = document.section("backend");
-        let settings = BackendSettings { name, kind, url, credentials, login, limits, roles, written: 0, section };
+        let settings = BackendSettings {
+            name,
+            kind,
+            url,
+            credentials,
+            login,
+            limits,
+            roles,
+            enter: EnterTerms::default(),
+            written: 0,
+            section,
+        };
         let _ = BackendPlan::read(settings, &clock());
         assert_eq!(document.mistakes().len(), mistakes);
     }

@@ -19,7 +19,7 @@ async fn the_store_is_bounded_and_gives_up_what_was_not_used_for_longest() {
 
 #[tokio::test]
 async fn a_telephone_that_roams_collects_no_sessions() {
-    let world = World::new(Script { binding: Binding { user_agent: true, address: false }, ..Script::default() });
+    let world = World::new(Script { binding: Binding { user_agent: true, ..Binding::default() }, ..Script::default() });
     for n in 0..40 {
         world.ask(&Who { agent: format!("Browser/{n}").leak(), ..ANA }).await;
     }

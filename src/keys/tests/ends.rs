@@ -111,3 +111,34 @@ async fn a_sign_out_with_a_ticket_that_has_expired_ends_its_keys_and_refuses_no_
     // The portal has signed her in again at once, under the same name of the session.
     assert_eq!(key(&world.ask(&ANA).await), "ana-2");
 }
+
+#[tokio::test]
+async fn a_session_that_is_somebody_elses_now_keeps_nothing_of_the_first() {
+    let world = World::new(Script { gate: Some(Semaphore::new(2)), ..Script::default() });
+    let ben = Who { sid: ANA.sid, ..BEN };
+    world.ask(&ANA).await;
+    world.ask(&ben).await;
+    world.store.leave_only("another-portal", ANA.sid, "ben");
+    world.store.leave_only("portal", "sid-of-nobody-00001", "ben");
+    assert_eq!(world.store.len(), 2);
+    world.store.leave_only("portal", ANA.sid, "ben");
+    world.settle().await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert_eq!((key(&world.ask(&ben).await), world.store.len()), ("ben-2".to_owned(), 1));
+    world.store.leave_only("portal", ANA.sid, "cleo");
+    assert!(world.store.is_empty() && world.counted(r#"keyward_keys{backend="mail"} 0"#));
+}
+
+#[tokio::test]
+async fn a_login_of_the_one_before_is_thrown_away_and_logged_out() {
+    let world = World::new(Script { gate: Some(Semaphore::new(0)), ..Script::default() });
+    let (obtained, ()) = tokio::join!(world.ask(&ANA), async {
+        world.settle().await;
+        world.store.leave_only("portal", ANA.sid, "ben");
+        world.script.gate.as_ref().unwrap().add_permits(1);
+    });
+    assert!(matches!(obtained, Obtained::Busy), "nobody signed out: {obtained:?}");
+    world.settle().await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert!(world.store.is_empty());
+}

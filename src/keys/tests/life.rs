@@ -137,3 +137,31 @@ async fn of_those_who_come_back_to_a_back_end_that_hangs_one_waits_and_the_other
     assert_eq!(key(&world.ask(&BEN).await), "ben-2");
     assert!(start.elapsed().is_zero(), "waited {:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn a_touch_counts_as_use_and_so_the_session_is_refreshed_at_the_back_end() {
+    let world = World::new(Script::default());
+    world.ask(&ANA).await;
+    world.ask(&BEN).await;
+    for _ in 0..30 {
+        world.pass(SECONDS(60)).await;
+        assert_eq!(world.store.touch("portal", ANA.sid), 1);
+    }
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ben-2"], "whom nobody touched");
+    assert!((4..=6).contains(&world.script.checks.load(SeqCst)), "every five minutes of thirty");
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    assert_eq!(world.logins(), 2);
+}
+
+#[tokio::test]
+async fn a_touch_opens_nothing_and_revives_nothing() {
+    let world = World::new(Script::default());
+    assert_eq!(world.store.touch("portal", ANA.sid), 0);
+    world.ask(&ANA).await;
+    assert_eq!(world.store.touch("another-portal", ANA.sid), 0);
+    assert_eq!(world.store.touch("portal", "sid-of-nobody"), 0);
+    world.store.revoke("portal", ANA.sid, 2_000_000);
+    assert_eq!(world.store.touch("portal", ANA.sid), 0);
+    assert!(world.store.is_empty());
+    assert_eq!(world.logins(), 1);
+}

@@ -85,12 +85,22 @@ async fn nobody_gets_the_keys_of_another() {
 
 #[tokio::test]
 async fn where_the_back_end_binds_sessions_each_browser_has_its_own() {
-    let binding = Binding { user_agent: true, address: true };
-    let world = World::new(Script { binding, ..Script::default() });
-    let other_browser = Who { agent: "Browser/2", ..ANA };
-    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
-    assert_eq!(key(&world.ask(&other_browser).await), "ana-2");
-    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    let none = Binding::default();
+    let (agent, host, language) =
+        (Who { agent: "Browser/2", ..ANA }, Who { host: 2, ..ANA }, Who { language: "de", ..ANA });
+    for (binding, same, other) in [
+        (Binding { user_agent: true, ..none }, [host, language], agent),
+        (Binding { address: true, ..none }, [agent, language], host),
+        (Binding { accept_language: true, ..none }, [agent, host], language),
+    ] {
+        let world = World::new(Script { binding, ..Script::default() });
+        assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+        assert_eq!(key(&world.ask(&other).await), "ana-2", "{binding:?}");
+        for who in [ANA, same[0], same[1]] {
+            assert_eq!(key(&world.ask(&who).await), "ana-1", "{binding:?}");
+        }
+        assert_eq!(key(&world.ask(&other).await), "ana-2", "{binding:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,19 +1,26 @@
 use std::borrow::Cow;
-use std::fmt;
+use std::time::Duration;
 
-use actix_web::body::BoxBody;
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 
-/// An error as RFC 9457 has it: `application/problem+json`.
+use crate::domain::Reason;
+
+/// An error as RFC 9457 has it: `application/problem+json`. It never holds what was sent.
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
     /// What it is, always the same for the same trouble.
     title: &'static str,
-    /// What to do about it. Never holds what was sent.
+    /// What to do about it.
     detail: Cow<'static, str>,
+    /// The word for it that decisions use, where there is one.
+    reason: Option<Reason>,
+    /// When to ask again.
+    retry_after: Option<Duration>,
+    /// The methods that are known there, where another was asked with.
+    allow: Option<String>,
 }
 
 impl Problem {
@@ -22,44 +29,75 @@ impl Problem {
         "no known key",
         "send Authorization: Bearer with a key that [[api.key]] names",
     );
-    pub(super) const NOT_FOUND: Self = Self::new(StatusCode::NOT_FOUND, "no such resource", "there is nothing here");
+    pub(in crate::transport) const NOT_FOUND: Self =
+        Self::new(StatusCode::NOT_FOUND, "no such resource", "there is nothing here");
+    pub(super) const PATH: Self =
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "no usable path", "the path must be UTF-8 where it is decoded");
+    pub(super) const HEADER: Self =
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "a header twice", "send each header once");
+    pub(super) const BODY: Self = Self::new(StatusCode::BAD_REQUEST, "no whole body", "the body broke off");
+    pub(super) const SLOW: Self =
+        Self::new(StatusCode::REQUEST_TIMEOUT, "no whole body", "the body must come within ten seconds");
+    pub(super) const TOO_LARGE: Self =
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", "a body may have 64 KiB");
+    pub(super) const MEDIA_TYPE: Self = Self::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "no JSON",
+        "send the body as Content-Type: application/json, in UTF-8",
+    );
 
     pub(super) const fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
-        Self { status, title, detail: Cow::Borrowed(detail) }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.title, self.detail)
-    }
-}
-
-impl ResponseError for Problem {
-    fn status_code(&self) -> StatusCode {
-        self.status
+        let detail = Cow::Borrowed(detail);
+        Self { status, title, detail, reason: None, retry_after: None, allow: None }
     }
 
-    fn error_response(&self) -> HttpResponse {
-        let body = serde_json::json!({
+    /// The same, with other words about what to do.
+    pub(super) fn because(self, detail: String) -> Self {
+        Self { detail: Cow::Owned(detail), ..self }
+    }
+
+    /// The same, with the advice to ask again.
+    pub(super) fn again_after(self, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..self }
+    }
+
+    pub(super) fn method_not_allowed(allowed: &[&str]) -> Self {
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "no such method here", "Allow tells what can be asked");
+        Self { allow: Some(allowed.join(", ")), ..problem }
+    }
+
+    /// Somebody was told no for this reason, in the words that decisions use.
+    pub(super) fn refused(status: StatusCode, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..Self::new(status, reason.text(), "the reason is the word that decisions use") }
+    }
+
+    /// Nobody can tell at the moment.
+    pub(super) fn unavailable(reason: Reason, retry_after: Duration) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, reason.text(), "ask again after Retry-After");
+        Self { reason: Some(reason), ..problem.again_after(retry_after) }
+    }
+
+    pub(in crate::transport) fn into_response(self) -> HttpResponse {
+        let mut body = serde_json::json!({
             "type": "about:blank",
             "title": self.title,
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(reason) = self.reason {
+            body["reason"] = reason.as_str().into();
+        }
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyward\"")));
         }
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
+        }
+        if let Some(retry_after) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, retry_after.as_secs().max(1)));
+        }
         response.content_type("application/problem+json").body(body.to_string())
-    }
-}
-
-impl Responder for Problem {
-    type Body = BoxBody;
-
-    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        self.error_response()
     }
 }

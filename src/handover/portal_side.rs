@@ -1,0 +1,270 @@
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SelfService;
+use crate::backend::{Binding, Guarded};
+use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
+use crate::keys::{NoKeys, Order, password_of};
+use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Scratch, Verdict};
+
+/// What a portal's own server may do with the sessions of its portal, each by the portal's name for it.
+pub struct PortalSide<'a> {
+    house: &'a SelfService,
+    portal: &'a Arc<Portal>,
+}
+
+/// What became of a session that a portal tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// It is new.
+    New,
+    /// It was known, and is now as it was told.
+    Known,
+}
+
+/// Why a session that a portal tells of is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRegistered {
+    /// It is over already.
+    #[error("the session has ended")]
+    Past,
+    /// It was signed out here, and nothing revives it.
+    #[error("the session was signed out")]
+    SignedOut,
+    /// The portal cannot keep it.
+    #[error(transparent)]
+    NotKept(#[from] NotKept),
+}
+
+/// Keys that were asked for.
+pub struct Opened {
+    /// What opens the application.
+    pub keys: Arc<SessionKeys>,
+    /// The host of the first route that leads the person there.
+    pub host: String,
+    /// Where the browser goes first, below that host.
+    pub entry: String,
+    /// When the portal session ends, and with it the keys.
+    pub expires: UnixSeconds,
+    /// How long the application's session lives when nobody uses it.
+    pub idle_timeout: Duration,
+}
+
+/// Why there are no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// There is no such session, or no more.
+    NoSession(Reason),
+    /// No route leads from this portal to a back-end of this name.
+    NoBackend,
+    /// The application ties sessions to the browser, and too little is known of it.
+    NoBrowser,
+    /// No.
+    Denied(Reason),
+    /// Nobody can tell at the moment.
+    Unavailable {
+        /// Why.
+        reason: Reason,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+}
+
+impl NotOpened {
+    fn of(why: NoKeys) -> Self {
+        let NoKeys { reason, retry_after } = why;
+        match reason.rulings() {
+            [Ruling::Deny] => Self::Denied(reason),
+            [Ruling::Unavailable] => Self::Unavailable { reason, retry_after },
+            _ => Self::NoSession(reason),
+        }
+    }
+}
+
+impl SelfService {
+    /// The side of this portal. Where none is named it is the only one that tells us of its sessions, or
+    /// the only one there is; nobody can tell which one is meant where that names none.
+    #[must_use]
+    pub fn portal_side(&self, named: Option<&str>) -> Option<PortalSide<'_>> {
+        let portal = match named {
+            Some(name) => self.portals.iter().find(|portal| portal.name() == name),
+            None => {
+                let telling = self.portals.iter().filter(|portal| portal.registers());
+                only(telling).or_else(|| only(self.portals.iter()))
+            }
+        };
+        portal.map(|portal| PortalSide { house: self, portal })
+    }
+}
+
+/// What comes alone.
+fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    let first = all.next()?;
+    all.next().is_none().then_some(first)
+}
+
+impl PortalSide<'_> {
+    /// Whether the portal tells us of its sessions, so that we can vouch for them.
+    #[must_use]
+    pub fn registers(&self) -> bool {
+        self.portal.registers()
+    }
+
+    /// Takes note of a session. Whatever an earlier holder of the same `sid` had open is ended.
+    ///
+    /// # Errors
+    /// [`NotRegistered`].
+    pub fn register(
+        &self,
+        sid: &str,
+        identity: Identity<'static>,
+        expires: UnixSeconds,
+        password: Option<Secret>,
+    ) -> Result<Registered, NotRegistered> {
+        let now = self.house.clock.unix();
+        if expires <= now {
+            return Err(NotRegistered::Past);
+        }
+        let (keys, portal) = (&self.house.keys, self.portal.name());
+        let (id, user) = (self.portal.id_of(sid), identity.user().to_owned());
+        if keys.is_ended(portal, &id) {
+            return Err(NotRegistered::SignedOut);
+        }
+        let kept = self.portal.register(sid, HeldSession { identity, expires, password, memo: String::new() })?;
+        // Somebody may have signed it out between our looking and our keeping.
+        if keys.is_ended(portal, &id) {
+            self.portal.end(&id);
+            return Err(NotRegistered::SignedOut);
+        }
+        keys.leave_only(portal, &id, &user);
+        tracing::info!(portal, user, "session registered");
+        match kept {
+            Kept::Replaced(earlier) if earlier.expires > now => Ok(Registered::Known),
+            Kept::Replaced(_) | Kept::New => Ok(Registered::New),
+        }
+    }
+
+    /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
+    /// says that the session is there. When this returns, nothing is given out for it any more.
+    pub fn sign_out(&self, sid: &str) {
+        self.house.end_for_server(self.portal, &self.portal.id_of(sid));
+    }
+
+    /// Counts a page view at the portal as use of all applications, and says at how many of them the
+    /// person is signed in.
+    ///
+    /// # Errors
+    /// Why there is no such session.
+    pub fn touch(&self, sid: &str) -> Result<usize, Reason> {
+        let id = self.portal.id_of(sid);
+        if self.house.keys.is_ended(self.portal.name(), &id) {
+            return Err(Reason::Revoked);
+        }
+        // What others keep is known only to the browser.
+        if self.portal.registers() {
+            self.session(sid, None)?;
+        }
+        Ok(self.house.keys.touch(self.portal.name(), &id))
+    }
+
+    /// The keys of the session at a back-end, after a login where one is needed. Where the portal does
+    /// not tell us of its sessions, `ticket` is what the browser shows for this one. `browser` is
+    /// what the portal tells of the browser.
+    ///
+    /// # Errors
+    /// [`NotOpened`].
+    pub async fn open(
+        &self,
+        sid: &str,
+        ticket: Option<&str>,
+        backend: &str,
+        browser: &BrowserBehind<'_>,
+    ) -> Result<Opened, NotOpened> {
+        let session = Arc::new(self.session(sid, ticket).map_err(NotOpened::NoSession)?);
+        let (backend, host) = self.entrance(backend, session.identity())?;
+        let client = browser.client(backend.binding()).ok_or(NotOpened::NoBrowser)?;
+        let Some(login) = backend.login_name(session.identity()) else {
+            return Err(NotOpened::Denied(Reason::NoCredentials));
+        };
+        let order = Order {
+            portal: self.portal.name(),
+            session: &session,
+            backend,
+            login: &login,
+            client: &client,
+            password: password_of(self.portal, backend, &session),
+            renew: false,
+        };
+        let keys = self.house.keys.obtain(order).await.into_keys().map_err(NotOpened::of)?;
+        // It may have ended while it waited, or have become somebody else's.
+        let now = self.session(sid, ticket).map_err(NotOpened::NoSession)?;
+        if now.identity() != session.identity() {
+            return Err(NotOpened::of(NoKeys::BUSY));
+        }
+        let (entry, idle_timeout) = (backend.entry(&keys), backend.limits().idle_timeout);
+        Ok(Opened { keys, host, entry, expires: now.expires(), idle_timeout })
+    }
+
+    /// The session of this name, if Keyward itself can tell that it is genuine.
+    fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, Reason> {
+        let shown = if self.portal.registers() { sid } else { ticket.ok_or(Reason::NoSession)? };
+        let mut scratch = Scratch::default();
+        let session = match self.portal.validate(&[shown], self.house.clock.unix(), &mut scratch) {
+            Verdict::Genuine(session) => session,
+            Verdict::Rejected(reason) => return Err(reason),
+        };
+        if session.id() != self.portal.id_of(sid) {
+            return Err(Reason::Forged);
+        }
+        if self.house.keys.is_revoked(self.portal.name(), &session) {
+            return Err(Reason::Revoked);
+        }
+        Ok(session.into_owned())
+    }
+
+    /// The back-end of this name and the host of the first route that leads this person there.
+    fn entrance(&self, backend: &str, identity: &Identity<'_>) -> Result<(&Arc<Guarded>, String), NotOpened> {
+        let here = |entrance: &&super::Entrance| {
+            entrance.backend.name() == backend && entrance.portal.name() == self.portal.name()
+        };
+        let mut entrances = self.house.entrances.iter().filter(here).peekable();
+        if entrances.peek().is_none() {
+            return Err(NotOpened::NoBackend);
+        }
+        let open = entrances.find(|entrance| identity.has_one_of(&entrance.roles));
+        let open = open.ok_or(NotOpened::Denied(Reason::Role))?;
+        Ok((&open.backend, open.host.clone()))
+    }
+}
+
+/// The browser for which a portal asks, as far as the portal tells of it.
+pub struct BrowserBehind<'a> {
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Its `User-Agent`.
+    pub user_agent: Option<&'a [u8]>,
+    /// Its `Accept-Language`, or empty.
+    pub accept_language: &'a [u8],
+    /// The address of the portal's server, which stands for the browser's where no application minds.
+    pub caller: IpAddr,
+}
+
+impl BrowserBehind<'_> {
+    /// The client that a back-end which ties sessions so is to see; `None` where it could not be told
+    /// from others.
+    fn client(&self, binding: Binding) -> Option<Client<'_>> {
+        if (binding.address && self.address.is_none()) || (binding.user_agent && self.user_agent.is_none()) {
+            return None;
+        }
+        Some(Client {
+            address: self.address.unwrap_or(self.caller),
+            user_agent: Cow::Borrowed(self.user_agent.unwrap_or_default()),
+            accept_language: Cow::Borrowed(self.accept_language),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::*;
+use crate::backend::{Attempt, Backend, Liveness, Login, Outage, Profile};
+use crate::config::{Document, Draft};
+use crate::domain::{BackendLimits, Clock, CredentialSource, LoginName, ManualClock};
+use crate::handover::Entrance;
+use crate::keys::KeyStore;
+use crate::observe::Metrics;
+use crate::portal::{PortalPlan, Sessions};
+use crate::wire::Errands;
+
+const SID: &str = "what-the-browser-shows";
+
+/// An application that ties its sessions to the browser, and tells in the key for which one it was opened.
+struct Tied(Binding);
+
+impl Backend for Tied {
+    fn login<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Login, Outage>> {
+        let client = &attempt.client;
+        let browser = format!("{}/{}", client.address, String::from_utf8_lossy(&client.user_agent));
+        let keys = SessionKeys::builder().cookie("browser", &browser).unwrap().build().unwrap();
+        async { Ok(Login::Opened(keys)) }.boxed()
+    }
+
+    fn check<'a>(&'a self, _: &'a SessionKeys) -> BoxFuture<'a, Result<Liveness, Outage>> {
+        async { Ok(Liveness::Alive) }.boxed()
+    }
+
+    fn logout<'a>(&'a self, _: &'a SessionKeys) -> BoxFuture<'a, Result<(), Outage>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn owns_cookie(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn binding(&self) -> Binding {
+        self.0
+    }
+}
+
+/// A house with one portal, where ana is signed in, and an application that ties sessions so.
+fn house(binding: Binding) -> SelfService {
+    let text = "[[portal]]\nname = \"shop\"\nkind = \"registered\"\ncookie = \"c\"\nlogin_url = \"https://p.test/\"\n";
+    let mut draft = Draft::read(Document::parse("k.toml", text).unwrap());
+    let metrics = Metrics::new();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1000));
+    let portal = PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &clock);
+    let portal = portal.unwrap().build(&metrics);
+    let profile = Profile {
+        name: "mail".to_owned(),
+        kind: "tied".to_owned(),
+        url: "http://127.0.0.1:1".parse().unwrap(),
+        credentials: CredentialSource::None,
+        login: LoginName::default(),
+        limits: BackendLimits::default(),
+        roles: Vec::new(),
+    };
+    let backend = Guarded::new(profile, Box::new(Tied(binding)), &metrics, Arc::clone(&clock));
+    let keys = KeyStore::new(9, Arc::clone(&clock), tokio::runtime::Handle::current());
+    keys.configure(9, &[Arc::clone(&backend)]);
+    let (host, roles) = ("mail.test".to_owned(), Vec::new());
+    let entrance = Entrance { host, path: String::new(), backend, portal: Arc::clone(&portal), roles };
+    let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new());
+    let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
+    assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
+    house
+}
+
+fn browser<'a>(address: Option<&str>, user_agent: Option<&'a [u8]>) -> BrowserBehind<'a> {
+    let address = address.map(|address| address.parse().unwrap());
+    BrowserBehind { address, user_agent, accept_language: b"", caller: IpAddr::from([127, 0, 0, 1]) }
+}
+
+#[tokio::test]
+async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_one_only() {
+    for (user_agent, address) in [(false, false), (true, false), (false, true), (true, true)] {
+        let house = house(Binding { user_agent, address, accept_language: false });
+        let side = house.portal_side(Some("shop")).unwrap();
+        for (agent_known, address_known) in [(false, false), (true, false), (false, true), (true, true)] {
+            let behind = browser(address_known.then_some("192.0.2.7"), agent_known.then_some(b"Browser/1"));
+            let enough = (agent_known || !user_agent) && (address_known || !address);
+            match side.open(SID, None, "mail", &behind).await {
+                Ok(opened) => {
+                    assert!(enough);
+                    let shown = opened.keys.cookie("browser").unwrap();
+                    assert!(!address || shown.starts_with("192.0.2.7/"), "{shown}");
+                    assert!(!user_agent || shown.ends_with("/Browser/1"), "{shown}");
+                }
+                Err(reason) => assert!(!enough && reason == NotOpened::NoBrowser, "{reason:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart() {
+    let house = house(Binding { user_agent: true, address: true, accept_language: false });
+    let side = house.portal_side(None).unwrap();
+    let mut seen = Vec::new();
+    for (address, agent) in [("192.0.2.7", "a"), ("192.0.2.8", "a"), ("192.0.2.7", "b"), ("192.0.2.7", "a")] {
+        let opened = side.open(SID, None, "mail", &browser(Some(address), Some(agent.as_bytes()))).await.ok();
+        seen.push(opened.unwrap().keys.cookies().to_owned());
+    }
+    assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
+    assert_eq!(side.touch(SID), Ok(3));
+    side.sign_out(SID);
+    assert_eq!(side.touch(SID), Err(Reason::Revoked));
+}
+
+#[tokio::test]
+async fn the_portal_that_calls_is_named_or_cannot_be_another() {
+    let house = house(Binding::default());
+    assert!(house.portal_side(None).is_some() && house.portal_side(Some("shop")).is_some());
+    assert!(house.portal_side(Some("club")).is_none());
+    let side = house.portal_side(None).unwrap();
+    let ana = || Identity::new("ana", "", "", Vec::new()).unwrap();
+    for (sid, expires, result) in [
+        (SID, 1000, Err(NotRegistered::Past)),
+        (SID, 3000, Ok(Registered::Known)),
+        ("two words", 3000, Err(NotRegistered::NotKept(NotKept::NoCookie))),
+        ("semi;colon", 3000, Err(NotRegistered::NotKept(NotKept::NoCookie))),
+    ] {
+        assert_eq!(side.register(sid, ana(), expires, None), result, "{sid} {expires}");
+    }
+}
