@@ -124,7 +124,7 @@ fn opened() -> Reply {
 #[tokio::test]
 async fn everything_that_is_described_is_sent_and_kept() {
     let server = application(|_| opened()).await;
-    let backend = connector(&server.url(), &format!("bind = ['user-agent']\n{PLAIN}"));
+    let backend = connector(&server.url(), &format!("bind = ['user-agent', 'accept-language']\n{PLAIN}"));
     let Ok(Login::Opened(keys)) = login_from(&*backend, "ána/..", "p\"w", b"Agent \xff").await else { panic!() };
     assert_eq!((keys.cookies(), keys.authorization()), ("PHPSESSID=before", "Bearer abc.def"));
     assert!(backend.takes_authorization() && backend.binding().user_agent && !backend.binding().address);
@@ -149,7 +149,18 @@ async fn everything_that_is_described_is_sent_and_kept() {
         assert_eq!(request.header("x-forwarded-for"), Some("192.0.2.7"));
         let agent = request.headers.iter().find(|(name, _)| name == "user-agent").unwrap();
         assert_eq!(agent.1, b"Agent \xff", "byte for byte");
+        assert_eq!(request.header("accept-language"), Some("de"));
     }
+}
+
+#[tokio::test]
+async fn a_browser_that_cannot_be_kept_opens_no_session() {
+    let server = application(|_| opened()).await;
+    let backend = connector(&server.url(), &format!("bind = ['user-agent']\n{PLAIN}"));
+    let outcome = login_from(&*backend, "ana", "x", &[b'x'; 1100]).await;
+    assert!(matches!(outcome, Err(Outage::Locked { .. })) && server.requests().is_empty(), "{outcome:?}");
+    let backend = connector(&server.url(), PLAIN);
+    assert!(matches!(login_from(&*backend, "ana", "x", &[b'x'; 1100]).await, Ok(Login::Opened(_))));
 }
 
 #[tokio::test]

@@ -36,17 +36,25 @@ fn every_configuration_that_is_shown_is_right() {
         assert!(right, "{said}{block}");
         assert!(said.contains(PUBLISHED), "{said}{block}");
     }
-    for kind in KINDS {
-        let (right, said) = check(&root().join("examples").join(kind.name).join("keyward.toml"));
-        assert!(right, "{}: {said}", kind.name);
-        assert!(said.contains(PUBLISHED), "{}: {said}", kind.name);
+    for folder in KINDS.iter().map(|kind| kind.name).chain(["portal-api"]) {
+        let (right, said) = check(&root().join("examples").join(folder).join("keyward.toml"));
+        assert!(right, "{folder}: {said}");
+        assert!(said.contains(PUBLISHED), "{folder}: {said}");
     }
 }
 
 #[test]
 fn every_file_that_a_readme_links_to_is_there() {
-    let mut names =
-        ["README.md", "conf/README.md", "SECURITY.md", "examples/nginx/README.md"].map(str::to_owned).to_vec();
+    let mut names = [
+        "README.md",
+        "conf/README.md",
+        "SECURITY.md",
+        "examples/nginx/README.md",
+        "examples/handover/README.md",
+        "examples/portal-api/README.md",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     names.extend(KINDS.iter().map(|kind| format!("examples/{}/README.md", kind.name)));
     for name in names {
         let file = root().join(&name);

@@ -54,7 +54,14 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     let return_to = settings.logout_return_to;
     Ok(Live {
         reception: Reception::new(entrances.clone(), Arc::clone(keys), Arc::clone(tokens), Arc::clone(clock)),
-        self_service: SelfService::new(portals.clone(), entrances, Arc::clone(keys), Arc::clone(clock), return_to),
+        self_service: SelfService::new(
+            portals.clone(),
+            entrances,
+            Arc::clone(keys),
+            Arc::clone(clock),
+            return_to,
+            metrics,
+        ),
         services: Services::new(portals.clone(), backends),
         gate: Gate::new(router, portals, Arc::clone(keys), Arc::clone(clock), settings.answer_limit),
         trust: Trust { proxies: settings.proxies, unix: settings.trust_unix },

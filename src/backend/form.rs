@@ -106,6 +106,11 @@ impl Form {
         if settings.wants_password && password.is_none() {
             return Ok(Login::Refused(Refusal::Credentials));
         }
+        let Some(memo) = Memo::of(&attempt.client, settings.binding) else {
+            // One browser is odd; neither the application nor other people must suffer for it.
+            tracing::warn!("a browser's headers are too long to open a session that is bound to them");
+            return Err(Outage::Locked { retry_after: None });
+        };
         let browser = memo::browser(&attempt.client);
         let login = Some(attempt.login.as_str());
         let mut jar = Jar::default();
@@ -125,7 +130,7 @@ impl Form {
         }
         jar.obey(&answer);
         taken.extend(settings.submit.take("submit", &answer)?);
-        self.opened(&jar, attempt, &taken).map(Login::Opened)
+        self.opened(&jar, &attempt.login, &taken, memo).map(Login::Opened)
     }
 
     /// Nothing where the answer opens a session, else which refusal it is.
@@ -149,13 +154,18 @@ impl Form {
         }
     }
 
-    fn opened(&self, jar: &Jar, attempt: &Attempt, taken: &[(String, String)]) -> Result<SessionKeys, Outage> {
-        let values = Values { login: Some(&attempt.login), password: None, taken };
+    fn opened(
+        &self,
+        jar: &Jar,
+        login: &str,
+        taken: &[(String, String)],
+        mut memo: Memo,
+    ) -> Result<SessionKeys, Outage> {
+        let values = Values { login: Some(login), password: None, taken };
         let value = |name: &String| Some((name.clone(), values.get(name)?.to_owned()));
-        let kept = self.settings.kept.iter().filter_map(value).collect();
-        let memo = Memo::new(&attempt.client, self.settings.binding, kept).write();
+        memo.values = self.settings.kept.iter().filter_map(value).collect();
         let builder = self.settings.keys.build(jar, &values)?;
-        let keys = builder.memo(memo).and_then(SessionKeysBuilder::build);
+        let keys = builder.memo(memo.write()).and_then(SessionKeysBuilder::build);
         keys.map_err(|error| Outage::Protocol(error.to_string()))
     }
 

@@ -317,16 +317,30 @@ impl Guarded {
         self.check_backoff.is_open()
     }
 
-    /// Ends the session and says whether the back-end heard of it. `cause` is a cause of evictions.
-    pub async fn logout(&self, keys: &SessionKeys, cause: &'static str) -> bool {
+    /// Whether it can be told that a session has ended; see [`Backend::ends_sessions`].
+    #[must_use]
+    pub fn ends_sessions(&self) -> bool {
+        self.backend.ends_sessions()
+    }
+
+    /// Ends the session, in one attempt. `cause` is a cause of evictions.
+    ///
+    /// # Errors
+    /// [`Outage`] where the back-end has not heard of it.
+    pub async fn logout(&self, keys: &SessionKeys, cause: &'static str) -> Result<(), Outage> {
         let _place = place(&self.logouts).await;
         let outcome = within(self.limits().login_timeout, self.backend.logout(keys)).await;
-        self.metrics.count_logout(cause, outcome.is_ok());
         match &outcome {
-            Ok(()) => tracing::info!(backend = self.name(), cause, "signed out at the back-end"),
-            Err(outage) => tracing::warn!(backend = self.name(), cause, %outage, "could not sign out at the back-end"),
+            Ok(()) => {
+                self.metrics.count_logout(cause, "done");
+                tracing::info!(backend = self.name(), cause, "signed out at the back-end");
+            }
+            Err(outage) => {
+                self.metrics.count_logout(cause, "failed");
+                tracing::debug!(backend = self.name(), cause, %outage, "not signed out at the back-end yet");
+            }
         }
-        outcome.is_ok()
+        outcome
     }
 
     /// Whether a browser's cookie of this name would be taken for one of the application's keys.

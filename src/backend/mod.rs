@@ -25,11 +25,20 @@ mod form;
 mod open_xchange;
 mod roundcube;
 mod sogo;
+mod websydian;
 mod zimbra;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] =
-    &[axigen::KIND, epixel::KIND, form::KIND, open_xchange::KIND, roundcube::KIND, sogo::KIND, zimbra::KIND];
+pub const KINDS: &[Kind] = &[
+    axigen::KIND,
+    epixel::KIND,
+    form::KIND,
+    open_xchange::KIND,
+    roundcube::KIND,
+    sogo::KIND,
+    websydian::KIND,
+    zimbra::KIND,
+];
 
 use std::sync::Arc;
 
@@ -74,6 +83,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends the session. `Ok` when the back-end has answered, whatever it said.
     fn logout<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<(), Outage>>;
+
+    /// Whether the application can be told that a session has ended. Where not, a session that nobody
+    /// holds any more is left to its time-out.
+    fn ends_sessions(&self) -> bool {
+        true
+    }
 
     /// Whether a browser's cookie of this name would be taken by the application for one of its own
     /// keys, in any spelling that the application folds into it.

@@ -5,9 +5,12 @@ use crate::domain::{ApiKey, ExposeSecret};
 /// Shortest key, in bytes.
 const SHORTEST_KEY: usize = 32;
 
+/// The key that is printed in the documentation of this program.
+const EXAMPLE_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 /// Reads `[api]`: who may call the portal's API. A caller may have several keys, so that they can be
-/// exchanged.
-pub(super) fn read_api(root: &mut Section, portals: &[PortalSettings]) -> Vec<ApiKey> {
+/// exchanged. `listens` is whether there is a listener for them.
+pub(super) fn read_api(root: &mut Section, portals: &[PortalSettings], listens: bool) -> Vec<ApiKey> {
     let mut api = root.section("api");
     let mut keys: Vec<ApiKey> = Vec::new();
     for mut entry in api.sections("key", "caller") {
@@ -23,7 +26,14 @@ pub(super) fn read_api(root: &mut Section, portals: &[PortalSettings]) -> Vec<Ap
         }
         let place = if entry.has("secret_file") { "secret_file" } else { "secret" };
         let given = entry.has("secret") || entry.has("secret_file");
-        match entry.secret("secret", "secret_file") {
+        let secret = entry.secret("secret", "secret_file");
+        if secret.as_ref().is_some_and(|secret| secret.expose_secret() == EXAMPLE_KEY) {
+            entry.warn(
+                place,
+                "is the one from the examples, which everybody knows; make your own: openssl rand -hex 32",
+            );
+        }
+        match secret {
             Some(secret) if secret.expose_secret().len() < SHORTEST_KEY => {
                 entry.mistake(place, "must be at least 32 bytes long; make one with: openssl rand -hex 32");
             }
@@ -36,6 +46,9 @@ pub(super) fn read_api(root: &mut Section, portals: &[PortalSettings]) -> Vec<Ap
             None => {}
         }
         entry.finish();
+    }
+    if !listens && !keys.is_empty() {
+        api.warn("key", "is written, and nobody can call with it: [listen] api is off");
     }
     api.finish();
     keys

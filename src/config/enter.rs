@@ -85,3 +85,67 @@ fn read_origins(section: &mut Section) -> Vec<String> {
     }
     origins
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (EnterTerms, Vec<String>) {
+        let section = Section::from_toml(text).unwrap();
+        let mistakes = section.shared_mistakes();
+        let terms = EnterTerms::read(section);
+        (terms, mistakes.all().iter().map(|mistake| format!("{}: {}", mistake.key, mistake.message)).collect())
+    }
+
+    #[test]
+    fn what_is_right_is_taken_as_it_stands() {
+        let text = "url = \"https://webmail.example.test/mail\"\ncookie_domain = \"Example.test\"\n\
+                    origins = [\"https://portal.other.test\", \"http://[::1]:8080\"]\n\
+                    return_to = [\"https://portal.other.test/a?b\"]\n\
+                    sso_init = \"https://webmail.example.test/sso?c={cookie}&h={h}&b={back}\"";
+        let (terms, mistakes) = read(text);
+        assert_eq!(mistakes, [] as [&str; 0]);
+        assert!(terms.covers("webmail.example.test") && terms.lists("http://[::1]:8080"));
+        assert_eq!((terms.return_to.len(), terms.sso_init.is_some()), (1, true));
+        assert_eq!(read(""), (EnterTerms::default(), Vec::new()));
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_remedy() {
+        let url = "url = \"https://webmail.example.test\"\n";
+        for (text, key, words) in [
+            ("url = \"webmail\"", "url", "must be an http:// or https:// address"),
+            ("url = \"https://a.test/?x\"", "url", "cut it at the ?"),
+            ("cookie_domain = \".example.test\"", "cookie_domain", "such as \"example.test\""),
+            ("cookie_domain = \"test\"", "cookie_domain", "parent domain"),
+            ("cookie_domain = \"192.0.2.1\"", "cookie_domain", "parent domain"),
+            ("cookie_domain = \"example.test; Secure\"", "cookie_domain", "parent domain"),
+            ("cookie_domain = \"ex ample.test\"", "cookie_domain", "parent domain"),
+            (&format!("{url}cookie_domain = \"other.test\""), "cookie_domain", "a domain above it"),
+            (&format!("{url}cookie_domain = \"mail.example.test\""), "cookie_domain", "a domain above it"),
+            ("origins = [\"https://a.test\", \"*\"]", "origins[2]", "must be the origin"),
+            ("origins = [\"null\"]", "origins[1]", "must be the origin"),
+            ("origins = [\"https://a.test/\"]", "origins[1]", "written \"https://a.test\""),
+            ("origins = [\"https://A.test:443\"]", "origins[1]", "written \"https://a.test\""),
+            ("origins = [\"https://a.test/portal\"]", "origins[1]", "written \"https://a.test\""),
+            ("origins = [\"file:///x\"]", "origins[1]", "must be the origin"),
+            ("origins = \"https://a.test\"", "origins", "must be a list"),
+            ("return_to = [\"/a\"]", "return_to[1]", "must be a whole"),
+            ("sso_init = \"https://a.test/?c={cookie}\"", "sso_init", "needs url"),
+            (&format!("{url}sso_init = \"https://a.test/\""), "sso_init", "hands no key over"),
+            (&format!("{url}sso_init = \"https://a.test/?b={{back}}\""), "sso_init", "hands no key over"),
+            (&format!("{url}sso_init = \"https://{{h}}.test/?c={{cookie}}\""), "sso_init", "must be an"),
+            (&format!("{url}sso_init = \"https://a.test/?c={{cookies}}\""), "sso_init", "must be an"),
+            (&format!("{url}sso_init = \"javascript:alert('{{cookie}}')\""), "sso_init", "must be an"),
+            (&format!("{url}sso_init = \"https://a.test/ ?c={{cookie}}\""), "sso_init", "must be an"),
+            ("origin = []", "origin", "is not a known key"),
+        ] {
+            let (_, mistakes) = read(text);
+            assert_eq!(mistakes.len(), 1, "{text}: {mistakes:#?}");
+            assert!(
+                mistakes[0].starts_with(&format!("{key}: ")) && mistakes[0].contains(words),
+                "{text}: {mistakes:#?}"
+            );
+        }
+    }
+}

@@ -114,7 +114,7 @@ impl Draft {
         let logout_return_to = read_return_to(&mut root);
         let identity_headers = read_headers(&mut root);
         let portals = PortalSettings::read_all(&mut root);
-        let api_keys = read_api(&mut root, &portals);
+        let api_keys = read_api(&mut root, &portals, api.is_some());
         let backends = BackendSettings::read_all(&mut root);
         let routes = RouteSettings::read_all(&mut root, &portals, &backends);
         if routes.is_empty() {

@@ -132,8 +132,8 @@ fn limits_logs_sign_out_and_headers_are_checked() {
         ("[limits]\ndrain_timeout = \"0s\"", "limits.drain_timeout", "longer than zero"),
         ("[log]\nlevel = \"loud\"", "log.level", "one of \"error\", \"warn\", \"info\", \"debug\", \"trace\""),
         ("[log]\nformat = \"xml\"", "log.format", "\"auto\""),
-        ("[logout]\nreturn_to = [\"/bye\"]", "logout.return_to[1]", "must be a whole http"),
-        ("[logout]\nreturn_to = [\"javascript:alert(1)\"]", "logout.return_to[1]", "must be a whole http"),
+        ("[logout]\nreturn_to = [\"/bye\"]", "logout.return_to[1]", "must be an http"),
+        ("[logout]\nreturn_to = [\"javascript:alert(1)\"]", "logout.return_to[1]", "must be an http"),
         ("[headers]\nuser = \"X User\"", "headers.user", "letters"),
         ("[headers]\nuser = \"Remote_User\"", "headers.user", "letters"),
         ("[headers]\nuser = \"\"", "headers.user", "letters"),
@@ -285,6 +285,9 @@ fn a_key_for_the_api_names_its_caller_and_perhaps_a_portal() {
     let keys = draft(&format!("{PARTIES}{good}")).settings.api_keys;
     let known: Vec<_> = keys.iter().map(|key| (key.caller(), key.portal())).collect();
     assert_eq!(known, [("shop", Some("customers")), ("shop", None)]);
+    let warned = |listen: &str| draft(&format!("{PARTIES}{listen}{good}{ROUTE}")).mistakes.warnings();
+    assert_eq!(warned("[listen]\napi = \"127.0.0.1:8423\"\n"), []);
+    assert_eq!(warned("").len(), 1, "nobody can call");
     each_is_one_mistake(&[
         (&key("secret = \"short\""), "api.key[shop].secret", "at least 32 bytes"),
         (&key(""), "api.key[shop].secret", "is missing"),

@@ -29,6 +29,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("keyward/roundcube.inc", include_str!("../../examples/nginx/keyward/roundcube.inc")),
     ("keyward/sogo.inc", include_str!("../../examples/nginx/keyward/sogo.inc")),
     ("keyward/zimbra.inc", include_str!("../../examples/nginx/keyward/zimbra.inc")),
+    ("keyward/websydian.inc", include_str!("../../examples/nginx/keyward/websydian.inc")),
     ("keyward/portal.inc", include_str!("../../examples/nginx/keyward/portal.inc")),
 ];
 

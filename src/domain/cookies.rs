@@ -64,4 +64,12 @@ mod tests {
         let sent = Cookies::new([&b"portal=a; x=1; portal=\xff"[..], &b"portal = c"[..]]);
         assert_eq!(sent.values("portal").as_slice(), ["a", "", "c"]);
     }
+
+    #[test]
+    fn a_name_may_hold_a_path() {
+        let sent = Cookies::new([&b"ID1/express/site/shop=a=/b; x/y"[..]]);
+        let names: Vec<&[u8]> = sent.pairs().map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"ID1/express/site/shop"[..], b"x/y"]);
+        assert_eq!(sent.values("ID1/express/site/shop").as_slice(), ["a=/b"]);
+    }
 }

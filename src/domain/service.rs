@@ -79,9 +79,6 @@ pub trait Desk: Send + Sync {
     /// Whose session the cookies are: of the first portal that vouches for them.
     fn person(&self, cookies: &Cookies<'_>) -> Option<Person>;
 
-    /// Whether a route leads this person to the back-end of this name.
-    fn may_enter(&self, person: &Person, backend: &str) -> bool;
-
     /// As whom the back-end of this name knows the person, if a route leads them there.
     fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs>;
 

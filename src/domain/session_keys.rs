@@ -10,7 +10,7 @@ const LONGEST_MEMO: usize = 2 * 1024;
 /// Why something that a back-end sent cannot be a session key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionKeysError {
-    /// Not a cookie name as RFC 6265 has it.
+    /// Neither a cookie name as RFC 6265 has it, nor one with a `/` in it beside.
     #[error("the back-end's cookie has a name that is not allowed")]
     CookieName,
     /// Line breaks, blanks and `;` would write headers of their own.
@@ -126,7 +126,9 @@ impl SessionKeysBuilder {
     /// # Errors
     /// A name or value that is not allowed in a `Cookie` header, or too long.
     pub fn cookie(mut self, name: &str, value: &str) -> Result<Self, SessionKeysError> {
-        if name.is_empty() || !name.bytes().all(is_token) {
+        // A `/` is against the rule and harmless: it ends no name, and there are servers that put the
+        // path of a site into it.
+        if name.is_empty() || !name.bytes().all(|byte| is_token(byte) || byte == b'/') {
             return Err(SessionKeysError::CookieName);
         }
         check_value(value)?;
@@ -232,7 +234,10 @@ mod tests {
             assert_eq!(SessionKeys::builder().cookie("k", value).err(), Some(SessionKeysError::Value), "{value:?}");
             assert_eq!(SessionKeys::builder().query("k", value).err(), Some(SessionKeysError::Value), "{value:?}");
         }
-        assert_eq!(SessionKeys::builder().cookie("a b", "x").err(), Some(SessionKeysError::CookieName));
+        for name in ["", "a b", "a;b", "a=b", "a,b", "a\nb", "a\tb", "\"a\"", "a\\b", "a?b", "a@b", "é", "/a\0"] {
+            let refused = SessionKeys::builder().cookie(name, "x").err();
+            assert_eq!(refused, Some(SessionKeysError::CookieName), "{name:?}");
+        }
         assert_eq!(SessionKeys::builder().cookie("k", &"x".repeat(64 * 1024)).err(), Some(SessionKeysError::TooLong));
         assert_eq!(SessionKeys::builder().build().err(), Some(SessionKeysError::Empty));
     }
@@ -244,6 +249,15 @@ mod tests {
         assert_eq!(keys.cookies(), "sid=B; auth=S-1");
         assert_eq!(keys.cookie("auth"), Some("S-1"));
         assert_eq!(format!("{keys:?}"), "SessionKeys(…)");
+    }
+
+    #[test]
+    fn a_path_in_a_cookies_name_is_carried_as_it_is() {
+        let builder = SessionKeys::builder().cookie("ID1/express/site/shop", "A").unwrap().cookie("b", "2").unwrap();
+        let keys = builder.build().unwrap();
+        assert_eq!(keys.cookies(), "ID1/express/site/shop=A; b=2");
+        assert_eq!(keys.cookie("ID1/express/site/shop"), Some("A"));
+        assert!(keys.has_cookie(b"ID1/express/site/shop") && !keys.has_cookie(b"ID1"));
     }
 
     #[test]

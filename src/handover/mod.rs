@@ -11,11 +11,12 @@ mod tokens;
 mod visit;
 mod visitor;
 
+pub use crate::keys::SignOutBy;
 pub use crate::portal::NotKept;
 pub use portal_side::{BrowserBehind, NotOpened, NotRegistered, Opened, PortalSide, Registered};
 pub use provenance::Provenance;
 pub use reception::Reception;
-pub use self_service::{Entrance, SelfService, WhoAmI};
+pub use self_service::{Entrance, SelfService, SignOutRequest, WhoAmI};
 pub use services::Services;
 pub use tokens::{LIFETIME, Tokens};
 pub use visit::{Arrival, Given, Gone, Step, Visit};

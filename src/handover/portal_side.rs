@@ -3,8 +3,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SelfService;
-use crate::backend::{Binding, Guarded};
+use super::{Entrance, SelfService, SignOutRequest};
+use crate::backend::Binding;
 use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
 use crate::keys::{NoKeys, Order, password_of};
 use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Scratch, Verdict};
@@ -44,7 +44,7 @@ pub struct Opened {
     pub keys: Arc<SessionKeys>,
     /// The host of the first route that leads the person there.
     pub host: String,
-    /// Where the browser goes first, below that host.
+    /// Where the browser goes first at that host: path, query and fragment.
     pub entry: String,
     /// When the portal session ends, and with it the keys.
     pub expires: UnixSeconds,
@@ -148,8 +148,8 @@ impl PortalSide<'_> {
 
     /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
     /// says that the session is there. When this returns, nothing is given out for it any more.
-    pub fn sign_out(&self, sid: &str) {
-        self.house.end_for_server(self.portal, &self.portal.id_of(sid));
+    pub fn sign_out(&self, sid: &str, arrival: &SignOutRequest<'_>) {
+        self.house.end_for_server(self.portal, &self.portal.id_of(sid), arrival);
     }
 
     /// Counts a page view at the portal as use of all applications, and says at how many of them the
@@ -183,7 +183,8 @@ impl PortalSide<'_> {
         browser: &BrowserBehind<'_>,
     ) -> Result<Opened, NotOpened> {
         let session = Arc::new(self.session(sid, ticket).map_err(NotOpened::NoSession)?);
-        let (backend, host) = self.entrance(backend, session.identity())?;
+        let entrance = self.entrance(backend, session.identity())?;
+        let backend = &entrance.backend;
         let client = browser.client(backend.binding()).ok_or(NotOpened::NoBrowser)?;
         let Some(login) = backend.login_name(session.identity()) else {
             return Err(NotOpened::Denied(Reason::NoCredentials));
@@ -203,19 +204,24 @@ impl PortalSide<'_> {
         if now.identity() != session.identity() {
             return Err(NotOpened::of(NoKeys::BUSY));
         }
-        let (entry, idle_timeout) = (backend.entry(&keys), backend.limits().idle_timeout);
+        let entry = format!("{}{}", entrance.path, backend.entry(&keys));
+        let (host, idle_timeout) = (entrance.host.clone(), backend.limits().idle_timeout);
         Ok(Opened { keys, host, entry, expires: now.expires(), idle_timeout })
     }
 
     /// The session of this name, if Keyward itself can tell that it is genuine.
     fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, Reason> {
         let shown = if self.portal.registers() { sid } else { ticket.ok_or(Reason::NoSession)? };
+        let id = self.portal.id_of(sid);
+        if self.house.keys.is_ended(self.portal.name(), &id) {
+            return Err(Reason::Revoked);
+        }
         let mut scratch = Scratch::default();
         let session = match self.portal.validate(&[shown], self.house.clock.unix(), &mut scratch) {
             Verdict::Genuine(session) => session,
             Verdict::Rejected(reason) => return Err(reason),
         };
-        if session.id() != self.portal.id_of(sid) {
+        if session.id() != id {
             return Err(Reason::Forged);
         }
         if self.house.keys.is_revoked(self.portal.name(), &session) {
@@ -224,18 +230,16 @@ impl PortalSide<'_> {
         Ok(session.into_owned())
     }
 
-    /// The back-end of this name and the host of the first route that leads this person there.
-    fn entrance(&self, backend: &str, identity: &Identity<'_>) -> Result<(&Arc<Guarded>, String), NotOpened> {
-        let here = |entrance: &&super::Entrance| {
-            entrance.backend.name() == backend && entrance.portal.name() == self.portal.name()
-        };
+    /// The first route that leads this person to the back-end of this name.
+    fn entrance(&self, backend: &str, identity: &Identity<'_>) -> Result<&Entrance, NotOpened> {
+        let here =
+            |entrance: &&Entrance| entrance.backend.name() == backend && entrance.portal.name() == self.portal.name();
         let mut entrances = self.house.entrances.iter().filter(here).peekable();
         if entrances.peek().is_none() {
             return Err(NotOpened::NoBackend);
         }
         let open = entrances.find(|entrance| identity.has_one_of(&entrance.roles));
-        let open = open.ok_or(NotOpened::Denied(Reason::Role))?;
-        Ok((&open.backend, open.host.clone()))
+        open.ok_or(NotOpened::Denied(Reason::Role))
     }
 }
 
@@ -245,8 +249,8 @@ pub struct BrowserBehind<'a> {
     pub address: Option<IpAddr>,
     /// Its `User-Agent`.
     pub user_agent: Option<&'a [u8]>,
-    /// Its `Accept-Language`, or empty.
-    pub accept_language: &'a [u8],
+    /// Its `Accept-Language`.
+    pub accept_language: Option<&'a [u8]>,
     /// The address of the portal's server, which stands for the browser's where no application minds.
     pub caller: IpAddr,
 }
@@ -255,13 +259,16 @@ impl BrowserBehind<'_> {
     /// The client that a back-end which ties sessions so is to see; `None` where it could not be told
     /// from others.
     fn client(&self, binding: Binding) -> Option<Client<'_>> {
-        if (binding.address && self.address.is_none()) || (binding.user_agent && self.user_agent.is_none()) {
-            return None;
-        }
-        Some(Client {
+        let wanted = [
+            (binding.address, self.address.is_some()),
+            (binding.user_agent, self.user_agent.is_some()),
+            (binding.accept_language, self.accept_language.is_some()),
+        ];
+        let enough = wanted.into_iter().all(|(wanted, known)| known || !wanted);
+        enough.then(|| Client {
             address: self.address.unwrap_or(self.caller),
             user_agent: Cow::Borrowed(self.user_agent.unwrap_or_default()),
-            accept_language: Cow::Borrowed(self.accept_language),
+            accept_language: Cow::Borrowed(self.accept_language.unwrap_or_default()),
         })
     }
 }

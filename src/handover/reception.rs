@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use url::Url;
 
@@ -34,7 +33,15 @@ impl Reception {
         let entrances: Vec<&Entrance> = self.to(visit.backend).collect();
         let Some(site) = Site::of(&entrances, visit.origin) else { return Arrival::Unknown };
         match self.take(visit, &site).await {
-            Ok(arrival) | Err(arrival) => arrival,
+            Ok(arrival) => arrival,
+            Err(arrival) => {
+                let reason = match &arrival {
+                    Arrival::SignIn { reason, .. } | Arrival::Refused(NoKeys { reason, .. }) => *reason,
+                    _ => Reason::BadRequest,
+                };
+                tracing::info!(backend = visit.backend, reason = reason.as_str(), "not handed over");
+                arrival
+            }
         }
     }
 
@@ -44,20 +51,11 @@ impl Reception {
             tracing::warn!(
                 backend = visit.backend,
                 origin = own,
-                "a hand-over at an origin that [backend.enter] does not name"
+                "a hand-over began at an origin that [backend.enter] does not name"
             );
             return Err(refused(Reason::BadRequest));
         }
-        let return_to = match visit.return_to {
-            None => None,
-            Some(asked) => Some(site.return_address(asked).ok_or_else(|| {
-                tracing::warn!(
-                    backend = visit.backend,
-                    "a hand-over with a return address that return_to does not list"
-                );
-                refused(Reason::BadRequest)
-            })?),
-        };
+        let return_to = return_address(visit, site)?;
         let is_here = site.is_at(visit.origin);
         match visit.step {
             Step::Start if is_here => match terms.way_in(visit.backend, &own) {
@@ -67,19 +65,9 @@ impl Reception {
             Step::Start => self.start_elsewhere(visit, site, &own, return_to).await,
             Step::Greet(from) if is_here && terms.lists(from) => Ok(greet(site, from, return_to.as_ref())),
             // A portal of the same domain: its cookie is seen here as well.
-            Step::Greet(from) if is_here && terms.origins.is_empty() => {
-                match self.enter(visit, site, return_to).await {
-                    // There somebody is signed in. To send them to sign in would send them round in circles.
-                    Err(Arrival::SignIn { .. }) => {
-                        tracing::warn!(
-                            backend = visit.backend,
-                            from,
-                            "the portal's cookie is not seen at the application's host; name the origin in [backend.enter] origins"
-                        );
-                        Err(refused(Reason::BadRequest))
-                    }
-                    arrival => arrival,
-                }
+            Step::Greet(_) if is_here && terms.origins.is_empty() => {
+                let entered = self.enter(visit, site, return_to).await;
+                entered.map_err(|no| no_circles(no, visit))
             }
             Step::Mint(mark) if !is_here && terms.lists(&own) && is_mark(mark) => {
                 self.mint(visit, site, mark, return_to).await
@@ -98,6 +86,7 @@ impl Reception {
     async fn enter(&self, visit: &Visit<'_>, site: &Site<'_>, return_to: Option<Url>) -> Result<Arrival, Arrival> {
         let visitor = self.visitor(visit, return_to.as_ref())?;
         let keys = self.obtain(&visitor, visit).await?;
+        visitor.enters();
         Ok(Arrival::Inside { cookies: keys_of(site, &keys), location: location(site, &keys, return_to) })
     }
 
@@ -153,7 +142,7 @@ impl Reception {
             state: mark.to_owned(),
             return_to,
         };
-        let token = self.tokens.mint(passage).ok_or_else(|| refused(Reason::Busy))?;
+        let token = self.tokens.mint(passage).ok_or(Arrival::Refused(NoKeys::BUSY))?;
         Ok(Arrival::Token { token: token.into(), at: site.way_in(&site.origin()) })
     }
 
@@ -181,6 +170,7 @@ impl Reception {
         let looked_at = looked_at.map(|entrance| Visitor::at(entrance, &[shown], &self.keys, now));
         let Ok(visitor) = Visitor::first(looked_at) else { return Err(again()) };
         let keys = self.obtain(&visitor, visit).await?;
+        visitor.enters();
         let name = visitor.entrance.portal.cookie();
         let cookies = match site.is_guarded {
             false => keys_of(site, &keys),
@@ -193,7 +183,7 @@ impl Reception {
 
     /// Which of the browser's cookies came from here, for the end of its session.
     #[must_use]
-    pub fn given(&self, origin: &Url, cookies: &Cookies<'_>) -> Vec<Gone> {
+    pub fn cookies_given(&self, origin: &Url, cookies: &Cookies<'_>) -> Vec<Gone> {
         let own = origin.origin().ascii_serialization();
         let host = origin.host_str().unwrap_or_default();
         let mut gone = Vec::new();
@@ -287,6 +277,29 @@ impl Reception {
     }
 }
 
+/// Where to go in place of the application, if the visit asks for it and may.
+fn return_address(visit: &Visit<'_>, site: &Site<'_>) -> Result<Option<Url>, Arrival> {
+    let Some(asked) = visit.return_to else { return Ok(None) };
+    let allowed = site.return_address(asked);
+    if allowed.is_none() {
+        tracing::warn!(backend = visit.backend, "a hand-over asked for a return address that return_to does not list");
+        return Err(refused(Reason::BadRequest));
+    }
+    Ok(allowed)
+}
+
+/// Who comes from the portal is signed in there. To be sent to sign in would lead round in circles.
+fn no_circles(no: Arrival, visit: &Visit<'_>) -> Arrival {
+    if !matches!(no, Arrival::SignIn { .. }) {
+        return no;
+    }
+    tracing::warn!(
+        backend = visit.backend,
+        "the portal's cookie is not seen at the application's host; name the portal's origin in [backend.enter] origins"
+    );
+    refused(Reason::BadRequest)
+}
+
 fn sign_in(reason: Reason, portal: &Portal, visit: &Visit<'_>, return_to: Option<&Url>) -> Arrival {
     let way_back = WayIn::at(&visit.origin.origin().ascii_serialization(), visit.backend);
     let parameters: Vec<_> = return_to.map(|address| (RETURN_PARAMETER, address.as_str())).into_iter().collect();
@@ -294,7 +307,7 @@ fn sign_in(reason: Reason, portal: &Portal, visit: &Visit<'_>, return_to: Option
 }
 
 fn refused(reason: Reason) -> Arrival {
-    Arrival::Refused(NoKeys { reason, retry_after: Duration::from_secs(5) })
+    Arrival::Refused(NoKeys { reason, ..NoKeys::BUSY })
 }
 
 fn greet(site: &Site<'_>, from: &str, return_to: Option<&Url>) -> Arrival {

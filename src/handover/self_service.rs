@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
+use prometheus::Histogram;
 use serde::Serialize;
 use url::Url;
 
 use crate::backend::Guarded;
 use crate::domain::{Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
-use crate::keys::KeyStore;
+use crate::keys::{KeyStore, SignOut, SignOutBy};
+use crate::observe::{Metrics, Stopwatch};
 use crate::portal::{Portal, PortalSession, Scratch, Verdict};
 
 /// How long a sign-out is remembered at least where nobody can tell when the session would have ended,
@@ -34,6 +36,22 @@ pub struct SelfService {
     pub(super) keys: Arc<KeyStore>,
     pub(super) clock: Arc<dyn Clock>,
     return_to: Vec<Url>,
+    refused_after: Histogram,
+}
+
+/// A request to sign out: whose, and since when.
+pub struct SignOutRequest<'a> {
+    by: SignOutBy,
+    request_id: Option<&'a str>,
+    at: Stopwatch,
+}
+
+impl<'a> SignOutRequest<'a> {
+    /// Just now, by a request to which the proxy gave this id.
+    #[must_use]
+    pub fn now(by: SignOutBy, request_id: Option<&'a str>) -> Self {
+        Self { by, request_id, at: Stopwatch::start() }
+    }
 }
 
 /// What people may know of their own session. Never a key.
@@ -65,36 +83,39 @@ impl SelfService {
         keys: Arc<KeyStore>,
         clock: Arc<dyn Clock>,
         return_to: Vec<Url>,
+        metrics: &Metrics,
     ) -> Self {
-        Self { portals, entrances, keys, clock, return_to }
+        Self { portals, entrances, keys, clock, return_to, refused_after: metrics.revocation_seconds() }
     }
 
     /// Ends every portal session among the cookies. Also sessions that have expired, since their back-end
     /// sessions may live, and all of several, since nobody can tell which one was planted.
-    pub fn sign_out(&self, cookies: &Cookies<'_>) {
+    pub fn sign_out(&self, cookies: &Cookies<'_>, arrival: &SignOutRequest<'_>) {
         for portal in &self.portals {
             for session in portal.signed(&cookies.values(portal.cookie())) {
-                self.end(portal, &session.id, session.expires);
-                tracing::info!(portal = portal.name(), user = session.user, "signed out");
+                self.end(portal, &session.id, session.expires, Some(&session.user), arrival);
             }
         }
     }
 
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
-    fn end(&self, portal: &Portal, id: &str, until: UnixSeconds) {
+    fn end(&self, portal: &Portal, id: &str, until: UnixSeconds, user: Option<&str>, arrival: &SignOutRequest<'_>) {
+        let refused_after = self.refused_after.clone();
+        let sign_out = SignOut::new(arrival.by, portal.name(), user, arrival.request_id, arrival.at, refused_after);
+        let sign_out = Arc::new(sign_out);
         // In this order, so that whoever is just keeping a session of this id sees that it is ended.
-        self.keys.revoke(portal.name(), id, until);
+        let backend_sessions = self.keys.sign_out(portal.name(), id, until, &sign_out);
         if let Some(longer) = portal.end(id).filter(|end| *end > until) {
             self.keys.revoke(portal.name(), id, longer);
         }
+        sign_out.report(backend_sessions);
     }
 
     /// The same for a server, which need not know when the session would have ended. A ticket that lives
     /// longer is refused until its own end once it is shown.
-    pub(super) fn end_for_server(&self, portal: &Portal, id: &str) {
-        self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR));
-        tracing::info!(portal = portal.name(), "signed out by a server");
+    pub(super) fn end_for_server(&self, portal: &Portal, id: &str, arrival: &SignOutRequest<'_>) {
+        self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR), None, arrival);
     }
 
     /// The first portal's session among the cookies that is genuine and was not ended.
@@ -170,10 +191,6 @@ impl Desk for SelfService {
         self.first_session(cookies, |portal, session| session.person(portal.name()))
     }
 
-    fn may_enter(&self, person: &Person, backend: &str) -> bool {
-        self.entrance(person, backend).is_some()
-    }
-
     fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs> {
         let backend = &self.entrance(person, backend)?.backend;
         let login = backend.login_name(&person.identity)?.into_owned();
@@ -182,6 +199,6 @@ impl Desk for SelfService {
 
     fn sign_out(&self, session: &SessionHandle) {
         let Some(portal) = self.portals.iter().find(|portal| portal.name() == session.portal) else { return };
-        self.end_for_server(portal, &session.id);
+        self.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None));
     }
 }

@@ -43,6 +43,12 @@ impl<'a> Visitor<'a> {
         Ok(Self { entrance, session: Arc::new(session), cookie })
     }
 
+    /// Writes the line that tells of it.
+    pub fn enters(&self) {
+        let (backend, user) = (self.entrance.backend.name(), self.session.identity().user());
+        tracing::info!(backend, user, "handed over");
+    }
+
     /// The first who may enter; else what is wrong with whoever came closest. Nobody where nobody was
     /// looked at.
     pub fn first(looked_at: impl Iterator<Item = Result<Self, Wrong<'a>>>) -> Result<Self, Option<Wrong<'a>>> {

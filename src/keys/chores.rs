@@ -1,31 +1,56 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
-use crate::backend::BackendId;
+use crate::backend::{BackendId, Outage};
 
-/// Most chores of one back-end that wait or run. Each takes some hundred bytes.
+/// Most chores of one back-end that wait or run, and as many errands. Each takes some hundred bytes.
 const MOST_WAITING: u32 = 10_000;
+/// Most attempts at one errand.
+const MOST_ATTEMPTS: u32 = 10;
+/// The pause after the first attempt. It doubles from there.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Longest life of an errand, waiting for its turn included.
+const LONGEST_ERRAND: Duration = Duration::from_secs(10 * 60);
 
-/// Keep-alives and logouts in the background. Each back-end has its own bound, so that a dead one
-/// fills nobody's memory and delays nobody else; how many run at once is the back-end's own limit.
+/// What is done in the background: keep-alives, which may fail, and errands, which are tried again.
+/// Each back-end has its own bounds, so that a dead one fills nobody's memory and delays nobody else;
+/// how many run at once is the back-end's own limit.
 pub(super) struct Chores {
     runtime: Handle,
-    places: DashMap<BackendId, Arc<Semaphore>>,
+    places: Places,
+    /// Apart from the others, so that errands to a back-end that was down do not keep its sessions from
+    /// being kept alive when it is up again.
+    errands: Places,
+    /// The process ends: nothing is worth waiting for.
+    closing: watch::Sender<bool>,
+}
+
+/// How an errand ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The other side has heard of it.
+    Heard,
+    /// It has not, and why at last; nothing where the process ended under it.
+    GivenUp(Option<Outage>),
+    /// Too many were waiting.
+    NoRoom,
 }
 
 impl Chores {
     pub(super) fn new(runtime: Handle) -> Self {
-        Self { runtime, places: DashMap::new() }
+        Self { runtime, places: Places::default(), errands: Places::default(), closing: watch::Sender::new(false) }
     }
 
     /// Begins a chore, or says that there are too many.
     pub(super) fn submit(&self, backend: BackendId, chore: impl Future<Output = ()> + Send + 'static) -> bool {
-        let places =
-            Arc::clone(&self.places.entry(backend).or_insert_with(|| Arc::new(Semaphore::new(MOST_WAITING as usize))));
-        let Ok(place) = places.try_acquire_owned() else { return false };
+        let Some(place) = self.places.take(backend) else { return false };
         self.runtime.spawn(async move {
             chore.await;
             drop(place);
@@ -33,10 +58,89 @@ impl Chores {
         true
     }
 
-    /// Waits until none is left.
+    /// Begins an errand, of which each call is one attempt, and says later how it ended, whatever happens.
+    pub(super) fn insist<F>(
+        &self,
+        backend: BackendId,
+        attempt: impl Fn() -> F + Send + 'static,
+        settled: impl FnOnce(Settled) + Send + 'static,
+    ) where
+        F: Future<Output = Result<(), Outage>> + Send,
+    {
+        let report = Report(Some(settled));
+        let Some(place) = self.errands.take(backend) else { return report.settle(Settled::NoRoom) };
+        let closing = self.closing.subscribe();
+        self.runtime.spawn(async move {
+            let ended = timeout(LONGEST_ERRAND, persist(attempt, closing)).await;
+            report.settle(match ended.unwrap_or(Err(Outage::TimedOut)) {
+                Ok(()) => Settled::Heard,
+                Err(outage) => Settled::GivenUp(Some(outage)),
+            });
+            drop(place);
+        });
+    }
+
+    /// Waits until none is left. Errands that wait for another attempt make it at once, and it is their
+    /// last.
     pub(super) async fn finish(&self) {
-        let places: Vec<_> = self.places.iter().map(|held| Arc::clone(held.value())).collect();
-        for places in places {
+        self.closing.send_replace(true);
+        self.places.all_free().await;
+        self.errands.all_free().await;
+    }
+}
+
+async fn persist<F>(attempt: impl Fn() -> F, mut closing: watch::Receiver<bool>) -> Result<(), Outage>
+where
+    F: Future<Output = Result<(), Outage>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..MOST_ATTEMPTS {
+        let last = *closing.borrow();
+        let outcome = attempt().await;
+        if outcome.is_ok() || last {
+            return outcome;
+        }
+        // Not all at the same moment, when a back-end is back that many wait for.
+        let jittered = pause.mul_f64(rand::random_range(0.75..1.25));
+        // An error means that the time is over, or that whoever could say "closing" is gone.
+        let _ = timeout(jittered, closing.wait_for(|closing| *closing)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    attempt().await
+}
+
+/// Says how an errand ended, also where its task is thrown away.
+struct Report<S: FnOnce(Settled)>(Option<S>);
+
+impl<S: FnOnce(Settled)> Report<S> {
+    fn settle(mut self, settled: Settled) {
+        if let Some(say) = self.0.take() {
+            say(settled);
+        }
+    }
+}
+
+impl<S: FnOnce(Settled)> Drop for Report<S> {
+    fn drop(&mut self) {
+        if let Some(say) = self.0.take() {
+            say(Settled::GivenUp(None));
+        }
+    }
+}
+
+/// A bounded number of places for each back-end.
+#[derive(Default)]
+struct Places(DashMap<BackendId, Arc<Semaphore>>);
+
+impl Places {
+    fn take(&self, backend: BackendId) -> Option<OwnedSemaphorePermit> {
+        let places = self.0.entry(backend).or_insert_with(|| Arc::new(Semaphore::new(MOST_WAITING as usize)));
+        Arc::clone(&places).try_acquire_owned().ok()
+    }
+
+    async fn all_free(&self) {
+        let all: Vec<_> = self.0.iter().map(|held| Arc::clone(held.value())).collect();
+        for places in all {
             // An error would mean that the semaphore was closed, which nobody does.
             drop(places.acquire_many(MOST_WAITING).await);
         }

@@ -96,6 +96,11 @@ impl Entry {
             && self.holder.bound.as_ref().is_none_or(|bound| wanted.client.is_some_and(|client| bound.fits(client)))
     }
 
+    /// Whose keys these are, by the portal's name for them.
+    pub(super) fn user(&self) -> &str {
+        &self.holder.user
+    }
+
     /// Whether these keys are of this user of the portal.
     pub(super) fn is_of(&self, user: &str) -> bool {
         *self.holder.user == *user

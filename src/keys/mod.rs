@@ -7,11 +7,13 @@
 //! at rest costs no timer and no task.
 
 mod chores;
+mod ends;
 mod entry;
 mod login;
 mod outcome;
 mod refusals;
 mod revocations;
+mod sign_out;
 mod store;
 mod turns;
 mod wheel;
@@ -21,4 +23,5 @@ mod tests;
 
 pub use login::{OpenPassword, Order, password_of};
 pub use outcome::{Found, NoKeys, Obtained};
+pub use sign_out::{SignOut, SignOutBy};
 pub use store::KeyStore;

@@ -16,7 +16,7 @@ use super::revocations::Revocations;
 use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::backend::{BackendId, Guarded};
-use crate::domain::{Client, Clock, Moment, SessionHandle, SessionKeys, UnixSeconds};
+use crate::domain::{Client, Clock, Moment, UnixSeconds};
 use crate::portal::PortalSession;
 
 /// Most back-end sessions of one portal session. Where a back-end ties sessions to the browser's
@@ -67,7 +67,7 @@ impl SessionName {
         Self(name)
     }
 
-    fn as_slice(&self) -> &[u8] {
+    pub(super) fn as_slice(&self) -> &[u8] {
         &self.0
     }
 }
@@ -76,8 +76,8 @@ impl SessionName {
 #[derive(Default)]
 pub(super) struct Held {
     /// When the portal session ends by itself, where it was ended before.
-    revoked: Option<UnixSeconds>,
-    entries: SmallVec<[Arc<Entry>; 1]>,
+    pub(super) revoked: Option<UnixSeconds>,
+    pub(super) entries: SmallVec<[Arc<Entry>; 1]>,
 }
 
 impl Held {
@@ -101,13 +101,13 @@ impl Held {
 pub struct KeyStore {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) runtime: Handle,
-    sessions: DashMap<Arc<[u8]>, Held>,
-    count: AtomicUsize,
+    pub(super) sessions: DashMap<Arc<[u8]>, Held>,
+    pub(super) count: AtomicUsize,
     limit: AtomicUsize,
-    backends: ArcSwap<HashMap<BackendId, Arc<Guarded>>>,
+    pub(super) backends: ArcSwap<HashMap<BackendId, Arc<Guarded>>>,
     pub(super) refusals: Refusals,
     pub(super) turns: Turns,
-    revocations: Revocations,
+    pub(super) revocations: Revocations,
     wheel: Wheel,
     pub(super) chores: Chores,
 }
@@ -258,54 +258,6 @@ impl KeyStore {
         held.entries.len()
     }
 
-    /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
-    /// thrown away, and the session is refused until `until`, when it would have ended by itself.
-    pub fn revoke(&self, portal: &str, session: &str, until: UnixSeconds) {
-        let name: Arc<[u8]> = SessionName::new(portal, session).as_slice().into();
-        // One that has ended by itself is refused anyhow, and a new ticket of that name is none of it.
-        let left = until.saturating_sub(self.clock.unix());
-        let entries = {
-            let mut held = self.sessions.entry(Arc::clone(&name)).or_default();
-            held.revoked = held.revoked.max((left > 0).then_some(until));
-            std::mem::take(&mut held.entries)
-        };
-        if left > 0 {
-            self.revocations.add(name, until, self.clock.now().plus(Duration::from_secs(left)));
-        } else {
-            self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
-        }
-        self.end_all(entries);
-        let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
-        for backend in self.backends.load().values() {
-            for keys in backend.opened_beside(&session) {
-                self.log_out(backend, Arc::new(keys), Cause::Logout);
-            }
-        }
-    }
-
-    /// Ends sessions that were taken out of the map.
-    fn end_all(&self, entries: SmallVec<[Arc<Entry>; 1]>) {
-        self.count.fetch_sub(entries.len(), Ordering::Relaxed);
-        for entry in entries {
-            if let Some(backend) = self.backends.load().get(&entry.backend) {
-                self.close(&entry, backend, Cause::Logout);
-            }
-        }
-    }
-
-    /// Ends all back-end sessions of a portal session but those of this user, whose it is now. A login
-    /// under way will be thrown away.
-    pub fn leave_only(&self, portal: &str, session: &str, user: &str) {
-        let name = SessionName::new(portal, session);
-        let mut others: SmallVec<[Arc<Entry>; 1]> = SmallVec::new();
-        self.sessions.remove_if_mut(name.as_slice(), |_, held| {
-            let (own, gone) = held.entries.drain(..).partition(|entry: &Arc<Entry>| entry.is_of(user));
-            (held.entries, others) = (own, gone);
-            held.entries.is_empty() && held.revoked.is_none()
-        });
-        self.end_all(others);
-    }
-
     /// Waits for keep-alives and logouts that were begun. For the end of the process.
     pub async fn finish_chores(&self) {
         self.chores.finish().await;
@@ -381,40 +333,6 @@ impl KeyStore {
             self.count.fetch_sub(before - held.entries.len(), Ordering::Relaxed);
             held.entries.is_empty() && held.revoked.is_none()
         });
-    }
-
-    /// Marks an entry that was taken out, and logs its session out.
-    fn close(&self, entry: &Entry, backend: &Arc<Guarded>, cause: Cause) {
-        let state = std::mem::replace(&mut *entry.state.lock(), State::Ended);
-        if let State::Open(keys) = state {
-            self.forget(backend, cause);
-            self.log_out(backend, keys, cause);
-        }
-    }
-
-    /// Counts a session that is no longer held.
-    pub(super) fn forget(&self, backend: &Guarded, cause: Cause) {
-        let metrics = backend.metrics();
-        metrics.keys.dec();
-        match cause {
-            Cause::Idle => metrics.evicted_idle.inc(),
-            Cause::Age => metrics.evicted_age.inc(),
-            Cause::Capacity => metrics.evicted_capacity.inc(),
-            Cause::Logout => metrics.evicted_logout.inc(),
-            Cause::Dead => metrics.evicted_dead.inc(),
-            Cause::Late => {}
-        }
-    }
-
-    /// Ends a session at the back-end, in the background.
-    pub(super) fn log_out(&self, backend: &Arc<Guarded>, keys: Arc<SessionKeys>, cause: Cause) {
-        let at = Arc::clone(backend);
-        let logout = async move {
-            at.logout(&keys, cause.as_str()).await;
-        };
-        if !self.chores.submit(backend.id(), logout) {
-            tracing::warn!(backend = backend.name(), "too many logouts are waiting; one session is left to expire");
-        }
     }
 
     /// The entry that is wanted, if it is here.

@@ -20,7 +20,7 @@ use crate::backend::{Attempt, Backend, Binding, Guarded, Liveness, Login, Outage
 use crate::domain::{
     BackendLimits, Client, CredentialSource, ExposeSecret, LoginName, ManualClock, Secret, SessionKeys,
 };
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Stopwatch};
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
 use crate::portal::{PortalSession, Scratch, Verdict, Verifier};
 
@@ -35,6 +35,9 @@ struct Script {
     /// Logins and checks wait for a permit where this is set.
     gate: Option<Semaphore>,
     outage: Mutex<Option<Outage>>,
+    /// Logouts are not heard while this is set.
+    deaf: Mutex<Option<Outage>>,
+    logout_attempts: AtomicUsize,
     dead: Mutex<bool>,
     panics: AtomicBool,
     renews: bool,
@@ -91,8 +94,16 @@ impl Backend for Scripted {
     }
 
     fn logout<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<(), Outage>> {
-        self.0.logouts.lock().unwrap().push(keys.cookies().to_owned());
-        async { Ok(()) }.boxed()
+        async {
+            self.0.logout_attempts.fetch_add(1, SeqCst);
+            assert!(!self.0.panics.load(SeqCst), "as told");
+            if let Some(outage) = self.0.deaf.lock().unwrap().clone() {
+                return Err(outage);
+            }
+            self.0.logouts.lock().unwrap().push(keys.cookies().to_owned());
+            Ok(())
+        }
+        .boxed()
     }
 
     fn owns_cookie(&self, name: &[u8]) -> bool {

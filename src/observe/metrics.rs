@@ -33,6 +33,7 @@ impl Door {
 }
 
 const DECISION_BUCKETS: [f64; 9] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.01, 0.1, 1.0, 10.0];
+const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
 /// All metrics of the process.
@@ -51,6 +52,8 @@ pub struct Metrics {
     logins_in_flight: IntGaugeVec,
     keep_alives: IntCounterVec,
     logouts: IntCounterVec,
+    logouts_waiting: IntGaugeVec,
+    revocation_seconds: Histogram,
     evictions: IntCounterVec,
     backend_up: IntGaugeVec,
     api_calls: IntCounterVec,
@@ -110,14 +113,15 @@ pub struct BackendMetrics {
     pub evicted_logout: IntCounter,
     pub evicted_dead: IntCounter,
     pub up: IntGauge,
+    pub logouts_waiting: IntGauge,
     logouts: IntCounterVec,
     name: String,
 }
 
 impl BackendMetrics {
-    /// Counts one logout at the back-end; `cause` is one of the eviction causes, or `late`.
-    pub fn count_logout(&self, cause: &'static str, done: bool) {
-        let outcome = if done { "done" } else { "failed" };
+    /// Counts a logout at the back-end. `cause` is one of the eviction causes, or `late`; `outcome` is
+    /// `done`, `failed` for an attempt that will be repeated, `given_up`, or `left` where there is no way.
+    pub fn count_logout(&self, cause: &'static str, outcome: &'static str) {
         self.logouts.with_label_values(&[self.name.as_str(), cause, outcome]).inc();
     }
 }
@@ -125,6 +129,8 @@ impl BackendMetrics {
 /// Why sessions are ended at the back-end: the causes of evictions, and a login that ended after
 /// its session had.
 const LOGOUT_CAUSES: [&str; 6] = ["idle", "age", "capacity", "logout", "dead", "late"];
+
+const LOGOUT_OUTCOMES: [&str; 4] = ["done", "failed", "given_up", "left"];
 
 impl Metrics {
     /// Makes all metrics, none with a series yet but those of the doors.
@@ -154,6 +160,13 @@ impl Metrics {
         let panics = IntCounter::new("keyward_panics_total", "Panics caught; each is a defect worth reporting.")
             .expect("valid name");
         registry.register(Box::new(panics.clone())).expect("registered once");
+        let revocation_seconds = HistogramOpts::new(
+            "keyward_revocation_seconds",
+            "Time from the arrival of a sign-out until nothing is given out for the session.",
+        );
+        let revocation_seconds =
+            Histogram::with_opts(revocation_seconds.buckets(REVOCATION_BUCKETS.to_vec())).expect("valid name");
+        registry.register(Box::new(revocation_seconds.clone())).expect("registered once");
         let build = gauges("keyward_build_info", "Always 1; the label tells the version.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
@@ -197,6 +210,12 @@ impl Metrics {
                 "Sessions ended at the back-end, by cause and outcome.",
                 &["backend", "cause", "outcome"],
             ),
+            logouts_waiting: gauges(
+                "keyward_logouts_waiting",
+                "Ended sessions of which the back-end has not heard yet.",
+                &["backend"],
+            ),
+            revocation_seconds,
             evictions: counters(
                 "keyward_evictions_total",
                 "Back-end sessions no longer held, by cause.",
@@ -274,7 +293,7 @@ impl Metrics {
         let keep_alive = |outcome| self.keep_alives.with_label_values(&[name, outcome]);
         let eviction = |cause| self.evictions.with_label_values(&[name, cause]);
         for cause in LOGOUT_CAUSES {
-            for outcome in ["done", "failed"] {
+            for outcome in LOGOUT_OUTCOMES {
                 self.logouts.with_label_values(&[name, cause, outcome]);
             }
         }
@@ -303,6 +322,7 @@ impl Metrics {
             evicted_logout: eviction("logout"),
             evicted_dead: eviction("dead"),
             up,
+            logouts_waiting: self.logouts_waiting.with_label_values(&[name]),
             logouts: self.logouts.clone(),
             name: name.to_owned(),
         }
@@ -311,6 +331,12 @@ impl Metrics {
     /// Counts a call of the portal's API.
     pub fn count_api_call(&self, call: ApiCall, outcome: ApiOutcome) {
         self.api_calls.with_label_values(&[call.as_str(), outcome.as_str()]).inc();
+    }
+
+    /// How long sign-outs took until nothing was given out any more.
+    #[must_use]
+    pub fn revocation_seconds(&self) -> Histogram {
+        self.revocation_seconds.clone()
     }
 
     /// Counts a reload of the configuration.

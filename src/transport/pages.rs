@@ -9,7 +9,7 @@ use super::set_cookie::SetCookie;
 use super::{Live, State, enter, get_or_head, html, question, services, touch};
 use crate::decision::Host;
 use crate::domain::{Reach, escape};
-use crate::handover::Provenance;
+use crate::handover::{Provenance, SignOutBy, SignOutRequest};
 
 /// The pages for people, under `/.keyward/`.
 pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
@@ -53,16 +53,17 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .finish();
     }
+    let arrival = SignOutRequest::now(SignOutBy::Browser, question::request_id(request.headers()));
     let live = state.live.load_full();
     let asked = return_parameter(request.query_string());
     if provenance(&request, &live) == Provenance::Foreign {
         return ask_first(asked.as_deref(), &live);
     }
     let cookies = question::cookies(request.headers());
-    live.self_service.sign_out(&cookies);
+    live.self_service.sign_out(&cookies, &arrival);
     let mut response = signed_out(asked.as_deref(), &live);
     let origin = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok());
-    for gone in origin.iter().flat_map(|origin| live.reception.given(origin, &cookies)) {
+    for gone in origin.iter().flat_map(|origin| live.reception.cookies_given(origin, &cookies)) {
         let secure = origin.as_ref().is_some_and(|origin| origin.scheme() == "https");
         enter::append(&mut response, &SetCookie::gone(&gone.name, gone.domain.as_deref(), secure));
     }

@@ -86,7 +86,7 @@ async fn no_and_dont_know_are_never_mixed_up() {
     assert_eq!((answer.status, reason(&answer).as_str()), (404, "no_session"));
     house.delete(SID).await;
     let answer = house.keys(SID, "mail").await;
-    assert_eq!((answer.status, reason(&answer).as_str()), (404, "no_session"));
+    assert_eq!((answer.status, reason(&answer).as_str()), (404, "revoked"));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod support;
 
 mod callers;
 mod description;
+mod example;
 mod house;
 mod keys;
 mod races;

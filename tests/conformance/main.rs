@@ -9,6 +9,8 @@ mod epixel;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod form;
+#[path = "../support/offered.rs"]
+mod offered;
 mod open_xchange;
 #[path = "../support/person.rs"]
 mod person;
@@ -16,6 +18,7 @@ mod person;
 mod real;
 mod roundcube;
 mod sogo;
+mod websydian;
 mod zimbra;
 
 use std::borrow::Cow;
@@ -62,8 +65,8 @@ trait Front: Send + Sync {
     fn misbehave(&self, fault: Option<Fault>);
     fn requests(&self) -> Vec<Request>;
 
-    /// Learns of the connector that is about to be tried, where the application calls it back.
-    fn tried(&self, _: &Arc<Guarded>) {}
+    /// Learns who signs in from now on, where the application has something to ask them.
+    fn connect(&self, _connector: &Arc<Guarded>) {}
 }
 
 /// One application, ready to be signed in to. It ends when it is dropped.
@@ -93,6 +96,8 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("form", form::JSON, || Box::pin(form::start_axigen())),
     ("roundcube", "", || Box::pin(roundcube::start())),
     ("zimbra", zimbra::SETTINGS, || Box::pin(zimbra::start())),
+    ("websydian", websydian::TICKETS, || Box::pin(websydian::start(true))),
+    ("websydian", websydian::PASSWORDS, || Box::pin(websydian::start(false))),
 ];
 
 fn pair(login: &str, password: &str) -> (String, String) {
@@ -151,7 +156,7 @@ impl Bench {
         let profile =
             Profile { name, kind, url, credentials: CredentialSource::Portal, login, limits, roles: Vec::new() };
         let connector = Guarded::new(profile, backend, &Metrics::new(), clock);
-        self.front.tried(&connector);
+        self.front.connect(&connector);
         connector
     }
 
@@ -362,12 +367,12 @@ async fn a_session_lives_until_it_is_ended(bench: &Bench) {
     let connector = bench.connector(PATIENCE);
     let alive = connector.check(&keys).await;
     assert!(matches!(alive, Ok(Liveness::Alive | Liveness::Renewed(_))), "{alive:?}");
-    assert!(connector.logout(&keys, "logout").await);
+    assert!(connector.logout(&keys, "logout").await.is_ok());
     assert!(!bench.shows(&keys, &bench.people[0].0).await);
     let dead = connector.check(&keys).await;
     assert!(matches!(dead, Ok(Liveness::Dead)), "{dead:?}");
     assert!(matches!(connector.check(&other).await, Ok(Liveness::Alive)), "another session of the same person");
-    assert!(connector.logout(&keys, "logout").await, "once more does no harm");
+    assert!(connector.logout(&keys, "logout").await.is_ok(), "once more does no harm");
 }
 
 async fn a_redirect_elsewhere_is_not_followed(bench: &Bench) {

@@ -10,4 +10,5 @@ pub mod epixel_host;
 #[cfg(test)]
 pub mod open_xchange;
 pub mod server;
+pub mod websydian;
 pub mod zimbra;

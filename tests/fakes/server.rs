@@ -252,8 +252,8 @@ async fn go_wrong(stream: &mut TcpStream, fault: Fault, request: Request, shared
         }
         Fault::Keys(key) => {
             let target = &request.target;
-            let login = request.method == "POST"
-                || ["action=login", "preauth=", "/login?token="].iter().any(|mark| target.contains(mark));
+            let marks = ["action=login", "preauth=", "SSOLOGIN=", "/login?token="];
+            let login = request.method == "POST" || marks.iter().any(|mark| target.contains(mark));
             let mut reply = (shared.handler)(request).await;
             for (name, value) in &mut reply.headers {
                 if login

@@ -1,7 +1,7 @@
 //! Portal and application on different domains, by redirect.
 
 use crate::house::{Browser, House};
-use crate::support::{Ask, Door, Ticket, until};
+use crate::support::{Ask, Door, Setup, Ticket, until};
 use crate::{MAIL, MAIL_ROUTE};
 
 const LISTED: &str = "origins = [\"https://portal.example.test\"]";
@@ -314,7 +314,8 @@ async fn the_vendors_own_script_is_filled_in_and_leads_back() {
 
 #[tokio::test]
 async fn no_key_token_or_ticket_is_logged_or_counted() {
-    let house = House::with(BESIDE, &[BESIDE_ROUTE], |setup| setup.environment("RUST_LOG", "trace")).await;
+    let house =
+        House::with(BESIDE, &[BESIDE_ROUTE], |config| Setup::new(&config).environment("RUST_LOG", "trace")).await;
     let ticket = Ticket::of("alice").mint();
     let mut alice = Browser::default();
     alice.set("portal.example.test", &format!("office_session={ticket}"));

@@ -13,13 +13,13 @@ pub struct House {
 impl House {
     /// With these lines in `[backend.enter]`, and routes to the back-end `mail` that begin with these.
     pub async fn start(enter: &str, routes: &[&str]) -> Self {
-        Self::with(enter, routes, |setup| setup).await
+        Self::with(enter, routes, |config| Setup::new(&config)).await
     }
 
-    /// With the set-up changed.
-    pub async fn with(enter: &str, routes: &[&str], change: impl FnOnce(Setup) -> Setup) -> Self {
+    /// Set up in another way, with this configuration.
+    pub async fn with(enter: &str, routes: &[&str], set_up: impl FnOnce(String) -> Setup) -> Self {
         let mail = mailboxes().await;
-        let keyward = change(Setup::new(&Self::config(&mail.url(), enter, routes))).start().await;
+        let keyward = set_up(Self::config(&mail.url(), enter, routes)).start().await;
         Self { keyward, mail }
     }
 

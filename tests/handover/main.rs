@@ -10,9 +10,12 @@ mod support;
 
 mod across;
 mod addresses;
+mod chromium;
 mod house;
 mod one_domain;
 mod script;
+mod town;
+mod walk;
 
 /// Where people sign in.
 const PORTAL: &str = "https://portal.example.test";

@@ -2,9 +2,10 @@
 
 use crate::PORTAL;
 use crate::fakes::axigen::Variant;
+use crate::fakes::open_xchange::{OpenXchange, Options};
 use crate::fakes::server::Fault;
 use crate::house::{Browser, House};
-use crate::support::{APP_PORTAL, Ask, Door, Ticket, now, until};
+use crate::support::{APP_PORTAL, Ask, Door, Setup, Ticket, now, password_of, until};
 
 const JSON: &str = "Accept: application/json";
 
@@ -53,6 +54,34 @@ async fn in_each_layout_of_one_domain_the_browser_gets_the_keys_and_goes_in() {
         assert_eq!(house.mail.owner(pair.strip_prefix("_hmail=").unwrap()).as_deref(), Some("alice"));
         assert_eq!(house.mail.logins("alice"), 1);
     }
+}
+
+#[tokio::test]
+async fn an_application_that_minds_the_browser_is_entered_by_its_own_page_with_its_own_cookies() {
+    let password = password_of("alice");
+    let options = Options { known_proxies: vec!["127.0.0.1"], ..Options::default() };
+    let ox = OpenXchange::start(&[("alice", &password)], options).await.unwrap();
+    let house = House::with("", &["host = \"webmail.example.test\""], |config| {
+        let at_ox = |line: &str| {
+            if line.starts_with("url = \"http://127") { format!("url = \"{}\"", ox.url()) } else { line.to_owned() }
+        };
+        let lines: Vec<String> =
+            config.replace("kind = \"axigen\"", "kind = \"open-xchange\"").lines().map(at_ox).collect();
+        Setup::new(&lines.join("\n"))
+    });
+    let (house, cookie) = (house.await, format!("Cookie: {}", Ticket::of("alice").cookie()));
+    let browser = [cookie.as_str(), "User-Agent: Browser/1", "X-Forwarded-For: 198.51.100.7"];
+    let enter = "https://webmail.example.test/.keyward/enter/mail";
+    let answer = house.get(enter, &browser).await;
+    let location = answer.one("Location");
+    assert!(location.starts_with("https://webmail.example.test/appsuite/#session="), "{location}");
+    let given = answer.all("Set-Cookie");
+    assert!(given.iter().any(|line| line.starts_with("open-xchange-secret-")), "{given:#?}");
+    assert!(given.iter().all(|line| line.contains("; Path=/;") && line.contains("; HttpOnly; SameSite=Lax; Secure")));
+    // Another browser of hers has a session of its own.
+    let other = [cookie.as_str(), "User-Agent: Browser/2", "X-Forwarded-For: 198.51.100.8"];
+    assert_ne!(house.get(enter, &other).await.one("Location"), location);
+    assert_eq!((ox.attempts("alice"), house.get(enter, &browser).await.one("Location")), (2, location));
 }
 
 #[tokio::test]

@@ -20,23 +20,29 @@ pub const MAIL: &str = "webmail.example.test";
 /// Behind a TLS terminator with another port, as its maps say.
 pub const MAPPED: &str = "mapped.example.test";
 pub const CUBE: &str = "roundcube.example.test";
+pub const SHOP: &str = "shop.example.test";
+/// Browsers use https for it.
+pub const SOGO: &str = "sogo.example.test";
 /// Where the webmail's log-out ends; Roundcube's ends nowhere.
 pub const SIGNED_OUT: &str = "https://portal.example.test/bye?a=1%26b";
 
 pub fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, extra: &str) -> String {
-    let upstreams: String =
-        ["axigen", "roundcube", "portal"].map(|name| format!("upstream {name} {{ server {application}; }}\n")).concat();
+    let upstreams: String = ["axigen", "roundcube", "sogo", "websydian", "portal"]
+        .map(|name| format!("upstream {name} {{ server {application}; }}\n"))
+        .concat();
     format!(
         "include keyward/http.conf;
         proxy_cache_path cache keys_zone=zone:1m;
         upstream keyward {{ server {keyward}; keepalive 8; }}
         {upstreams}
-        map $host $keyward_scheme {{ {MAPPED} https; default $scheme; }}
+        map $host $keyward_scheme {{ {MAPPED} https; {SOGO} https; default $scheme; }}
         map $host $keyward_host {{ {MAPPED} $host; default $host:$server_port; }}
         map $host $keyward_signed_out {{ {MAIL} \"{SIGNED_OUT}\"; default \"\"; }}
         server {{ listen {address} default_server; return 421; }}
         server {{ listen {address}; server_name {MAIL} {MAPPED}; access_log mail.log keyward; {extra} include keyward/axigen.inc; }}
         server {{ listen {address}; server_name {CUBE}; access_log cube.log keyward; include keyward/roundcube.inc; }}
+        server {{ listen {address}; server_name {SHOP}; access_log shop.log keyward; include keyward/websydian.inc; }}
+        server {{ listen {address}; server_name {SOGO}; access_log sogo.log keyward; include keyward/sogo.inc; }}
         server {{ listen {address}; server_name portal.example.test; access_log portal.log keyward;
                   include keyward/portal.inc; }}"
     )

@@ -5,12 +5,13 @@
 mod house;
 mod pages;
 mod servers;
+mod sogo;
 
 use keyward::backend::KINDS;
 use keyward::demo::nginx::{Nginx, SHIPPED};
 use keyward::demo::process::free_address;
 
-use house::{CUBE, House, MAIL, MAPPED, SIGNED_OUT, allow, site};
+use house::{CUBE, House, MAIL, MAPPED, SHOP, SIGNED_OUT, allow, site};
 use servers::{Message, Scripted, answer, send};
 
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
@@ -131,6 +132,23 @@ async fn cookies_from_keyward_reach_the_browser_each_in_its_own_line() {
     let house = House::with(script, |_| answer(200, &[("Set-Cookie", "app=3")], "")).await;
     let answered = house.ask(MAIL, "GET /", &[]);
     assert_eq!(answered.all("Set-Cookie"), ["app=3", "a=1; Path=/", "b=2; Expires=Thu, 01 Jan"]);
+}
+
+#[tokio::test]
+async fn a_cookie_with_a_path_in_its_name_goes_upstream_once_and_never_to_the_browser() {
+    let keys = "theme=dark; WSYID1/express/site/shop=17.0a9b";
+    let script = move |asked: &Message| allow(asked).replace("theme=dark; _hmail=COOKIEKEY", keys);
+    let set = [("Set-Cookie", "WSYID1/express/site/shop=18.ffff; Path=/")];
+    let house = House::with(script, move |_| answer(200, &set, "shop")).await;
+    let sent = "Cookie: theme=dark; WSYID1/express/site/shop=1.bad";
+    let answered = house.ask(SHOP, "GET /express/site/shop", &[sent]);
+    assert_eq!((answered.status(), answered.all("Set-Cookie").len()), (200, 0));
+    assert_eq!(house.keyward.only().header("Cookie"), sent.strip_prefix("Cookie: "), "Keyward cuts it");
+    assert_eq!(house.application.only().header("Cookie"), Some(keys));
+    for target in ["/express/site/shop?SSOLOGIN=BEN&SSOPWD=t", "/?ssopwd=x"] {
+        assert_eq!(house.ask(SHOP, &format!("GET {target}"), &[]).status(), 403, "{target}");
+    }
+    assert_eq!((house.keyward.take().len(), house.application.take().len()), (0, 0));
 }
 
 #[tokio::test]
@@ -345,7 +363,7 @@ async fn keywards_pages_are_asked_for_by_the_path_that_nginx_understood() {
         ("/authz/ext-authz/../../.keyward/whoami", "GET /.keyward/whoami"),
         ("/a/..%2f.keyward/whoami", "GET /.keyward/whoami"),
     ] {
-        for host in [MAIL, CUBE] {
+        for host in [MAIL, CUBE, SHOP] {
             let answered = house.ask(host, &format!("GET {path}"), &said);
             assert_eq!(answered.all("Set-Cookie"), ["k=1", "l=2"], "{path}");
             let seen = house.keyward.only();

@@ -2,7 +2,7 @@
 
 use keyward::domain::{Reason, Ruling};
 
-use super::house::{CUBE, House, MAIL};
+use super::house::{CUBE, House, MAIL, SHOP};
 use super::servers::{Message, answer};
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn every_page_tells_its_reason_and_no_outage_blames_somebody_else() {
 async fn the_pages_need_nothing_of_a_keyward_that_is_down() {
     let style = include_str!("../../src/transport/style.css");
     let house = House::with(|_| String::new(), |_| answer(200, &[], "mail")).await;
-    for host in [MAIL, CUBE] {
+    for host in [MAIL, CUBE, SHOP] {
         for path in ["/", "/.keyward/logout"] {
             let page = house.ask(host, &format!("GET {path}"), &["Sec-Fetch-Mode: navigate"]);
             assert!(page.status() == 503 && page.body.contains("The sign-in service cannot be reached"), "{page:?}");

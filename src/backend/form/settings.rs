@@ -310,7 +310,11 @@ fn binding(section: &mut Section) -> Binding {
         match word.as_str() {
             "user-agent" => binding.user_agent = true,
             "address" => binding.address = true,
-            _ => section.mistake(&format!("bind[{}]", index + 1), "must be one of \"user-agent\", \"address\""),
+            "accept-language" => binding.accept_language = true,
+            _ => {
+                let remedy = "must be one of \"user-agent\", \"address\" and \"accept-language\"";
+                section.mistake(&format!("bind[{}]", index + 1), remedy);
+            }
         }
     }
     binding

@@ -2,11 +2,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::backend::{Attempt, Backend, Liveness, Login, Outage, Profile};
+use crate::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use crate::config::{Document, Draft};
 use crate::domain::{BackendLimits, Clock, CredentialSource, LoginName, ManualClock};
-use crate::handover::Entrance;
-use crate::keys::KeyStore;
+use crate::handover::{Entrance, SignOutRequest};
+use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
 use crate::portal::{PortalPlan, Sessions};
 use crate::wire::Errands;
@@ -61,9 +61,9 @@ fn house(binding: Binding) -> SelfService {
     let backend = Guarded::new(profile, Box::new(Tied(binding)), &metrics, Arc::clone(&clock));
     let keys = KeyStore::new(9, Arc::clone(&clock), tokio::runtime::Handle::current());
     keys.configure(9, &[Arc::clone(&backend)]);
-    let (host, roles) = ("mail.test".to_owned(), Vec::new());
-    let entrance = Entrance { host, path: String::new(), backend, portal: Arc::clone(&portal), roles };
-    let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new());
+    let (host, path) = ("mail.test".to_owned(), "/webmail".to_owned());
+    let entrance = Entrance { host, path, backend, portal: Arc::clone(&portal), roles: Vec::new() };
+    let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new(), &metrics);
     let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
     assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
     house
@@ -71,7 +71,7 @@ fn house(binding: Binding) -> SelfService {
 
 fn browser<'a>(address: Option<&str>, user_agent: Option<&'a [u8]>) -> BrowserBehind<'a> {
     let address = address.map(|address| address.parse().unwrap());
-    BrowserBehind { address, user_agent, accept_language: b"", caller: IpAddr::from([127, 0, 0, 1]) }
+    BrowserBehind { address, user_agent, accept_language: None, caller: IpAddr::from([127, 0, 0, 1]) }
 }
 
 #[tokio::test]
@@ -85,6 +85,7 @@ async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_
             match side.open(SID, None, "mail", &behind).await {
                 Ok(opened) => {
                     assert!(enough);
+                    assert_eq!((opened.host.as_str(), opened.entry.as_str()), ("mail.test", "/webmail/"));
                     let shown = opened.keys.cookie("browser").unwrap();
                     assert!(!address || shown.starts_with("192.0.2.7/"), "{shown}");
                     assert!(!user_agent || shown.ends_with("/Browser/1"), "{shown}");
@@ -93,6 +94,17 @@ async fn an_application_that_ties_sessions_to_the_browser_is_opened_for_a_known_
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_browser_may_have_no_language_but_the_portal_must_say_so() {
+    let house = house(Binding { accept_language: true, ..Binding::default() });
+    let side = house.portal_side(None).unwrap();
+    for (accept_language, opens) in [(None, false), (Some(&b""[..]), true), (Some(b"de"), true)] {
+        let behind = BrowserBehind { accept_language, ..browser(None, None) };
+        assert_eq!(side.open(SID, None, "mail", &behind).await.is_ok(), opens);
+    }
+    assert_eq!(side.touch(SID), Ok(2), "one for each");
 }
 
 #[tokio::test]
@@ -106,7 +118,7 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
     }
     assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
     assert_eq!(side.touch(SID), Ok(3));
-    side.sign_out(SID);
+    side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None));
     assert_eq!(side.touch(SID), Err(Reason::Revoked));
 }
 

@@ -142,3 +142,131 @@ async fn a_login_of_the_one_before_is_thrown_away_and_logged_out() {
     assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
     assert!(world.store.is_empty());
 }
+
+fn down() -> Mutex<Option<Outage>> {
+    Mutex::new(Some(Outage::Unreachable("down".to_owned())))
+}
+
+impl World {
+    fn hears_again(&self) {
+        *self.script.deaf.lock().unwrap() = None;
+    }
+
+    fn logouts_counted(&self, outcome: &str, count: usize) -> bool {
+        self.counted(&format!(r#"keyward_logouts_total{{backend="mail",cause="logout",outcome="{outcome}"}} {count}"#))
+    }
+
+    fn waiting(&self, count: usize) -> bool {
+        self.counted(&format!(r#"keyward_logouts_waiting{{backend="mail"}} {count}"#))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_back_end_that_was_down_at_the_sign_out_is_told_once_when_it_is_up() {
+    let world = World::new(Script { deaf: down(), ..Script::default() });
+    world.ask(&ANA).await;
+    world.store.revoke("portal", ANA.sid, 2_000_000);
+    assert!(matches!(world.ask(&ANA).await, Obtained::Revoked), "here it is over at once");
+    tokio::time::sleep(SECONDS(20)).await;
+    assert!(world.script.logouts.lock().unwrap().is_empty() && world.waiting(1));
+    world.hears_again();
+    tokio::time::sleep(SECONDS(3600)).await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert!(world.waiting(0) && world.logouts_counted("done", 1) && world.logouts_counted("given_up", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_back_end_that_stays_down_is_given_up_after_some_attempts() {
+    let world = World::new(Script { deaf: down(), ..Script::default() });
+    world.ask(&ANA).await;
+    world.store.revoke("portal", ANA.sid, 2_000_000);
+    tokio::time::sleep(SECONDS(600)).await;
+    assert_eq!(world.script.logout_attempts.load(SeqCst), 10);
+    assert!(world.waiting(0) && world.logouts_counted("given_up", 1) && world.logouts_counted("failed", 10));
+    world.hears_again();
+    tokio::time::sleep(SECONDS(3600)).await;
+    assert_eq!(world.script.logout_attempts.load(SeqCst), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_sign_outs_of_a_back_end_that_is_down_take_a_bounded_room() {
+    const PEOPLE: usize = 10_050;
+    let world = World::with_limit(Script { deaf: down(), ..Script::default() }, 20_000);
+    let sids: Vec<&str> = (0..PEOPLE).map(|number| &*format!("sid-{number:020}").leak()).collect();
+    for sid in &sids {
+        world.ask(&Who { sid, ..ANA }).await;
+    }
+    for sid in &sids {
+        world.store.revoke("portal", sid, 2_000_000);
+    }
+    assert!(world.waiting(10_000) && world.logouts_counted("given_up", 50), "the rest is not waited for");
+    assert!(world.store.is_empty());
+    // Its other chores have places of their own.
+    assert_eq!(key(&world.ask(&BEN).await), format!("ben-{}", PEOPLE + 1));
+    world.pass(SECONDS(200)).await;
+    world.ask(&BEN).await;
+    world.pass(SECONDS(200)).await;
+    assert_eq!(world.script.checks.load(SeqCst), 1);
+    world.hears_again();
+    tokio::time::sleep(SECONDS(600)).await;
+    assert!(world.waiting(0) && world.logouts_counted("done", 10_000));
+    assert_eq!(world.script.logouts.lock().unwrap().len(), 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_is_tried_again_touches_no_session_that_was_opened_later() {
+    let world = World::new(Script { deaf: down(), ..Script::default() });
+    world.ask(&ANA).await;
+    // The ticket had expired, so a new one of the same session is good at once.
+    world.store.revoke("portal", ANA.sid, 999_999);
+    assert_eq!(key(&world.ask(&ANA).await), "ana-2");
+    world.hears_again();
+    tokio::time::sleep(SECONDS(60)).await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert_eq!(key(&world.ask(&ANA).await), "ana-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_of_the_process_a_logout_that_waits_is_tried_once_more_and_not_waited_for() {
+    let world = World::new(Script { deaf: down(), ..Script::default() });
+    world.ask(&ANA).await;
+    world.ask(&BEN).await;
+    world.store.revoke("portal", ANA.sid, 2_000_000);
+    tokio::time::sleep(SECONDS(200)).await;
+    let attempts = world.script.logout_attempts.load(SeqCst);
+    let start = tokio::time::Instant::now();
+    world.store.finish_chores().await;
+    assert_eq!((world.script.logout_attempts.load(SeqCst), start.elapsed()), (attempts + 1, Duration::ZERO));
+    assert!(world.waiting(0) && world.logouts_counted("given_up", 1));
+    // Whoever comes now has one attempt.
+    world.store.revoke("portal", BEN.sid, 2_000_000);
+    world.store.finish_chores().await;
+    assert_eq!(world.script.logout_attempts.load(SeqCst), attempts + 2);
+    assert!(start.elapsed().is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_logout_that_panics_is_given_up_and_leaves_no_place_taken() {
+    let world = World::new(Script::default());
+    world.ask(&ANA).await;
+    world.script.panics.store(true, SeqCst);
+    world.store.revoke("portal", ANA.sid, 2_000_000);
+    world.store.finish_chores().await;
+    assert!(world.waiting(0) && world.logouts_counted("given_up", 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_out_measures_until_when_it_was_good_for_something_and_says_at_how_many_back_ends() {
+    let world = World::new(Script { deaf: down(), ..Script::default() });
+    world.ask(&ANA).await;
+    let seconds = || world.metrics.revocation_seconds();
+    let sign_out = |sid| {
+        let arrived = Stopwatch::start();
+        let sign_out = SignOut::new(SignOutBy::Browser, "portal", None, None, arrived, seconds());
+        world.store.sign_out("portal", sid, 2_000_000, &Arc::new(sign_out))
+    };
+    assert_eq!((sign_out(ANA.sid), sign_out(ANA.sid), sign_out(BEN.sid)), (1, 0, 0));
+    assert_eq!(seconds().get_sample_count(), 3);
+    assert!(seconds().get_sample_sum() < 1.0, "although the back-end is down");
+    assert!(matches!(world.ask(&BEN).await, Obtained::Revoked));
+}

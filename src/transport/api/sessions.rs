@@ -16,8 +16,11 @@ use serde_json::{Number, Value, json};
 use super::Problem;
 use super::call::{Answer, Asked, Call};
 use crate::domain::{ExposeSecret, Identity, IdentityError, Secret, SessionKeys, UnixSeconds, is_control};
-use crate::handover::{BrowserBehind, NotKept, NotOpened, NotRegistered, Opened, PortalSide, Registered};
+use crate::handover::{
+    BrowserBehind, NotKept, NotOpened, NotRegistered, Opened, PortalSide, Registered, SignOutBy, SignOutRequest,
+};
 use crate::observe::ApiCall;
+use crate::transport::question;
 
 pub(super) const CALLS: &[Call] = &[
     Call { kind: ApiCall::PutSession, method: Method::PUT, path: "/v1/sessions/{sid}", answer: put },
@@ -77,8 +80,8 @@ const NO_BACKEND: Problem = Problem::new(
 );
 const NO_BROWSER: Problem = unprocessable(
     "too little is known of the browser",
-    "the application ties sessions to it: send its address as X-Forwarded-For and its User-Agent as \
-     X-Keyward-User-Agent",
+    "the application ties sessions to it: send its address as X-Forwarded-For, its User-Agent as \
+     X-Keyward-User-Agent, and its Accept-Language",
 );
 const NO_ROOM: Problem = Problem::new(
     StatusCode::SERVICE_UNAVAILABLE,
@@ -150,7 +153,7 @@ impl Asked<'_> {
         Ok(BrowserBehind {
             address: address.transpose()?.map(|address| address.to_canonical()),
             user_agent: self.header(&USER_AGENT)?,
-            accept_language: self.header(&header::ACCEPT_LANGUAGE)?.unwrap_or_default(),
+            accept_language: self.header(&header::ACCEPT_LANGUAGE)?,
             caller: caller.to_canonical(),
         })
     }
@@ -185,8 +188,9 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
 
 fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
     let end = || {
+        let arrival = SignOutRequest::now(SignOutBy::Api, question::request_id(asked.request.headers()));
         asked.without_body()?;
-        asked.portal()?.sign_out(&asked.sid()?);
+        asked.portal()?.sign_out(&asked.sid()?, &arrival);
         Ok(empty(StatusCode::NO_CONTENT))
     };
     ready(end()).boxed_local()

@@ -1,0 +1,120 @@
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prometheus::Histogram;
+
+use crate::observe::Stopwatch;
+
+/// Who wants a session to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignOutBy {
+    /// The person, in a browser.
+    Browser,
+    /// The portal's server, through the API.
+    Api,
+    /// A service that a portal or a back-end offers.
+    Service,
+}
+
+impl SignOutBy {
+    /// The word for it in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Api => "api",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// One sign-out on its way to all back-ends.
+///
+/// It writes two lines into the log: what was asked, when that has been done here, and what came of it at
+/// the back-ends, when the last of them has heard or was given up. The session's id is in neither.
+pub struct SignOut {
+    by: SignOutBy,
+    portal: String,
+    user: OnceLock<String>,
+    request_id: Option<String>,
+    arrived: Stopwatch,
+    refused_after: Histogram,
+    heard: AtomicUsize,
+    given_up: AtomicUsize,
+}
+
+impl SignOut {
+    /// Of a session of this portal, asked for when `arrived` was started. `refused_after` measures until
+    /// when the session was good for something. `user` is found out where the caller cannot tell.
+    #[must_use]
+    pub fn new(
+        by: SignOutBy,
+        portal: &str,
+        user: Option<&str>,
+        request_id: Option<&str>,
+        arrived: Stopwatch,
+        refused_after: Histogram,
+    ) -> Self {
+        Self {
+            by,
+            portal: portal.to_owned(),
+            user: user.map(|user| OnceLock::from(user.to_owned())).unwrap_or_default(),
+            request_id: request_id.map(str::to_owned),
+            arrived,
+            refused_after,
+            heard: AtomicUsize::new(0),
+            given_up: AtomicUsize::new(0),
+        }
+    }
+
+    /// Nothing is given out for the session any more. `user` is whose keys it had, if it had any.
+    pub(super) fn refused_from_now(&self, user: Option<&str>) {
+        self.refused_after.observe(self.arrived.seconds());
+        if let Some(user) = user {
+            self.user.get_or_init(|| user.to_owned());
+        }
+    }
+
+    /// A back-end has heard of it, or never will.
+    pub(super) fn settled(&self, heard: bool) {
+        (if heard { &self.heard } else { &self.given_up }).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes the line that says what was asked, and at how many back-ends the person was signed in.
+    pub fn report(&self, backend_sessions: usize) {
+        tracing::info!(
+            by = self.by.as_str(),
+            portal = self.portal,
+            user = self.user.get(),
+            backend_sessions,
+            request_id = self.request_id,
+            "signed out"
+        );
+    }
+}
+
+/// Whoever still has to tell a back-end holds it, so the end of it is the end of all.
+impl Drop for SignOut {
+    fn drop(&mut self) {
+        let (heard, given_up) = (*self.heard.get_mut(), *self.given_up.get_mut());
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    by = self.by.as_str(),
+                    portal = self.portal,
+                    user = self.user.get(),
+                    heard,
+                    given_up,
+                    seconds = self.arrived.seconds(),
+                    request_id = self.request_id,
+                    "sign-out settled at the back-ends"
+                )
+            };
+        }
+        match (heard, given_up) {
+            (0, 0) => {}
+            (_, 0) => line!(info),
+            _ => line!(warn),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A real browser. Chromium speaks its DevTools protocol over two pipes, in JSON with a zero byte behind
+//! it; what is needed of it is small enough that no library is.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use keyward::demo::process::{Process, TemporaryWorkspace, Workspace, find_program};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::{OpenOptions, Receiver, Sender};
+
+/// Longest wait for an answer of the browser.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Longest wait for a page to say something.
+const SHOWN_WITHIN: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+pub struct Chromium {
+    commands: Sender,
+    answers: Receiver,
+    buffer: Vec<u8>,
+    number: u64,
+    // Last, so that the browser ends before its files go.
+    _process: Process,
+    _files: TemporaryWorkspace,
+}
+
+/// Where names lead: `https` and `http` of every host, and one more port.
+pub struct Names {
+    pub https: SocketAddr,
+    pub http: SocketAddr,
+    pub other_port: SocketAddr,
+}
+
+impl Chromium {
+    /// One that keeps cookies which one site sets in another's pages, or not.
+    pub async fn start(names: &Names, across_sites: bool) -> Self {
+        let files = Workspace::temporary().unwrap();
+        let controls = json!({"profile": {"cookie_controls_mode": if across_sites { 0 } else { 1 }}});
+        let profile = files.directory("profile/Default").unwrap();
+        profile.write("Preferences", &controls.to_string()).unwrap();
+        let home = files.path().display().to_string();
+        let program = find_program("chromium").expect("chromium; tests/run installs it");
+        let (commands, answers) = (files.path().join("commands"), files.path().join("answers"));
+        for pipe in [&commands, &answers] {
+            assert!(files.command(Path::new("mkfifo")).arg(pipe).status().unwrap().success());
+        }
+        let answers = OpenOptions::new().read_write(true).open_receiver(&answers).unwrap();
+        let commands = OpenOptions::new().read_write(true).open_sender(&commands).unwrap();
+        let rules = format!("MAP *:443 {}, MAP *:80 {}, MAP *:8443 {}", names.https, names.http, names.other_port);
+        // Its helpers would go on writing for a while, so all of its process group ends with it.
+        let script = format!(
+            "trap 'kill -KILL 0' TERM; env HOME={home} XDG_RUNTIME_DIR={home} '{}' --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
+             --disable-background-networking --disable-component-update --disable-sync --disable-extensions \
+             --ignore-certificate-errors --user-data-dir={home}/profile '--host-resolver-rules={rules}' \
+             --remote-debugging-pipe about:blank 3<commands 4>answers & wait $!",
+            program.display()
+        );
+        let process = Process::start("chromium", Path::new("/bin/sh"), &["-c", &script], &files).unwrap();
+        Self { commands, answers, buffer: Vec::new(), number: 0, _process: process, _files: files }
+    }
+
+    /// Somebody's browser, with no cookie yet.
+    pub async fn person(&mut self) -> Person<'_> {
+        let context = self.call(None, "Target.createBrowserContext", json!({})).await;
+        let target = json!({"url": "about:blank", "browserContextId": context["browserContextId"]});
+        let target = self.call(None, "Target.createTarget", target).await;
+        let attached = json!({"targetId": target["targetId"], "flatten": true});
+        let attached = self.call(None, "Target.attachToTarget", attached).await;
+        let session = attached["sessionId"].as_str().unwrap().to_owned();
+        Person { chromium: self, session }
+    }
+
+    async fn call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Value {
+        let answer = self.try_call(session, method, parameters).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    async fn try_call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Result<Value, Value> {
+        self.number += 1;
+        let number = self.number;
+        let mut command = json!({"id": number, "method": method, "params": parameters});
+        if let Some(session) = session {
+            command["sessionId"] = session.into();
+        }
+        let exchange = async {
+            self.commands.write_all(format!("{command}\0").as_bytes()).await.unwrap();
+            loop {
+                while let Some(end) = self.buffer.iter().position(|byte| *byte == 0) {
+                    let message: Value = serde_json::from_slice(&self.buffer[..end]).unwrap();
+                    self.buffer.drain(..=end);
+                    if message["id"] == number {
+                        return match message.get("error") {
+                            Some(error) => Err(error.clone()),
+                            None => Ok(message["result"].clone()),
+                        };
+                    }
+                }
+                self.answers.read_buf(&mut self.buffer).await.unwrap();
+            }
+        };
+        tokio::time::timeout(ANSWER_WITHIN, exchange).await.expect("an answer of Chromium")
+    }
+}
+
+/// One person's window.
+pub struct Person<'a> {
+    chromium: &'a mut Chromium,
+    session: String,
+}
+
+impl Person<'_> {
+    /// Types an address.
+    pub async fn open(&mut self, address: &str) {
+        self.call("Page.navigate", json!({"url": address})).await;
+    }
+
+    /// Waits until the page says this, and gives its address.
+    pub async fn sees(&mut self, words: &str) -> String {
+        let looking = async {
+            loop {
+                let page = self.look("[location.href, document.body.innerText]").await;
+                if page[1].as_str().is_some_and(|text| text.contains(words)) {
+                    return page[0].as_str().unwrap().to_owned();
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        match tokio::time::timeout(SHOWN_WITHIN, looking).await {
+            Ok(address) => address,
+            Err(_) => {
+                panic!("never saw {words:?}, but {}", self.look("[location.href, document.body.innerText]").await)
+            }
+        }
+    }
+
+    /// Presses what can be pressed and says this.
+    pub async fn press(&mut self, words: &str) {
+        self.sees(words).await;
+        let find = "[...document.querySelectorAll('a, button')].find(one => one.innerText === words).click()";
+        self.run(&format!("(() => {{ const words = {}; {find} }})()", json!(words))).await;
+    }
+
+    /// What a script of the page comes to; its promise is waited for.
+    pub async fn run(&mut self, script: &str) -> Value {
+        let run = json!({"expression": script, "awaitPromise": true, "returnByValue": true, "userGesture": true});
+        self.call("Runtime.evaluate", run).await["result"]["value"].clone()
+    }
+
+    /// All cookies, of every host: name, domain, and what was said of them.
+    pub async fn cookies(&mut self) -> Vec<Value> {
+        let cookies = self.call("Network.getAllCookies", json!({})).await;
+        cookies["cookies"].as_array().unwrap().clone()
+    }
+
+    /// The cookie of this name at this host or domain.
+    pub async fn cookie(&mut self, domain: &str, name: &str) -> Option<Value> {
+        let cookies = self.cookies().await;
+        cookies.into_iter().find(|cookie| cookie["domain"] == domain && cookie["name"] == name)
+    }
+
+    /// While a page is exchanged for another there is nothing to see.
+    async fn look(&mut self, script: &str) -> Value {
+        let run = json!({"expression": script, "returnByValue": true});
+        let looked = self.chromium.try_call(Some(&self.session), "Runtime.evaluate", run).await;
+        looked.map_or(Value::Null, |looked| looked["result"]["value"].clone())
+    }
+
+    async fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.chromium.call(Some(&self.session), method, parameters).await
+    }
+}
