@@ -48,21 +48,12 @@ impl Backend for Epixel {
 
     fn check<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<Liveness, Outage>> {
         Box::pin(async {
-            let request = Request::get(self.settings.check_path.as_str()).cookies(keys.cookies());
-            let answer = self.wire.send(&request.repeatable().beginning_only()).await?;
-            if let Some(outage) = answer.outage() {
-                return Err(outage);
+            if self.is_alive(keys).await? {
+                return Ok(Liveness::Alive);
             }
-            match answer.status() {
-                200 if self.is_login_page(&answer) => Ok(Liveness::Dead),
-                200 => Ok(Liveness::Alive),
-                401 | 403 => Ok(Liveness::Dead),
-                // Assumed: whoever is not signed in is sent to where people sign in.
-                _ if answer.redirects() && matches!(answer.location(), Some(Location::Here { .. })) => {
-                    Ok(Liveness::Dead)
-                }
-                status => Err(Outage::Protocol(format!("it answered a check with status {status}; see check_path"))),
-            }
+            // Else those of a service that forgets its sessions would add up.
+            self.ledger.forget(keys.memo());
+            Ok(Liveness::Dead)
         })
     }
 
@@ -113,7 +104,8 @@ impl Epixel {
         let guest = Guest { person: attempt.person.as_ref().clone(), known_as };
         let minted = self.ledger.mint(guest, Way::Keyward);
         let Ok(Minted { api_sid, token }) = minted else {
-            return Err(Outage::Throttled { retry_after: None });
+            // There is room for others.
+            return Err(Outage::Locked { retry_after: None });
         };
         let target = self.with_token(&self.settings.login_path, &token);
         let request = Request::get(target)
@@ -177,6 +169,21 @@ impl Epixel {
             }
         }
         builder.memo(api_sid.to_owned()).and_then(crate::domain::SessionKeysBuilder::build).map_err(protocol)
+    }
+
+    async fn is_alive(&self, keys: &SessionKeys) -> Result<bool, Outage> {
+        let request = Request::get(self.settings.check_path.as_str()).cookies(keys.cookies());
+        let answer = self.wire.send(&request.repeatable().beginning_only()).await?;
+        if let Some(outage) = answer.outage() {
+            return Err(outage);
+        }
+        match answer.status() {
+            200 => Ok(!self.is_login_page(&answer)),
+            401 | 403 => Ok(false),
+            // Assumed: whoever is not signed in is sent to where people sign in.
+            _ if answer.redirects() && matches!(answer.location(), Some(Location::Here { .. })) => Ok(false),
+            status => Err(Outage::Protocol(format!("it answered a check with status {status}; see check_path"))),
+        }
     }
 
     /// Tells the client that an API session has ended, unless that is what it told us.

@@ -4,11 +4,13 @@
 //! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
 //! makes a [`PortalSession`], so whoever holds one holds a checked one.
 
+mod login_url;
 mod one_time_token;
 mod registered;
 mod sessions;
 pub mod ticket;
 
+use login_url::LoginUrl;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
 
 use std::borrow::Cow;
@@ -378,40 +380,6 @@ fn read_cookie_name(section: &mut Section) -> String {
         section.mistake("cookie", "must be a cookie name: letters, digits, - and _");
     }
     cookie
-}
-
-/// The address of a sign-in page; `after` is what follows the place for the address to return to,
-/// where there is such a place.
-struct LoginUrl {
-    before: String,
-    after: Option<String>,
-}
-
-impl LoginUrl {
-    fn parse(template: &str) -> Result<Self, &'static str> {
-        let parsed = url::Url::parse(&template.replacen("{url}", "x", 1));
-        let web = parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty());
-        // Printable ASCII only: the text goes into a header as it stands here.
-        if !web || !template.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
-            return Err(
-                "must be an http:// or https:// address such as \"https://portal.example.test/login?next={url}\"",
-            );
-        }
-        let (before, after) = match template.split_once("{url}") {
-            Some((before, after)) => (before, Some(after)),
-            None => (template, None),
-        };
-        if after.is_some_and(|after| after.contains("{url}")) {
-            return Err("may hold {url} only once");
-        }
-        Ok(Self { before: before.to_owned(), after: after.map(str::to_owned) })
-    }
-
-    fn returning_to(&self, url: &str) -> String {
-        let Some(after) = &self.after else { return self.before.clone() };
-        let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC);
-        format!("{}{encoded}{after}", self.before)
-    }
 }
 
 #[cfg(test)]

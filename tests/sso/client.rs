@@ -16,7 +16,8 @@ struct Stage {
 
 async fn stage(more: &str) -> Stage {
     let host = EpixelHost::start(KEY).await.unwrap();
-    let keyward = Setup::new(&config(&host.url(), more)).with_api().start().await;
+    let setup = Setup::new(&config(&host.url(), more)).environment("RUST_LOG", "trace");
+    let keyward = setup.with_api().start().await;
     Stage { keyward, host }
 }
 
@@ -496,4 +497,13 @@ async fn what_cannot_be_kept_is_said_and_nobody_is_let_in() {
     let answer = stage.follow(&token, &[]).await;
     assert_eq!(answer.status, 503);
     assert_no_session(&answer);
+}
+
+#[test]
+fn the_example_is_right() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/epixel/client.toml");
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_keyward")).args(["check", "-c", file]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("portal[mlm].apikey: is the one from the examples"), "{said}");
 }

@@ -33,7 +33,8 @@ async fn stage(more: &str) -> Stage {
         backend("forum", &forum.url(), OTHER_KEY, ""),
         "roles = [\"forum\"]\n".to_owned(),
     ];
-    let keyward = Setup::new(&config.concat()).with_api().start().await;
+    let setup = Setup::new(&config.concat()).environment("RUST_LOG", "trace");
+    let keyward = setup.with_api().start().await;
     shop.at(keyward.api);
     forum.at(keyward.api);
     Stage { keyward, shop, forum }
@@ -279,6 +280,10 @@ async fn the_keys_that_keyward_holds_are_a_session_of_the_service() {
     answer.assert_allows("alice");
     assert!(answer.one("X-Upstream-Cookie").contains("sessionid="), "{answer:?}");
     assert_eq!(stage.shop.users(), ["alice"]);
+    let entered = stage.shop.requests().into_iter().find(|request| request.path().ends_with("/login")).unwrap();
+    let cookie = answer.one("X-Upstream-Cookie").split_once("sessionid=").unwrap().1.to_owned();
+    assert!(stage.keyward.log().contains("TRACE"), "it says all it can");
+    assert_logs_hold_none(&stage.keyward, &[&token_of(&entered.target), &stage.shop.api_sids()[0], &cookie, KEY]);
     let refused = stage.ask("shop", &Ticket::of("nobody").cookie()).await;
     assert_eq!((refused.status, refused.reason()), (403, "credentials_refused".to_owned()));
 }

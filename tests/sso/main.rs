@@ -1,6 +1,6 @@
 //! Epixel's single sign-on, both sides of it: each against a strict stand-in of the other, and both
 //! against each other.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod client;
 #[path = "../fakes/mod.rs"]

@@ -224,7 +224,13 @@ impl State {
         {
             return Ok(Arc::clone(api_sid));
         }
-        if self.sessions.len() >= MOST_SESSIONS || of_portal.len() >= MOST_PER_PERSON {
+        if of_portal.len() >= MOST_PER_PERSON {
+            // Whoever holds its keys can end it without us.
+            let held = |api_sid: &&ApiSid| self.sessions.get(*api_sid).is_some_and(|session| session.handed_out);
+            let oldest = of_portal.iter().find(held).cloned().ok_or(NoRoom)?;
+            self.remove(&oldest);
+        }
+        if self.sessions.len() >= MOST_SESSIONS {
             return Err(NoRoom);
         }
         let api_sid: ApiSid = random().into();

@@ -9,6 +9,9 @@ use crate::wire::{Hs256, Wire};
 /// Shortest key of a client and shortest secret for tokens, in bytes.
 const SHORTEST_KEY: usize = 32;
 
+/// Printed in the documentation of this program.
+const EXAMPLE_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 /// The settings of one client service.
 pub(super) struct Settings {
     /// The back-end's name in the configuration.
@@ -193,6 +196,12 @@ fn read_keys(section: &mut Section) -> (Vec<ApiKey>, Secret) {
                 entry.mistake(place, "is there twice");
             }
             Some(secret) => {
+                if secret.expose_secret() == EXAMPLE_KEY {
+                    entry.warn(
+                        place,
+                        "is the one from the examples, which everybody knows; make your own: openssl rand -hex 32",
+                    );
+                }
                 keys.push(ApiKey::new(section.entry_name(), &secret));
                 own_key.get_or_insert(secret);
             }
@@ -240,4 +249,45 @@ fn marks(section: &mut Section) -> Vec<String> {
         section.mistake("login_page_marks", "must not hold an empty text, which is on every page");
     }
     marks.into_iter().map(|mark| mark.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::ManualClock;
+
+    #[test]
+    fn settings_that_would_let_nobody_in_or_anybody_are_mistakes() {
+        let key = "[[key]]\nsecret = '00112233445566778899aabbccddeeff'\n";
+        for (text, tables, expected) in [
+            ("", key, None),
+            ("", "", Some("key")),
+            ("", "[[key]]\nsecret = 'short'", Some("key[1].secret")),
+            ("", "[[key]]\nsecret = '00112233445566778899 aabbccddeeff'", Some("key[1].secret")),
+            ("", "[[key]]", Some("key[1].secret")),
+            ("", &format!("{key}{key}"), Some("key[2].secret")),
+            ("cookies = []", key, Some("cookies")),
+            ("cookies = ['*']", key, Some("cookies")),
+            ("cookies = ['a b']", key, Some("cookies")),
+            ("login_path = 'login'", key, Some("login_path")),
+            ("check_path = '/a?b'", key, Some("check_path")),
+            ("version = 'v/1'", key, Some("version")),
+            ("version = ''", key, Some("version")),
+            ("token_parameter = ''", key, Some("token_parameter")),
+            ("login_page_marks = ['']", key, Some("login_page_marks")),
+            ("access_secret = 'short'", key, Some("access_secret")),
+            ("login_url = 'shop'", key, Some("login_url")),
+            ("", &format!("{key}[names]\ntoken = []"), Some("names.token")),
+        ] {
+            let url = "http://127.0.0.1:1".parse().unwrap();
+            let wire = Wire::new(url, None, Duration::from_secs(1), Arc::new(ManualClock::at(0))).unwrap();
+            let mut section = Section::from_toml(&format!("{text}\n{tables}")).unwrap();
+            let _ = Settings::read(&mut section, &wire);
+            let mistakes: Vec<String> = section.mistakes().into_iter().map(|mistake| mistake.key).collect();
+            let expected: Vec<&str> = expected.into_iter().collect();
+            assert_eq!(mistakes, expected, "{text} {tables}");
+        }
+    }
 }

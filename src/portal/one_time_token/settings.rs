@@ -7,6 +7,9 @@ use crate::domain::{ApiKey, ExposeSecret, Secret};
 use crate::portal::read_cookie_name;
 use crate::wire::Hs256;
 
+/// Printed in the documentation of this program.
+const EXAMPLE_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 /// The settings of one such portal.
 pub(super) struct Settings {
     /// `login_path`: where browsers come with a token.
@@ -174,6 +177,9 @@ fn apikey(section: &mut Section, key: &'static str, file_key: &'static str) -> O
     if !secret.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
         section.mistake(place, "must be printable, without blanks: it is sent in a header");
     }
+    if secret.expose_secret() == EXAMPLE_KEY {
+        section.warn(place, "is the one from the examples, which everybody knows");
+    }
     Some(secret)
 }
 
@@ -193,4 +199,46 @@ fn path(section: &mut Section, key: &'static str, default: &str) -> String {
         section.mistake(key, "must be a path such as \"/sso/logout/\", without a query");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let mut section = Section::from_toml(text).unwrap();
+        let _ = cookie(&mut section);
+        let host = HostSettings::read(&mut section);
+        let _ = Settings::read(&mut section, &host.apikey);
+        let mistakes = section.mistakes().into_iter().map(|mistake| mistake.key).collect();
+        section.finish();
+        mistakes
+    }
+
+    #[test]
+    fn settings_that_would_let_nobody_in_or_anybody_are_mistakes() {
+        let whole = "host = 'https://h.test'\napikey = 'k'\n";
+        for (text, key) in [
+            ("", None),
+            ("cookie = 'a b'", Some("cookie")),
+            ("login_path = 'sso'", Some("login_path")),
+            ("logout_path = '/a?b'", Some("logout_path")),
+            ("application = 'https://evil.test/'", Some("application")),
+            ("application = '//evil.test/'", Some("application")),
+            ("identity_from = 'anything'", Some("identity_from")),
+            ("encoding = 'xml'", Some("encoding")),
+            ("session_lifetime = '0s'", Some("session_lifetime")),
+            ("logout_apikey = ''", Some("logout_apikey")),
+            ("logout_apikey = 'a b'", Some("logout_apikey")),
+            ("access_secret = ''", Some("access_secret")),
+            ("[names]\napi_sid = []", Some("names.api_sid")),
+            ("[members]\nuser = ['']", Some("members.user")),
+        ] {
+            let expected: Vec<&str> = key.into_iter().collect();
+            assert_eq!(mistakes(&format!("{whole}{text}")), expected, "{text}");
+        }
+        assert_eq!(mistakes("apikey = 'k'"), ["host"]);
+        assert_eq!(mistakes("host = 'https://h.test'"), ["apikey"]);
+        assert_eq!(mistakes("host = 'https://h.test'\napikey = ''"), ["apikey"]);
+    }
 }

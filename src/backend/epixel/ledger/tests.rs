@@ -136,6 +136,20 @@ fn nothing_grows_without_bound() {
     assert!(state.of_portal.is_empty() && state.by_end.is_empty());
 }
 
+#[test]
+fn keys_that_were_given_out_and_lost_lock_nobody_out() {
+    let (_, ledger) = ledger();
+    let first = verified(&ledger, "s", Way::Keyward);
+    assert!(ledger.hand_out(&first));
+    for _ in 0..3 * MOST_PER_PERSON {
+        let api_sid = verified(&ledger, "s", Way::Keyward);
+        assert!(ledger.hand_out(&api_sid));
+    }
+    assert!(ledger.guest(&first).is_none());
+    let state = ledger.state.lock();
+    assert_eq!((state.sessions.len(), state.by_end.len()), (MOST_PER_PERSON, MOST_PER_PERSON));
+}
+
 #[tokio::test]
 async fn whoever_waits_for_the_acknowledgement_hears_of_it_or_of_the_end() {
     let (_, ledger) = ledger();
