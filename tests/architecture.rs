@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("demo", &["*"]),
-    ("transport", &["decision", "handover"]),
+    ("transport", &["decision", "handover", "accounts"]),
     ("decision", &["portal", "keys", "inject", "backend"]),
     ("handover", &["portal", "keys", "backend"]),
+    ("accounts", &["keys", "backend"]),
     ("keys", &["portal", "backend"]),
     ("portal", &["config", "wire"]),
     ("backend", &["config", "wire"]),

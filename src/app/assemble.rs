@@ -90,7 +90,10 @@ mod tests {
         let texts = backend::KINDS.iter().map(|kind| reference_with(kind.name));
         let texts = texts.chain(portal::KINDS.iter().map(|kind| reference_with_portal(kind.name)));
         let with_api = format!("{REFERENCE}\n{}", block_from("# [[api.key]]"));
-        texts.chain([with_api]).flat_map(|text| build_text(&text).1.known_keys()).collect()
+        let derived = REFERENCE.replace("credentials = \"portal\"", "credentials = \"derived\"");
+        let derived =
+            derived.replace("\n[[route]]\n", &format!("\n{}\n[[route]]\n", block_from("# [[backend.derive]]")));
+        texts.chain([with_api, derived]).flat_map(|text| build_text(&text).1.known_keys()).collect()
     }
 
     /// The reference with this kind of portal in place of its own, likewise.

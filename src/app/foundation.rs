@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::MissedTickBehavior;
 
+use crate::accounts::Provisioner;
 use crate::config::Settings;
 use crate::domain::Clock;
 use crate::handover::Tokens;
@@ -18,6 +19,7 @@ pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
     pub errands: Arc<Errands>,
+    pub accounts: Arc<Provisioner>,
     pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -32,10 +34,12 @@ impl Foundation {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        errands.run_on(tokio::runtime::Handle::current());
-        let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
+        let runtime = tokio::runtime::Handle::current();
+        errands.run_on(runtime.clone());
+        let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), runtime.clone());
+        let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
-        Self { keys, sessions, errands, tokens, metrics, clock }
+        Self { keys, sessions, errands, accounts, tokens, metrics, clock }
     }
 
     /// Does once a second what time asks for, for ever.
@@ -46,6 +50,7 @@ impl Foundation {
             interval.tick().await;
             let chores = async {
                 self.sessions.forget_ended(self.clock.unix());
+                self.accounts.tick();
                 self.keys.tick().await;
             };
             // A panic was counted and logged, and must not be the end of all expiry.

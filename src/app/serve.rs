@@ -94,6 +94,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     if tokio::time::timeout(settings.drain_timeout, leaving).await.is_err() {
         tracing::warn!("some sessions could not be signed out at the back-ends in time");
     }
+    foundation.accounts.report_left();
     ended.map_err(Failure::Run)
 }
 

@@ -16,6 +16,7 @@
 //!
 //! Tests walk the table and complain about what is missing.
 
+mod accounts;
 mod backoff;
 mod guard;
 
@@ -49,6 +50,7 @@ pub use crate::domain::Outage;
 use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys};
 use crate::wire::Wire;
 
+pub use accounts::{AccountChange, AccountRefusal, Accounts};
 pub use guard::{BackendId, BackendPlan, Guarded, Profile};
 
 /// One entry of [`KINDS`].
@@ -124,6 +126,17 @@ pub trait Backend: Send + Sync + 'static {
     /// What the application is offered beside being signed in to, where it needs something.
     fn service(&self) -> Option<&dyn Service> {
         None
+    }
+
+    /// Where the application's accounts can be kept up from here: how.
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        None
+    }
+
+    /// Whether a technical account that may sign in for everybody is configured. A login without a password
+    /// is then made with it.
+    fn has_master(&self) -> bool {
+        false
     }
 
     /// Which properties of the browser a session is tied to. Keys are cached per such client.

@@ -118,21 +118,32 @@ impl SelfService {
         self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR), None, arrival);
     }
 
-    /// The first portal's session among the cookies that is genuine and was not ended.
-    fn first_session<T>(&self, cookies: &Cookies<'_>, then: impl Fn(&Portal, &PortalSession<'_>) -> T) -> Option<T> {
-        self.portals.iter().find_map(|portal| {
-            let look = |session: &PortalSession<'_>| {
-                let revoked = self.keys.is_revoked(portal.name(), session);
-                (!revoked).then(|| then(portal, session))
-            };
-            self.with_session(portal, cookies, look).flatten()
-        })
+    /// This portal's session among the cookies, if it is genuine and was not ended.
+    fn session_of<T>(
+        &self,
+        portal: &Portal,
+        cookies: &Cookies<'_>,
+        then: impl Fn(&Portal, &PortalSession<'_>) -> T,
+    ) -> Option<T> {
+        let look = |session: &PortalSession<'_>| {
+            let revoked = self.keys.is_revoked(portal.name(), session);
+            (!revoked).then(|| then(portal, session))
+        };
+        self.with_session(portal, cookies, look).flatten()
     }
 
-    /// The person is at the portal, so their back-end sessions are in use. Whether there is such a person.
+    /// The first portal's session among the cookies that is genuine and was not ended.
+    fn first_session<T>(&self, cookies: &Cookies<'_>, then: impl Fn(&Portal, &PortalSession<'_>) -> T) -> Option<T> {
+        self.portals.iter().find_map(|portal| self.session_of(portal, cookies, &then))
+    }
+
+    /// The person is at the portal, so their back-end sessions are in use, whichever portals they are
+    /// signed in at. Whether there is such a person.
     #[must_use]
     pub fn touch(&self, cookies: &Cookies<'_>) -> bool {
-        self.first_session(cookies, |portal, session| self.keys.touch(portal.name(), session.id())).is_some()
+        let touch = |portal: &Portal, session: &PortalSession<'_>| self.keys.touch(portal.name(), session.id());
+        let touched = self.portals.iter().filter_map(|portal| self.session_of(portal, cookies, touch));
+        touched.count() > 0
     }
 
     /// Whose sessions the cookies are: of the first portal that vouches for them.

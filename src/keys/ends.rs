@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::chores::Settled;
 use super::entry::{Entry, State};
-use super::sign_out::SignOut;
+use super::sign_out::{Fate, SignOut};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::Guarded;
 use crate::domain::{SessionHandle, SessionKeys, UnixSeconds};
@@ -20,8 +20,9 @@ impl KeyStore {
         self.end_session(portal, session, until, None);
     }
 
-    /// The same for somebody who signs out, and says at how many back-ends they were signed in. `sign_out`
-    /// learns when nothing is given out any more, and what becomes of each back-end session.
+    /// The same for somebody who signs out, and says how many open back-end sessions they had. `sign_out`
+    /// learns when nothing is given out any more, and what becomes of each. A login or a check that is
+    /// under way is not among them: it ends its session by itself when it finds out.
     pub fn sign_out(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: &Arc<SignOut>) -> usize {
         self.end_session(portal, session, until, Some(sign_out))
     }
@@ -127,6 +128,9 @@ impl KeyStore {
         let cause = cause.as_str();
         if !backend.ends_sessions() {
             backend.metrics().count_logout(cause, "left");
+            if let Some(sign_out) = sign_out {
+                sign_out.settled(Fate::Left);
+            }
             return;
         }
         backend.metrics().logouts_waiting.inc();
@@ -151,12 +155,12 @@ impl KeyStore {
                     tracing::warn!(backend, cause, "too many logouts are waiting; one session is left to expire");
                 }
             }
-            let heard = matches!(settled, Settled::Heard);
-            if !heard {
+            let fate = if matches!(settled, Settled::Heard) { Fate::Heard } else { Fate::GivenUp };
+            if matches!(fate, Fate::GivenUp) {
                 from.metrics().count_logout(cause, "given_up");
             }
             if let Some(sign_out) = sign_out {
-                sign_out.settled(heard);
+                sign_out.settled(fate);
             }
         });
     }

@@ -54,6 +54,10 @@ impl Refusals {
         self.remembered.insert(fingerprint, (until, said));
     }
 
+    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
+        self.remembered.remove(fingerprint);
+    }
+
     pub(super) fn forget_old(&self, now: Moment) {
         self.remembered.retain(|_, (until, _)| *until > now);
     }

@@ -40,7 +40,19 @@ pub struct SignOut {
     arrived: Stopwatch,
     refused_after: Histogram,
     heard: AtomicUsize,
+    left: AtomicUsize,
     given_up: AtomicUsize,
+}
+
+/// What became of one back-end session of somebody who signed out.
+#[derive(Clone, Copy)]
+pub(super) enum Fate {
+    /// The back-end has heard of it.
+    Heard,
+    /// The back-end cannot be told.
+    Left,
+    /// It will not be told any more.
+    GivenUp,
 }
 
 impl SignOut {
@@ -63,6 +75,7 @@ impl SignOut {
             arrived,
             refused_after,
             heard: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
             given_up: AtomicUsize::new(0),
         }
     }
@@ -75,9 +88,14 @@ impl SignOut {
         }
     }
 
-    /// A back-end has heard of it, or never will.
-    pub(super) fn settled(&self, heard: bool) {
-        (if heard { &self.heard } else { &self.given_up }).fetch_add(1, Ordering::Relaxed);
+    /// One of the back-end sessions is done with.
+    pub(super) fn settled(&self, fate: Fate) {
+        let counter = match fate {
+            Fate::Heard => &self.heard,
+            Fate::Left => &self.left,
+            Fate::GivenUp => &self.given_up,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Writes the line that says what was asked, and at how many back-ends the person was signed in.
@@ -96,7 +114,7 @@ impl SignOut {
 /// Whoever still has to tell a back-end holds it, so the end of it is the end of all.
 impl Drop for SignOut {
     fn drop(&mut self) {
-        let (heard, given_up) = (*self.heard.get_mut(), *self.given_up.get_mut());
+        let [heard, left, given_up] = [&mut self.heard, &mut self.left, &mut self.given_up].map(|all| *all.get_mut());
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -104,6 +122,7 @@ impl Drop for SignOut {
                     portal = self.portal,
                     user = self.user.get(),
                     heard,
+                    left,
                     given_up,
                     seconds = self.arrived.seconds(),
                     request_id = self.request_id,
@@ -111,7 +130,7 @@ impl Drop for SignOut {
                 )
             };
         }
-        match (heard, given_up) {
+        match (heard + left, given_up) {
             (0, 0) => {}
             (_, 0) => line!(info),
             _ => line!(warn),

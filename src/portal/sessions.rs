@@ -85,12 +85,16 @@ impl Sessions {
         let expires = session.expires;
         let memo = (!session.memo.is_empty()).then(|| self.name(portal, &session.memo));
         let new = Place { session: Arc::new(session), memo };
-        let kept = match self.held.entry(name) {
+        // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
+        match self.held.entry(name) {
             Entry::Occupied(mut held) => {
                 let earlier = held.insert(new);
-                self.by_end.lock().remove(&(earlier.session.expires, name));
                 self.unfile(&earlier, &name);
-                Kept::Replaced(earlier.session)
+                self.file(memo, name);
+                let mut by_end = self.by_end.lock();
+                by_end.remove(&(earlier.session.expires, name));
+                by_end.insert((expires, name));
+                Ok(Kept::Replaced(earlier.session))
             }
             Entry::Vacant(place) => {
                 // The ends are counted, not the map: its length asks every shard.
@@ -100,16 +104,10 @@ impl Sessions {
                 }
                 place.insert(new);
                 by_end.insert((expires, name));
-                Kept::New
+                self.file(memo, name);
+                Ok(Kept::New)
             }
-        };
-        if matches!(kept, Kept::Replaced(_)) {
-            self.by_end.lock().insert((expires, name));
         }
-        if let Some(memo) = memo {
-            self.by_memo.entry(memo).or_default().push(name);
-        }
-        Ok(kept)
     }
 
     /// The session for which the browser shows this, if it has not ended.
@@ -122,10 +120,10 @@ impl Sessions {
     /// Forgets the session of this id, and gives it back if it was there.
     pub fn end(&self, id: &str) -> Option<Arc<HeldSession>> {
         let name = Name::try_from(decode_hex(id)?).ok()?;
-        let (_, ended) = self.held.remove(&name)?;
-        self.by_end.lock().remove(&(ended.session.expires, name));
-        self.unfile(&ended, &name);
-        Some(ended.session)
+        let Entry::Occupied(held) = self.held.entry(name) else { return None };
+        self.by_end.lock().remove(&(held.get().session.expires, name));
+        self.unfile(held.get(), &name);
+        Some(held.remove().session)
     }
 
     /// The ids of a portal's sessions that have this memo.
@@ -133,6 +131,12 @@ impl Sessions {
     pub fn ids_with_memo(&self, portal: &str, memo: &str) -> Vec<String> {
         let filed = self.by_memo.get(&self.name(portal, memo));
         filed.map_or_else(Vec::new, |names| names.iter().map(hex).collect())
+    }
+
+    fn file(&self, memo: Option<Name>, name: Name) {
+        if let Some(memo) = memo {
+            self.by_memo.entry(memo).or_default().push(name);
+        }
     }
 
     fn unfile(&self, place: &Place, name: &Name) {
@@ -260,5 +264,27 @@ mod tests {
         let [one, two] = [Sessions::new(1), Sessions::new(1)].map(|sessions| sessions.id_of("p", shown));
         assert_ne!(one, two, "without the key of the process nobody can test guesses");
         assert_eq!(one.len(), 32, "half a hash, however long the value is");
+    }
+
+    #[test]
+    fn sessions_that_come_and_go_at_once_leave_no_note_behind() {
+        let sessions = Sessions::new(100);
+        std::thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let sessions = &sessions;
+                scope.spawn(move || {
+                    for round in 0..5000 {
+                        if thread % 2 == 0 {
+                            sessions.keep("p", "shown", session("ana", 1000 + thread * 5000 + round)).unwrap();
+                        } else {
+                            sessions.end(&sessions.id_of("p", "shown"));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(sessions.held.len(), sessions.by_end.lock().len());
+        sessions.forget_ended(1_000_000);
+        assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (0, 0));
     }
 }

@@ -23,6 +23,7 @@ use actix_web::http::header::HeaderName;
 use actix_web::{Route, guard, web};
 use arc_swap::ArcSwap;
 
+use crate::accounts::Provisioner;
 use crate::decision::Gate;
 use crate::domain::ApiKey;
 use crate::handover::{Reception, SelfService, Services};
@@ -47,6 +48,8 @@ pub struct Live {
     pub self_service: SelfService,
     /// Who may call the API.
     pub api_keys: Vec<ApiKey>,
+    /// Changes of passwords and accounts.
+    pub accounts: Arc<Provisioner>,
     /// What portals and back-ends offer beside.
     pub services: Services,
 }

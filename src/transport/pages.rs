@@ -62,10 +62,11 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let cookies = question::cookies(request.headers());
     live.self_service.sign_out(&cookies, &arrival);
     let mut response = signed_out(asked.as_deref(), &live);
-    let origin = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok());
-    for gone in origin.iter().flat_map(|origin| live.reception.cookies_given(origin, &cookies)) {
-        let secure = origin.as_ref().is_some_and(|origin| origin.scheme() == "https");
-        enter::append(&mut response, &SetCookie::gone(&gone.name, gone.domain.as_deref(), secure));
+    if let Some(origin) = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok()) {
+        for gone in live.reception.cookies_given(&origin, &cookies) {
+            let gone = SetCookie::gone(&gone.name, gone.domain.as_deref(), origin.scheme() == "https");
+            enter::append(&mut response, &gone);
+        }
     }
     response
 }

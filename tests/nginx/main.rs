@@ -2,6 +2,7 @@
 //! scripted application: every trap that `auth_request` has laid for its users.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod axigen;
 mod house;
 mod pages;
 mod servers;

@@ -7,7 +7,7 @@ use super::message::{Malformed, Spelling, answer, fault, read, wsdl};
 use super::service::{Authorize, KeyPlace};
 use super::xml::{self, XmlError};
 use super::*;
-use crate::domain::{Answered, ApiKey, Call, Cookies, Desk, KnownAs, Person, Reach, Reply, SessionHandle};
+use crate::domain::{Answered, ApiKey, Call, Client, Cookies, Desk, KnownAs, Person, Reach, Reply, SessionHandle};
 
 const SOAP: &str = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">{header}<s:Body>\
     <a:AuthorizeSession xmlns:a=\"urn:sso:websydian\"><a:Login>ANA</a:Login><a:Password>t-1&amp;</a:Password>\

@@ -1,0 +1,41 @@
+//! What a change of somebody's account means for what is held of them.
+
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::store::{Cause, KeyStore};
+use super::turns::Turn;
+use crate::backend::Guarded;
+use crate::domain::Secret;
+
+impl KeyStore {
+    /// Waits until nobody signs this person in at this back-end, and keeps it so until the turn is dropped.
+    pub async fn turn(&self, backend: &Guarded, login: &str) -> Turn<'_> {
+        self.turns.wait(backend.id(), login).await
+    }
+
+    /// Ends all sessions of this name at this back-end, whatever portal sessions they belong to. Those go
+    /// on, and sign in anew. Names are compared without regard to case, as mail servers often do.
+    pub fn end_at(&self, backend: &Guarded, login: &str) {
+        let is_theirs =
+            |entry: &&Arc<Entry>| entry.backend == backend.id() && entry.login().eq_ignore_ascii_case(login);
+        // Found first and taken out then: looking at everybody holds nobody up who only reads.
+        let mut theirs: Vec<Arc<Entry>> = Vec::new();
+        for held in &self.sessions {
+            theirs.extend(held.entries.iter().filter(is_theirs).cloned());
+        }
+        for entry in theirs {
+            self.remove(&entry);
+            if let Some(backend) = self.backends.load().get(&entry.backend) {
+                self.close(&entry, backend, Cause::Logout);
+            }
+        }
+    }
+
+    /// This password is the right one now, whatever the back-end said of it before.
+    pub fn forget_refusal(&self, backend: &Guarded, login: &str, password: &Secret) {
+        let fingerprint = self.refusals.fingerprint(backend.id(), login, Some(password));
+        self.refusals.forget(&fingerprint);
+        self.remember_worked(backend, login, fingerprint);
+    }
+}
