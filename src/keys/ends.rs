@@ -44,12 +44,16 @@ impl KeyStore {
         } else {
             self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
         }
-        self.end_all(entries, sign_out) + self.end_beside(portal, session, sign_out)
+        self.end_all(entries, sign_out) + self.end_beside_for(portal, session, sign_out)
     }
 
-    /// Ends what the session opened at back-ends without keys that are held here, and says how many there
-    /// were.
-    fn end_beside(&self, portal: &str, session: &str, sign_out: Option<&Arc<SignOut>>) -> usize {
+    /// Ends what a portal session opened at back-ends without keys that are held here.
+    pub fn end_beside(&self, portal: &str, session: &str) {
+        self.end_beside_for(portal, session, None);
+    }
+
+    /// Says how many there were.
+    fn end_beside_for(&self, portal: &str, session: &str, sign_out: Option<&Arc<SignOut>>) -> usize {
         let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
         let mut ended = 0;
         for backend in self.backends.load().values() {

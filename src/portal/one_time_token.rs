@@ -24,7 +24,7 @@ use self::settings::{HostSettings, Settings};
 use super::registered::Registered;
 use super::{Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings, Verdict, Verifier};
 use crate::config::Section;
-use crate::domain::{Secret, Service, UnixSeconds};
+use crate::domain::{Identity, Secret, Service, UnixSeconds};
 use crate::wire::{Errands, Try, Wire};
 
 /// This kind's entry in the table.
@@ -83,6 +83,10 @@ impl Verifier for OneTimeToken {
 
     fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
         self.sessions.password(session)
+    }
+
+    fn whose(&self, id: &str) -> Option<Identity<'static>> {
+        self.kept.whose(id)
     }
 
     /// The host is told, which has all others of the same API session end. Those that are here it need not

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{HeldSession, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, SignedSession};
 use super::{Surroundings, Verdict, Verifier, read_cookie_name};
 use crate::config::Section;
-use crate::domain::{Reason, Secret, UnixSeconds};
+use crate::domain::{Identity, Reason, Secret, UnixSeconds};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "registered", build };
@@ -79,6 +79,10 @@ impl Verifier for Registered {
             return Err(NotKept::NoCookie);
         }
         Ok(self.sessions.keep(&self.portal, sid, session)?)
+    }
+
+    fn whose(&self, id: &str) -> Option<Identity<'static>> {
+        self.sessions.whose(id)
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {

@@ -128,6 +128,13 @@ impl Sessions {
         (held.expires > now).then(|| (hex(&name), held))
     }
 
+    /// Whose the session of this id is.
+    #[must_use]
+    pub fn whose(&self, id: &str) -> Option<Identity<'static>> {
+        let name = Name::try_from(decode_hex(id)?).ok()?;
+        self.held.get(&name).map(|held| held.session.identity.clone())
+    }
+
     /// Forgets the session of this id for a reason of the portal's own, and has everything end that was
     /// opened from it.
     pub fn end_with_all(&self, portal: &str, id: &str) {
