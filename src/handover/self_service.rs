@@ -112,10 +112,12 @@ impl SelfService {
         sign_out.report(backend_sessions);
     }
 
-    /// The same for a server, which need not know when the session would have ended. A ticket that lives
-    /// longer is refused until its own end once it is shown.
+    /// The same for a server, which need not know when the session would have ended: for as long as any
+    /// session of the portal was seen to last. A ticket that lives longer is refused until its own end once it
+    /// is shown.
     pub(super) fn end_for_server(&self, portal: &Portal, id: &str, arrival: &SignOutRequest<'_>) {
-        self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR), None, arrival);
+        let remembered_for = REMEMBERED_FOR.max(portal.longest_left());
+        self.end(portal, id, self.clock.unix().saturating_add(remembered_for), None, arrival);
     }
 
     /// This portal's session among the cookies, if it is genuine and was not ended.

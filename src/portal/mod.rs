@@ -59,6 +59,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// included. For signing out, where one too many does less harm than one too few.
     fn signed(&self, presented: &[&str]) -> Vec<SignedSession>;
 
+    /// How long a session may still last of which only the browser knows, in seconds, as far as has been seen.
+    fn longest_left(&self) -> u64 {
+        0
+    }
+
     /// Opens the password that came with a session.
     ///
     /// # Errors
@@ -329,6 +334,12 @@ impl Portal {
     #[must_use]
     pub fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
         self.plan.verifier.signed(presented)
+    }
+
+    /// How long a session may still last; see [`Verifier::longest_left`].
+    #[must_use]
+    pub fn longest_left(&self) -> u64 {
+        self.plan.verifier.longest_left()
     }
 
     /// The id of a session in the house; see [`Verifier::id_of`].

@@ -4,10 +4,11 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use crate::config::{Document, Draft};
-use crate::domain::{BackendLimits, Clock, CredentialSource, LoginName, ManualClock};
+use crate::domain::{BackendLimits, Clock, Cookies, CredentialSource, LoginName, ManualClock};
 use crate::handover::{Entrance, SignOutRequest};
 use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
+use crate::portal::ticket::{NewTicket, TicketKey};
 use crate::portal::{PortalPlan, Sessions};
 use crate::wire::Errands;
 
@@ -41,14 +42,20 @@ impl Backend for Tied {
     }
 }
 
+fn portal(kind: &str, clock: &Arc<ManualClock>, metrics: &Metrics) -> Arc<Portal> {
+    let text = format!("[[portal]]\nname = \"shop\"\ncookie = \"c\"\nlogin_url = \"https://p.test/\"\n{kind}");
+    let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
+    let clock: Arc<dyn Clock> = clock.clone();
+    let portal = PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &clock);
+    portal.unwrap().build(metrics)
+}
+
 /// A house with one portal, where ana is signed in, and an application that ties sessions so.
 fn house(binding: Binding) -> SelfService {
-    let text = "[[portal]]\nname = \"shop\"\nkind = \"registered\"\ncookie = \"c\"\nlogin_url = \"https://p.test/\"\n";
-    let mut draft = Draft::read(Document::parse("k.toml", text).unwrap());
     let metrics = Metrics::new();
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1000));
-    let portal = PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &clock);
-    let portal = portal.unwrap().build(&metrics);
+    let clock = Arc::new(ManualClock::at(1000));
+    let portal = portal("kind = \"registered\"\n", &clock, &metrics);
+    let clock: Arc<dyn Clock> = clock;
     let profile = Profile {
         name: "mail".to_owned(),
         kind: "tied".to_owned(),
@@ -120,6 +127,33 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
     assert_eq!(side.touch(SID), Ok(3));
     side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None));
     assert_eq!(side.touch(SID), Err(Reason::Revoked));
+}
+
+#[tokio::test]
+async fn a_ticket_that_outlives_the_day_of_its_sign_out_stays_refused_until_its_end() {
+    let (text, secret) =
+        ("kind = \"ticket\"\n[[portal.key]]\nid = \"k\"\nsecret = ", "0123456789abcdef0123456789abcdef");
+    let (clock, metrics) = (Arc::new(ManualClock::at(1000)), Metrics::new());
+    let portal = portal(&format!("{text}\"{secret}\"\n"), &clock, &metrics);
+    let keys = KeyStore::new(9, clock.clone(), tokio::runtime::Handle::current());
+    let (store, at) = (Arc::clone(&keys), clock.clone());
+    let house = SelfService::new(vec![portal], Vec::new(), keys, at, Vec::new(), &metrics);
+    let key = TicketKey::new("k", &Secret::from(secret)).unwrap();
+    let ticket = |sid: &str| format!("c={}", key.mint(&NewTicket::new(sid, "ana", 1000, 1_000_000), None).unwrap());
+    let who = |sid: &str| {
+        let ticket = ticket(sid);
+        house.whoami(&Cookies::new([ticket.as_bytes()])).map(|person| person.user)
+    };
+    assert_eq!(who("a-session-of-somebody").as_deref(), Some("ana"));
+    let side = house.portal_side(None).unwrap();
+    side.sign_out("another-session-of-ana", &SignOutRequest::now(SignOutBy::Api, None));
+    clock.advance(Duration::from_secs(3 * 24 * 3600));
+    store.tick().await;
+    assert_eq!(who("another-session-of-ana"), None);
+    assert_eq!(who("a-session-of-somebody").as_deref(), Some("ana"));
+    clock.advance(Duration::from_secs(1_000_000));
+    store.tick().await;
+    assert!(!store.is_ended("shop", "another-session-of-ana"), "nothing is remembered for ever");
 }
 
 #[tokio::test]
