@@ -152,7 +152,9 @@ impl PortalSide<'_> {
     /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
     /// says that the session is there. When this returns, nothing is given out for it any more.
     pub fn sign_out(&self, sid: &str, arrival: &SignOutRequest<'_>) {
-        self.house.end_for_server(self.portal, &self.portal.id_of(sid), arrival);
+        for id in self.portal.called_off(sid) {
+            self.house.end_for_server(self.portal, &id, arrival);
+        }
     }
 
     /// Counts a page view at the portal as use of all applications, and says at how many of them the

@@ -75,6 +75,11 @@ pub trait Verifier: Send + Sync + 'static {
         sid.to_owned()
     }
 
+    /// The portal's side has ended what it calls so: the ids of all sessions that this is in the house.
+    fn called_off(&self, sid: &str) -> Vec<String> {
+        vec![self.id_of(sid)]
+    }
+
     /// Whether the portal's side tells us of its sessions, each by what the browser shows for it.
     fn registers(&self) -> bool {
         false
@@ -346,6 +351,12 @@ impl Portal {
     #[must_use]
     pub fn id_of(&self, sid: &str) -> String {
         self.plan.verifier.id_of(sid)
+    }
+
+    /// The ids of what the portal's side has ended; see [`Verifier::called_off`].
+    #[must_use]
+    pub fn called_off(&self, sid: &str) -> Vec<String> {
+        self.plan.verifier.called_off(sid)
     }
 
     /// Whether the portal's side tells us of its sessions; see [`Verifier::registers`].

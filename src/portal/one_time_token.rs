@@ -85,6 +85,12 @@ impl Verifier for OneTimeToken {
         self.sessions.password(session)
     }
 
+    /// The host has its own name for a session, under which there may be several here, or one in a moment.
+    fn called_off(&self, sid: &str) -> Vec<String> {
+        self.arrivals.note_end(sid);
+        self.kept.ids_with_memo(&self.name, sid)
+    }
+
     fn whose(&self, id: &str) -> Option<Identity<'static>> {
         self.kept.whose(id)
     }

@@ -18,6 +18,10 @@ const PAUSES: [u64; 7] = [1, 2, 5, 15, 60, 180, 300];
 
 /// Calls to other servers for which nobody waits, and which are to arrive all the same: each is tried
 /// again for some minutes. They outlive the request that began them, and a reload.
+///
+/// Sign-outs at back-ends have a queue of their own, in `keys`. There each back-end has its own bounds, since
+/// one that is down may be owed as many as there are sessions, and whoever signed out is told how each ended.
+/// Portals are few, and what they are owed comes one for one with people who come and go.
 pub struct Errands {
     runtime: OnceLock<Handle>,
     places: Arc<Semaphore>,

@@ -17,7 +17,7 @@ async fn stage() -> Stage {
     let mailboxes = Zimbra::start(vec!["alice@example.test".to_owned()]).await.unwrap();
     let host = EpixelHost::start(KEY).await.unwrap();
     let config = format!(
-        "[[portal]]\nname = \"mlm\"\nkind = \"one-time-token\"\ncookie = \"keyward\"\n\
+        "[[api.key]]\ncaller = \"mlm\"\nsecret = \"{KEY}\"\n[[portal]]\nname = \"mlm\"\nkind = \"one-time-token\"\ncookie = \"keyward\"\n\
          login_url = \"https://portal.example.test/?next={{url}}\"\nhost = \"{}\"\napikey = \"{KEY}\"\n\
          [[backend]]\nname = \"zimbra\"\nkind = \"zimbra\"\nurl = \"{}\"\ncredentials = \"none\"\n\
          preauth_key = \"{PREAUTH_KEY}\"\n\
@@ -95,4 +95,20 @@ async fn a_sign_in_that_was_under_way_when_its_person_signed_out_is_none() {
     };
     let (arrived, ()) = tokio::join!(stage.arrive("shared"), leaving);
     assert_eq!((arrived.status, arrived.maybe("set-cookie")), (403, None));
+}
+
+#[tokio::test]
+async fn the_api_ends_sessions_by_the_hosts_name_for_them() {
+    let stage = stage().await;
+    let api_sid = "an-api-session-of-the-host";
+    let cookies = [stage.open_mailbox(api_sid).await, stage.open_mailbox(api_sid).await];
+    let other = stage.open_mailbox("another-api-session").await;
+    let lines = [format!("Authorization: Bearer {KEY}")];
+    let call = request("DELETE", &format!("/v1/sessions/{api_sid}"), "api", &lines, "");
+    assert_eq!(stage.keyward.call(call).await.status, 204);
+    for cookie in &cookies {
+        assert_eq!(stage.ask(cookie).await.status, 401);
+    }
+    stage.ask(&other).await.assert_allows("alice@example.test");
+    stage.closed_mailboxes(2).await;
 }

@@ -254,9 +254,7 @@ impl OneTimeToken {
         let Some(api_sid) = self.host.names().api_sid.text(&body).filter(|api_sid| !api_sid.is_empty()) else {
             return Answered::Here(problem(400, "invalid_request", "the body must name the API session"));
         };
-        self.arrivals.note_end(api_sid);
-        let ids = self.kept.ids_with_memo(&self.name, api_sid);
-        for id in ids {
+        for id in self.called_off(api_sid) {
             self.end_quietly(id, desk);
         }
         Answered::Here(Reply::json(200, &json!({ "status": "success" })))
