@@ -7,7 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::accounts::Provisioner;
 use crate::config::Settings;
-use crate::domain::Clock;
+use crate::domain::{Clock, SettledClock};
 use crate::handover::Tokens;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
@@ -23,6 +23,8 @@ pub(super) struct Foundation {
     pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
+    /// By which sessions that have ended are forgotten.
+    settled: SettledClock,
 }
 
 impl Foundation {
@@ -41,7 +43,8 @@ impl Foundation {
         sessions.at_the_end(move |portal, id, until| ended_at.revoke(portal, id, until));
         let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
-        Self { keys, sessions, errands, accounts, tokens, metrics, clock }
+        let settled = SettledClock::new(Arc::clone(&clock));
+        Self { keys, sessions, errands, accounts, tokens, metrics, clock, settled }
     }
 
     /// Does once a second what time asks for, for ever.
@@ -50,13 +53,44 @@ impl Foundation {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let chores = async {
-                self.sessions.forget_ended(self.clock.unix());
-                self.accounts.tick();
-                self.keys.tick().await;
-            };
             // A panic was counted and logged, and must not be the end of all expiry.
-            let _ = AssertUnwindSafe(chores).catch_unwind().await;
+            let _ = AssertUnwindSafe(self.do_chores()).catch_unwind().await;
         }
+    }
+
+    async fn do_chores(&self) {
+        self.sessions.forget_ended(self.settled.unix());
+        self.accounts.tick();
+        self.keys.tick().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Document, Draft};
+    use crate::domain::{Identity, ManualClock};
+    use crate::portal::HeldSession;
+
+    #[tokio::test]
+    async fn a_wall_clock_that_jumps_ahead_and_back_costs_nobody_their_session() {
+        let clock = Arc::new(ManualClock::at(1000));
+        let settings = Draft::read(Document::parse("k.toml", "").unwrap()).settings;
+        let (sessions, errands) = (Sessions::new(9), Errands::new());
+        let at: Arc<dyn Clock> = clock.clone();
+        let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), at);
+        let identity = Identity::new("ana", "", "", Vec::new()).unwrap();
+        let session = HeldSession { identity, expires: 5000, password: None, memo: String::new() };
+        foundation.sessions.keep("p", "shown", session).unwrap();
+        let is_in = || foundation.sessions.find("p", "shown", clock.unix()).is_some();
+        clock.set_unix(900_000);
+        foundation.do_chores().await;
+        assert!(!is_in(), "whether or not the clock is right");
+        clock.set_unix(1001);
+        assert!(is_in());
+        clock.advance(Duration::from_secs(4000));
+        foundation.do_chores().await;
+        clock.set_unix(1001);
+        assert!(!is_in(), "it has ended by both");
     }
 }

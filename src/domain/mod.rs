@@ -19,6 +19,7 @@ mod person;
 mod reason;
 mod service;
 mod session_keys;
+mod settled_clock;
 mod text;
 
 pub use api_key::ApiKey;
@@ -38,4 +39,5 @@ pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
+pub use settled_clock::SettledClock;
 pub use text::{decode_hex, escape, is_control};

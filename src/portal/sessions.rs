@@ -176,7 +176,7 @@ impl Sessions {
         });
     }
 
-    /// Forgets those that have ended by themselves. Call it about once a second.
+    /// Forgets those that have ended by themselves, by a clock that does not jump. Call it about once a second.
     pub fn forget_ended(&self, now: UnixSeconds) {
         loop {
             let (end, name) = {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-use crate::domain::{Clock, KnownAs, Moment, Person, SessionHandle, UnixSeconds};
+use crate::domain::{Clock, KnownAs, Moment, Person, SessionHandle, SettledClock, UnixSeconds};
 
 /// Most API sessions of one client service.
 const MOST_SESSIONS: usize = 1_000_000;
@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     /// Told when a login was acknowledged.
     acknowledged: Notify,
     clock: Arc<dyn Clock>,
+    /// By which sessions are forgotten that have ended by themselves.
+    settled: SettledClock,
 }
 
 /// For whom an API session is.
@@ -87,7 +89,12 @@ struct ApiSession {
 impl Ledger {
     pub(super) fn new(token_lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
         let state = State { token_lifetime, ..State::default() };
-        Self { state: Mutex::new(state), acknowledged: Notify::new(), clock }
+        Self {
+            state: Mutex::new(state),
+            acknowledged: Notify::new(),
+            settled: SettledClock::new(Arc::clone(&clock)),
+            clock,
+        }
     }
 
     /// Takes another lifetime, which counts for the tokens that wait as well if it is shorter.
@@ -214,7 +221,7 @@ impl Ledger {
     /// The state, without what has ended by itself.
     fn swept(&self) -> parking_lot::MutexGuard<'_, State> {
         let mut state = self.state.lock();
-        state.sweep(self.clock.now(), self.clock.unix());
+        state.sweep(self.clock.now(), self.settled.unix());
         state
     }
 }
