@@ -428,21 +428,6 @@ async fn an_end_that_overtakes_its_own_sign_in_wins() {
 }
 
 #[tokio::test]
-async fn a_session_that_the_host_has_ended_by_the_time_of_the_acknowledgement_ends() {
-    let stage = stage("").await;
-    stage.host.fail("login-acknowledgement/", 1);
-    let (ana, api_sid) = stage.signed_in("ana").await;
-    // As if another client had signed her out, and the host knew of no session here to end.
-    let lines = [format!("apikey: {KEY}"), "Content-Type: application/json".to_owned()];
-    let address = stage.host.url().trim_start_matches("http://").parse().unwrap();
-    let body = json!({ "api_sid": api_sid }).to_string();
-    let mut connection = super::support::Connection::open(&Address::Tcp(address)).await;
-    connection.send(request("POST", "/api/v1/sso/logout/", "host", &lines, &body)).await;
-    assert_eq!(connection.answer().await.status, 200);
-    until("the end", || async { stage.ask(&ana).await.status == 401 }).await;
-}
-
-#[tokio::test]
 async fn a_browser_goes_on_to_a_place_on_this_host_only() {
     let stage = stage("application = \"/mail/\"").await;
     for (next, place) in [
