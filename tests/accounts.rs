@@ -269,6 +269,7 @@ async fn a_newer_change_takes_the_place_of_one_that_waits() {
         assert_eq!(world.mail_cli.password(ANA).as_deref(), Some(password));
     }
     assert_eq!(world.waiting("post").await, 1.0);
+    assert_eq!(world.changes("post", "password", "replaced").await, 2.0);
     let post_cli = world.post_comes_up().await;
     until("the change is made", || async { world.waiting("post").await == 0.0 }).await;
     assert_eq!(post_cli.password(ANA).as_deref(), Some("third"));

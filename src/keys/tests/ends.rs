@@ -270,3 +270,21 @@ async fn a_sign_out_measures_until_when_it_was_good_for_something_and_says_at_ho
     assert!(seconds().get_sample_sum() < 1.0, "although the back-end is down");
     assert!(matches!(world.ask(&BEN).await, Obtained::Revoked));
 }
+
+#[tokio::test]
+async fn a_change_of_an_account_ends_every_session_of_that_name_and_no_other() {
+    let world = World::new(Script::default());
+    let elsewhere = Who { sid: "sid-of-ana-0000002", ..ANA };
+    for who in [&ANA, &elsewhere, &BEN] {
+        key(&world.ask(who).await);
+    }
+    world.store.end_at(&world.backend, "ANA");
+    world.settle().await;
+    assert_eq!(world.script.logouts.lock().unwrap().len(), 2);
+    assert_eq!(world.store.len(), 1);
+    assert!(world.counted(r#"keyward_keys{backend="mail"} 1"#));
+    key(&world.ask(&BEN).await);
+    assert_eq!(world.logins(), 3);
+    key(&world.ask(&ANA).await);
+    assert_eq!(world.logins(), 4, "the portal session goes on, and signs in anew");
+}
