@@ -338,6 +338,7 @@ async fn every_spelling_of_a_session_cookie_is_the_sites() {
         ("shop/session", true),
         ("SHOP/session", true),
         ("shop", false),
+        ("shop/sessions", false),
         ("WSYI", false),
         ("portal_session", false),
     ] {

@@ -12,11 +12,13 @@ use crate::handover::Tokens;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
+use crate::wire::Errands;
 
 /// What a running process keeps through every reload.
 pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
+    pub errands: Arc<Errands>,
     pub accounts: Arc<Provisioner>,
     pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
@@ -25,12 +27,19 @@ pub(super) struct Foundation {
 
 impl Foundation {
     /// Needs the runtime in which its tasks are to run.
-    pub fn new(settings: &Settings, sessions: Arc<Sessions>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        settings: &Settings,
+        sessions: Arc<Sessions>,
+        errands: Arc<Errands>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let runtime = tokio::runtime::Handle::current();
+        errands.run_on(runtime.clone());
         let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), runtime.clone());
         let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
-        Self { keys, sessions, accounts, tokens, metrics, clock }
+        Self { keys, sessions, errands, accounts, tokens, metrics, clock }
     }
 
     /// Does once a second what time asks for, for ever.

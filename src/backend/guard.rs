@@ -15,7 +15,8 @@ use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
 use crate::domain::{
-    BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionKeys, WayIn,
+    BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionHandle,
+    SessionKeys, WayIn,
 };
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
@@ -241,6 +242,12 @@ impl Guarded {
     #[must_use]
     pub fn entry(&self, keys: &SessionKeys) -> String {
         self.backend.entry(keys)
+    }
+
+    /// What is to end with a portal session that has ended; see [`Backend::opened_beside`].
+    #[must_use]
+    pub fn opened_beside(&self, session: &SessionHandle) -> Vec<SessionKeys> {
+        self.backend.opened_beside(session)
     }
 
     /// How browsers are handed over to it.

@@ -21,6 +21,7 @@ mod backoff;
 mod guard;
 
 mod axigen;
+mod epixel;
 mod form;
 mod open_xchange;
 mod roundcube;
@@ -29,8 +30,16 @@ mod websydian;
 mod zimbra;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] =
-    &[axigen::KIND, form::KIND, open_xchange::KIND, roundcube::KIND, sogo::KIND, websydian::KIND, zimbra::KIND];
+pub const KINDS: &[Kind] = &[
+    axigen::KIND,
+    epixel::KIND,
+    form::KIND,
+    open_xchange::KIND,
+    roundcube::KIND,
+    sogo::KIND,
+    websydian::KIND,
+    zimbra::KIND,
+];
 
 use std::sync::Arc;
 
@@ -38,7 +47,7 @@ use futures_util::future::BoxFuture;
 
 use crate::config::Section;
 pub use crate::domain::Outage;
-use crate::domain::{Client, Person, Secret, Service, SessionKeys};
+use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys};
 use crate::wire::Wire;
 
 pub use accounts::{AccountChange, AccountRefusal, Accounts};
@@ -106,6 +115,12 @@ pub trait Backend: Send + Sync + 'static {
     /// the application is seen from outside. It begins with a slash.
     fn entry(&self, keys: &SessionKeys) -> String {
         if keys.query().is_empty() { "/".to_owned() } else { format!("/?{}", keys.query()) }
+    }
+
+    /// Sessions that this portal session opened here without the keys having been asked for, and that end
+    /// with it. Asked once it has ended; each is given once, and logged out like any other.
+    fn opened_beside(&self, _session: &SessionHandle) -> Vec<SessionKeys> {
+        Vec::new()
     }
 
     /// What the application is offered beside being signed in to, where it needs something.

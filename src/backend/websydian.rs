@@ -89,9 +89,8 @@ impl Backend for Websydian {
         // every site's cookie: one site's session is of no use at another.
         let decoded = Cow::from(percent_encoding::percent_decode(name));
         let folded = decoded.trim_ascii();
-        let begins =
-            |start: &str| folded.get(..start.len()).is_some_and(|folded| folded.eq_ignore_ascii_case(start.as_bytes()));
-        begins(COOKIE) || begins(&self.settings.cookie)
+        let begins = folded.get(..COOKIE.len()).is_some_and(|start| start.eq_ignore_ascii_case(COOKIE.as_bytes()));
+        begins || folded.eq_ignore_ascii_case(self.settings.cookie.as_bytes())
     }
 
     fn wants_password(&self) -> bool {
@@ -141,7 +140,7 @@ impl Websydian {
             }
             None => {
                 "it did not redeem the ticket; the site's function does not run, does not find login_parameter and \
-                 password_parameter, or does not reach service_path with service_key"
+                 password_parameter, or does not reach service_path on [listen] api with service_key"
             }
         };
         if let Ok(keys) = keys {

@@ -320,6 +320,12 @@ impl Section {
         pairs
     }
 
+    /// The name of this table within its list, as mistakes have it; empty where it is in none.
+    #[must_use]
+    pub fn entry_name(&self) -> &str {
+        self.path.rsplit_once('[').and_then(|(_, name)| name.strip_suffix(']')).unwrap_or_default()
+    }
+
     /// Every remaining key with its value, whatever it is, for tables that become JSON.
     pub fn all_json(&mut self) -> Vec<(String, serde_json::Value)> {
         let entries = std::mem::take(&mut self.entries);

@@ -36,6 +36,6 @@ pub use outage::Outage;
 pub use person::{Person, SessionHandle};
 pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
-pub use service::{Answered, Call, Desk, Reach, Reply, Service};
+pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
-pub use text::{decode_hex, is_control};
+pub use text::{decode_hex, escape, is_control};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::backend::Guarded;
-use crate::domain::{Clock, Cookies, Desk, Person, SessionHandle, UnixSeconds};
+use crate::domain::{Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
 use crate::keys::{KeyStore, SignOut, SignOutBy};
 use crate::observe::{Metrics, Stopwatch};
 use crate::portal::{Portal, PortalSession, Scratch, Verdict};
@@ -161,6 +161,15 @@ impl SelfService {
         self.return_to.iter().find(|allowed| **allowed == asked)
     }
 
+    /// The first entrance that lets this person in to the back-end of this name.
+    fn entrance(&self, person: &Person, backend: &str) -> Option<&Entrance> {
+        self.entrances.iter().find(|entrance| {
+            entrance.backend.name() == backend
+                && entrance.portal.name() == person.session.portal
+                && person.identity.has_one_of(&entrance.roles)
+        })
+    }
+
     fn describe(&self, portal: &Portal, session: &PortalSession<'_>) -> WhoAmI {
         let identity = session.identity();
         WhoAmI {
@@ -193,12 +202,10 @@ impl Desk for SelfService {
         self.first_session(cookies, |portal, session| session.person(portal.name()))
     }
 
-    fn may_enter(&self, person: &Person, backend: &str) -> bool {
-        self.entrances.iter().any(|entrance| {
-            entrance.backend.name() == backend
-                && entrance.portal.name() == person.session.portal
-                && person.identity.has_one_of(&entrance.roles)
-        })
+    fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs> {
+        let backend = &self.entrance(person, backend)?.backend;
+        let login = backend.login_name(&person.identity)?.into_owned();
+        Some(KnownAs { login, roles: backend.roles(&person.identity).map(str::to_owned).collect() })
     }
 
     fn sign_out(&self, session: &SessionHandle) {

@@ -11,7 +11,7 @@ use super::entry::{Entry, State};
 use super::sign_out::{Fate, SignOut};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::Guarded;
-use crate::domain::{SessionKeys, UnixSeconds};
+use crate::domain::{SessionHandle, SessionKeys, UnixSeconds};
 
 impl KeyStore {
     /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
@@ -44,7 +44,21 @@ impl KeyStore {
         } else {
             self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
         }
-        self.end_all(entries, sign_out)
+        self.end_all(entries, sign_out) + self.end_beside(portal, session, sign_out)
+    }
+
+    /// Ends what the session opened at back-ends without keys that are held here, and says how many there
+    /// were.
+    fn end_beside(&self, portal: &str, session: &str, sign_out: Option<&Arc<SignOut>>) -> usize {
+        let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
+        let mut ended = 0;
+        for backend in self.backends.load().values() {
+            for keys in backend.opened_beside(&session) {
+                self.log_out_for(backend, Arc::new(keys), Cause::Logout, sign_out);
+                ended += 1;
+            }
+        }
+        ended
     }
 
     /// Ends sessions that were taken out of the map, and says how many of them were open.

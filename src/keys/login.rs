@@ -404,8 +404,10 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
+        // Once the outcome was told, the entry may be busy with what others have begun since.
+        let told = self.sender.borrow().is_some();
         let busy = matches!(&*self.entry.state.lock(), State::Busy(_));
-        if busy {
+        if busy && !told {
             self.fail(Obtained::Busy);
         }
     }

@@ -15,7 +15,8 @@ use crate::domain::{Identity, Secret, UnixSeconds, decode_hex};
 /// What a browser shows is kept only as a keyed hash: whoever reads this memory cannot sign in with it.
 /// Nothing is given up for want of room; a session that does not fit is refused.
 pub struct Sessions {
-    held: DashMap<Name, Arc<HeldSession>>,
+    held: DashMap<Name, Place>,
+    by_memo: DashMap<Name, Vec<Name>>,
     by_end: Mutex<BTreeSet<(UnixSeconds, Name)>>,
     limit: AtomicUsize,
     hash: Hmac<Sha256>,
@@ -29,8 +30,14 @@ pub struct HeldSession {
     pub expires: UnixSeconds,
     /// The password that came with it.
     pub password: Option<Secret>,
-    /// What the portal's kind wants to know of it later.
+    /// What the portal's kind wants to know of it later. Sessions can be found by it.
     pub memo: String,
+}
+
+/// A session, and what its memo is filed under, where it has one.
+struct Place {
+    session: Arc<HeldSession>,
+    memo: Option<Name>,
 }
 
 impl fmt::Debug for HeldSession {
@@ -52,10 +59,10 @@ impl Sessions {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         let key: [u8; 64] = rand::random();
-        let (held, by_end) = (DashMap::new(), Mutex::default());
+        let (held, by_memo, by_end) = (DashMap::new(), DashMap::new(), Mutex::default());
         // HMAC takes a key of every length.
         let hash = Hmac::new(&key.into());
-        Arc::new(Self { held, by_end, limit: AtomicUsize::new(limit), hash })
+        Arc::new(Self { held, by_memo, by_end, limit: AtomicUsize::new(limit), hash })
     }
 
     /// Takes another limit. Sessions above it stay until they end.
@@ -66,7 +73,7 @@ impl Sessions {
     /// The id under which a session is known in the house, from what the browser shows for it.
     #[must_use]
     pub fn id_of(&self, portal: &str, shown: &str) -> String {
-        self.name(portal, shown).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.name(portal, shown))
     }
 
     /// Keeps a session, in the place of an earlier one for which the browser shows the same.
@@ -76,14 +83,18 @@ impl Sessions {
     pub fn keep(&self, portal: &str, shown: &str, session: HeldSession) -> Result<Kept, NoRoom> {
         let name = self.name(portal, shown);
         let expires = session.expires;
+        let memo = (!session.memo.is_empty()).then(|| self.name(portal, &session.memo));
+        let new = Place { session: Arc::new(session), memo };
         // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
         match self.held.entry(name) {
             Entry::Occupied(mut held) => {
-                let earlier = held.insert(Arc::new(session));
+                let earlier = held.insert(new);
+                self.unfile(&earlier, &name);
+                self.file(memo, name);
                 let mut by_end = self.by_end.lock();
-                by_end.remove(&(earlier.expires, name));
+                by_end.remove(&(earlier.session.expires, name));
                 by_end.insert((expires, name));
-                Ok(Kept::Replaced(earlier))
+                Ok(Kept::Replaced(earlier.session))
             }
             Entry::Vacant(place) => {
                 // The ends are counted, not the map: its length asks every shard.
@@ -91,8 +102,9 @@ impl Sessions {
                 if by_end.len() >= self.limit.load(Ordering::Relaxed) {
                     return Err(NoRoom);
                 }
-                place.insert(Arc::new(session));
+                place.insert(new);
                 by_end.insert((expires, name));
+                self.file(memo, name);
                 Ok(Kept::New)
             }
         }
@@ -101,7 +113,7 @@ impl Sessions {
     /// The session for which the browser shows this, if it has not ended.
     #[must_use]
     pub fn find(&self, portal: &str, shown: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
-        let held = self.held.get(&self.name(portal, shown)).map(|held| Arc::clone(&held))?;
+        let held = self.held.get(&self.name(portal, shown)).map(|held| Arc::clone(&held.session))?;
         (held.expires > now).then_some(held)
     }
 
@@ -109,8 +121,30 @@ impl Sessions {
     pub fn end(&self, id: &str) -> Option<Arc<HeldSession>> {
         let name = Name::try_from(decode_hex(id)?).ok()?;
         let Entry::Occupied(held) = self.held.entry(name) else { return None };
-        self.by_end.lock().remove(&(held.get().expires, name));
-        Some(held.remove())
+        self.by_end.lock().remove(&(held.get().session.expires, name));
+        self.unfile(held.get(), &name);
+        Some(held.remove().session)
+    }
+
+    /// The ids of a portal's sessions that have this memo.
+    #[must_use]
+    pub fn ids_with_memo(&self, portal: &str, memo: &str) -> Vec<String> {
+        let filed = self.by_memo.get(&self.name(portal, memo));
+        filed.map_or_else(Vec::new, |names| names.iter().map(hex).collect())
+    }
+
+    fn file(&self, memo: Option<Name>, name: Name) {
+        if let Some(memo) = memo {
+            self.by_memo.entry(memo).or_default().push(name);
+        }
+    }
+
+    fn unfile(&self, place: &Place, name: &Name) {
+        let Some(memo) = place.memo else { return };
+        self.by_memo.remove_if_mut(&memo, |_, names| {
+            names.retain(|other| other != name);
+            names.is_empty()
+        });
     }
 
     /// Forgets those that have ended by themselves. Call it about once a second.
@@ -126,7 +160,9 @@ impl Sessions {
                 first
             };
             // It may have been kept anew meanwhile.
-            self.held.remove_if(&name, |_, held| held.expires == end);
+            if let Some((_, ended)) = self.held.remove_if(&name, |_, held| held.session.expires == end) {
+                self.unfile(&ended, &name);
+            }
         }
     }
 
@@ -140,6 +176,10 @@ impl Sessions {
         name.copy_from_slice(&hash.finalize().into_bytes()[..16]);
         name
     }
+}
+
+fn hex(name: &Name) -> String {
+    name.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What became of a session that was to be kept.
@@ -182,6 +222,25 @@ mod tests {
             assert_eq!(sessions.end(id).is_some(), ended, "{id}");
         }
         assert!(sessions.find("p", "shown", 0).is_none());
+    }
+
+    #[test]
+    fn sessions_are_found_by_their_memo_while_they_last() {
+        let sessions = Sessions::new(10);
+        let with = |memo: &str, expires| HeldSession { memo: memo.to_owned(), ..session("ana", expires) };
+        let found = |portal: &str, memo: &str| sessions.ids_with_memo(portal, memo).len();
+        sessions.keep("p", "a", with("m", 100)).unwrap();
+        sessions.keep("p", "b", with("m", 200)).unwrap();
+        sessions.keep("q", "c", with("m", 300)).unwrap();
+        sessions.keep("p", "d", with("", 300)).unwrap();
+        assert_eq!((found("p", "m"), found("q", "m"), found("p", "")), (2, 1, 0));
+        sessions.forget_ended(100);
+        assert_eq!(sessions.ids_with_memo("p", "m"), [sessions.id_of("p", "b")]);
+        sessions.keep("p", "b", with("n", 200)).unwrap();
+        assert_eq!((found("p", "m"), found("p", "n")), (0, 1));
+        assert!(sessions.end(&sessions.id_of("p", "b")).is_some());
+        assert!(sessions.end(&sessions.id_of("q", "c")).is_some());
+        assert!(sessions.by_memo.is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, naviga
 use super::pages::{nothing_here, own_origin};
 use super::set_cookie::{Scope, SetCookie};
 use super::{Live, State, answer, html, question};
-use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn};
+use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn, escape};
 use crate::handover::{Arrival, Given, LIFETIME, Step, Visit};
 
 /// Longest body of a call, in bytes.
@@ -194,7 +194,7 @@ impl Door<'_> {
                 &format!(
                     "<p>This way into the application can be used once, within a minute, by the browser that asked for \
                      it, and that browser must take cookies.</p>\n<p><a href=\"{}\">Try once more</a></p>",
-                    html::escape(&again)
+                    escape(&again)
                 ),
             ),
             other => self.tell_no(other, is_page).await,

@@ -30,7 +30,6 @@ use crate::handover::{Reception, SelfService, Services};
 use crate::observe::Metrics;
 
 pub use client::Trust;
-pub(crate) use html::escape;
 pub use listener::{ListenError, Listeners, Servers};
 
 /// What a reload replaces, all at once.

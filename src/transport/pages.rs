@@ -8,7 +8,7 @@ use url::Url;
 use super::set_cookie::SetCookie;
 use super::{Live, State, enter, get_or_head, html, question, services, touch};
 use crate::decision::Host;
-use crate::domain::Reach;
+use crate::domain::{Reach, escape};
 use crate::handover::{Provenance, SignOutBy, SignOutRequest};
 
 /// The pages for people, under `/.keyward/`.
@@ -96,7 +96,7 @@ fn ask_first(asked: Option<&str>, live: &Live) -> HttpResponse {
     let body = format!(
         "<p>Another page sent you here. Do you want to sign out of every application?</p>\n\
          <form method=\"post\" action=\"/.keyward/logout{}\"><button>Sign out</button></form>",
-        html::escape(&query)
+        escape(&query)
     );
     let mut page = html::page(&mut HttpResponse::Ok(), "Sign out?", &body);
     // Where browsers send no Sec-Fetch-Site (plain http, old ones) only the Origin tells that the form

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::fakes::axigen::Axigen;
-use crate::fakes::server::{Server, forward};
+use crate::fakes::server::{Request, Server, forward};
 use crate::house::{House, INBOX, SHOP_KEY, SID, cookie, mailboxes, reason};
 use crate::support::{Setup, Sidecar, until};
 
@@ -37,10 +37,12 @@ impl Slow {
         Self { house: House { keyward, mail, post }, door, gate }
     }
 
-    /// Waits until so many logins hang.
-    async fn logins(&self, number: usize) {
-        let is_login = |request: &crate::fakes::server::Request| request.target.contains("action=login");
-        until("the login", || async { self.door.requests().iter().filter(|it| is_login(it)).count() == number }).await;
+    /// Waits until a login hangs, and two wait for it.
+    async fn both_wait(&self) {
+        let joined = "keyward_key_lookups_total{backend=\"mail\",result=\"joined\"}";
+        until("the other one", || async { self.house.keyward.metric(joined).await > 0.0 }).await;
+        let is_login = |request: &Request| request.target.contains("action=login");
+        until("the login", || async { self.door.requests().iter().any(is_login) }).await;
     }
 }
 
@@ -54,7 +56,7 @@ async fn a_login_that_ends_after_the_sign_out_is_thrown_away_and_signed_out() {
     let house = &slow.house;
     house.register(SID, "alice").await;
     let later = async {
-        slow.logins(1).await;
+        slow.both_wait().await;
         assert_eq!(house.delete(SID).await.status, 204);
         assert_eq!(house.ask(INBOX, &cookie(SID)).await.status, 401, "at once");
         slow.gate.add_permits(1);
@@ -74,7 +76,7 @@ async fn a_login_of_the_one_before_is_nothing_for_the_one_after() {
     let house = &slow.house;
     house.register(SID, "alice").await;
     let later = async {
-        slow.logins(1).await;
+        slow.both_wait().await;
         assert_eq!(house.register(SID, "bob").await.status, 204);
         slow.gate.add_permits(2);
         house.ask(INBOX, &cookie(SID)).await
@@ -96,7 +98,7 @@ async fn the_same_told_again_during_a_login_disturbs_nobody() {
     let house = &slow.house;
     house.register(SID, "alice").await;
     let later = async {
-        slow.logins(1).await;
+        slow.both_wait().await;
         assert_eq!(house.register(SID, "alice").await.status, 204);
         slow.gate.add_permits(1);
     };

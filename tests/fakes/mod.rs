@@ -3,6 +3,10 @@
 
 pub mod axigen;
 pub mod axigen_cli;
+#[cfg(test)]
+pub mod epixel_client;
+#[cfg(test)]
+pub mod epixel_host;
 // The demo, which includes this file, has no use for it.
 #[cfg(test)]
 pub mod open_xchange;

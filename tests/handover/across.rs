@@ -1,7 +1,7 @@
 //! Portal and application on different domains, by redirect.
 
 use crate::house::{Browser, House};
-use crate::support::{Ask, Door, MAIL_PORTAL, PortalKey, Setup, Ticket, until};
+use crate::support::{Ask, Door, Setup, Ticket, until};
 use crate::{MAIL, MAIL_ROUTE};
 
 const LISTED: &str = "origins = [\"https://portal.example.test\"]";
@@ -107,27 +107,6 @@ async fn who_comes_to_the_application_first_is_led_through_the_portal_and_back_t
     assert_eq!(alice.enter(&house, &next).await, "https://webmail.other.test/folder?id=5");
     let ask = Ask::page(page).cookie(alice.cookies("webmail.other.test").trim_start_matches("Cookie: "));
     house.keyward.ask(Door::AuthRequest, &ask).await.assert_allows("alice");
-}
-
-#[tokio::test]
-async fn each_is_led_to_the_portal_that_vouches_for_the_host() {
-    let origins = "origins = [\"https://portal.example.test\", \"https://post.example.test\"]";
-    let house = House::with(origins, &[MAIL_ROUTE], |config| {
-        let PortalKey { name, cookie, id, secret } = MAIL_PORTAL;
-        Setup::new(&format!(
-            "{config}[[portal]]\nname = \"{name}\"\nkind = \"ticket\"\ncookie = \"{cookie}\"\n\
-             login_url = \"https://post.example.test/in?next={{url}}\"\n[[portal.key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
-             [[route]]\nhost = \"webmail.third.test\"\nportal = \"{name}\"\nbackend = \"mail\"\n"
-        ))
-    });
-    let house = house.await;
-    let mut bob = Browser::default();
-    bob.set("post.example.test", &Ticket::of("bob").portal(MAIL_PORTAL).cookie());
-    let location = bob.enter(&house, "https://webmail.third.test/.keyward/enter/mail").await;
-    assert!(location.starts_with("https://webmail.third.test/?_h="), "{location}");
-    assert!(bob.way[1].starts_with("https://post.example.test/.keyward/enter/mail?state="), "{:#?}", bob.way);
-    let location = Browser::of(&Ticket::of("alice")).enter(&house, THERE).await;
-    assert!(location.starts_with("https://webmail.other.test/?_h="), "{location}");
 }
 
 #[tokio::test]
@@ -242,6 +221,22 @@ async fn a_token_is_for_one_browser_one_host_and_one_back_end() {
         let burnt = ["another host", "another port", "another scheme"].contains(&what);
         assert_eq!(again, if burnt { 403 } else { 303 }, "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_token_opens_no_other_back_end_of_the_same_host() {
+    let house = House::with(LISTED, &["host = \"webmail.other.test\"\npath = \"/mail\""], |config| {
+        let files = "host = \"webmail.other.test\"\npath = \"/files\"";
+        Setup::new(&config.replace("host = \"files.other.test\"", files))
+    });
+    let house = house.await;
+    let mut alice = Browser::of(&Ticket::of("alice"));
+    let token = up_to_the_token(&house, &mut alice, START).await;
+    let at_files = token.replace("/enter/mail", "/enter/files");
+    let answer = house.get(&at_files, &[&alice.cookies("webmail.other.test")]).await;
+    assert_eq!((answer.status, answer.all("Set-Cookie").len()), (403, 0), "{answer:?}");
+    let location = alice.enter(&house, &START.replace("/mail", "/files")).await;
+    assert!(location.starts_with("https://webmail.other.test/files/?_h="), "{location}");
 }
 
 #[tokio::test]

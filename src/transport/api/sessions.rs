@@ -60,7 +60,7 @@ const NO_BODY: Problem = Problem::new(StatusCode::BAD_REQUEST, "a body that nobo
 const NO_PORTAL: Problem = Problem::new(
     StatusCode::FORBIDDEN,
     "a key without a portal",
-    "there are several portals; write portal = in the [[api.key]]",
+    "nothing says which portal it is for; write portal = in its [[api.key]]",
 );
 const NOT_HERE: Problem = Problem::new(
     StatusCode::FORBIDDEN,
