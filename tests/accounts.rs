@@ -148,6 +148,8 @@ async fn a_new_password_reaches_every_application_and_the_next_sign_in_uses_it()
 
     until("the old sessions end", || async { world.mail.sessions() == 0 && world.files.sessions() == 0 }).await;
     assert_eq!(world.post.sessions(), 1, "where the old password is still the right one, its session goes on");
+    let by_account = |line: &Value| line["message"] == "signed out" && line["by"] == "account";
+    assert_eq!(world.keyward.log_lines().into_iter().filter(by_account).count(), 2, "one for each application");
     // The new password works at once, whatever was remembered of it.
     world.ask("mail", &ticket("another-session-of-ana", NEW)).await.assert_allows(ANA);
     world.ask("mail", &ticket(SID, NEW)).await.assert_allows(ANA);
