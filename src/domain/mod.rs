@@ -34,4 +34,4 @@ pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use service::{Answered, Call, Desk, Reach, Reply, Service};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
-pub use text::{decode_hex, is_control};
+pub use text::{decode_hex, is_control, is_token};
