@@ -227,6 +227,11 @@ impl Websydian {
         }
         let page = answer.text().into_owned();
         if !self.settings.signed_in_texts.iter().any(|text| page.contains(text.as_str())) {
+            if page.trim().is_empty() || answer.is_cut() {
+                let why = "its page is blank, or so long that signed_in_texts may stand behind what was read of it; \
+                           see check_path";
+                return Err(Outage::Protocol(why.to_owned()));
+            }
             return Ok((Liveness::Dead, String::new()));
         }
         let held = |(name, value): &(String, String)| keys.cookie(name) == Some(value);
