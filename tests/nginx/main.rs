@@ -224,6 +224,17 @@ async fn settings_of_the_server_around_it_cannot_skip_or_reuse_a_decision() {
 }
 
 #[tokio::test]
+async fn calendars_of_one_person_are_kept_for_nobody_else() {
+    let traps = "proxy_cache zone; proxy_cache_key $uri; proxy_cache_valid any 1h;";
+    let calendar = |asked: &Message| answer(200, &[], asked.header("Authorization").unwrap_or_default());
+    let house = House::with_extra(traps, allow, calendar).await;
+    for person in ["Basic YW5hOng=", "Basic YmVuOng="] {
+        let answered = house.ask(MAIL, "GET /caldav/private", &[&format!("Authorization: {person}")]);
+        assert_eq!((answered.status(), answered.body.as_str()), (200, person));
+    }
+}
+
+#[tokio::test]
 async fn odd_framing_and_odd_methods_change_no_decision() {
     let house = House::allowing().await;
     let kind = format!("Host: {MAIL}\r\nTransfer-Encoding: chunked");

@@ -76,9 +76,11 @@ pub(super) struct KeepAlive {
 impl Settings {
     pub(super) fn read(section: &mut Section) -> Self {
         let mut scope = Scope::default();
-        let login_pattern = section
-            .text("login_pattern")
-            .and_then(|text| pattern(&text).map_err(|error| section.mistake("login_pattern", &error)).ok());
+        let login_pattern = section.text("login_pattern").and_then(|text| {
+            // In a part of a name anything could stand around it.
+            let whole = pattern(&text).and_then(|_| pattern(&format!(r"\A(?:{text})\z")));
+            whole.map_err(|error| section.mistake("login_pattern", &error)).ok()
+        });
         let is_prefetched = section.has("prefetch");
         let mut table = section.section("prefetch");
         let prefetch = is_prefetched.then(|| Step::read(&mut table, &mut scope, Exchange::read_get));
