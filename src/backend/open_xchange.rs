@@ -126,6 +126,10 @@ impl OpenXchange {
             if let Ok(stored) = self.wire.send(&request).await {
                 jar.take(&stored);
             }
+            if !jar.has_secret() {
+                let why = "it took the session away that it had just opened; does it see the browser's address?";
+                return Err(Outage::Protocol(why.to_owned()));
+            }
         }
         jar.into_keys(memo.to_string())
     }

@@ -130,8 +130,9 @@ impl Sogo {
         if let Some(outage) = answer.outage() {
             return Err(outage);
         }
-        if answer.status() != 200 {
-            let why = "it refuses the witness as well: its directory is down, or witness_password is wrong";
+        let signed_in = answer.status() == 200 && answer.json().is_some_and(|json| json.get("cn").is_some());
+        if !signed_in {
+            let why = "it does not sign the witness in either: its directory is down, or witness_password is wrong";
             return Err(Outage::Unreachable(why.to_owned()));
         }
         // It has told what it was asked for. Its session would stay for ever; whether it goes is no matter here.
