@@ -18,7 +18,8 @@ use crate::portal::{NoPassword, Portal, PortalSession};
 const LOCKED_FOR: Duration = Duration::from_secs(60);
 
 /// How long a person is not signed in again after an answer that was not understood: it may be about
-/// them alone, and their browser asks for forty things at once.
+/// them alone, and their browser asks for forty things at once. It may also have been a refusal, so the
+/// same password waits twice as long each time, up to `refused_for`.
 const PUZZLED_FOR: Duration = Duration::from_secs(15);
 
 /// A request for keys that may need a login.
@@ -306,26 +307,30 @@ impl Task {
         };
         match self.backend.login(&attempt).await {
             Ok(Login::Opened(keys)) => {
+                store.refusals.forget(&fingerprint);
                 self.drop_held();
                 self.entry.open(store.clock.now());
                 self.backend.metrics().keys.inc();
                 self.keep(Arc::new(keys))
             }
             Ok(Login::Refused(refusal)) => {
-                let until = store.clock.now().plus(self.backend.limits().refused_for);
-                store.refusals.remember(fingerprint, store.clock.now(), until, Obtained::Refused(refusal));
+                let (now, pause) = (store.clock.now(), self.backend.limits().refused_for);
+                store.refusals.remember(fingerprint, now, pause, Obtained::Refused(refusal));
                 self.fail(Obtained::Refused(refusal))
             }
             Err(outage) => {
                 let about_this_person = match &outage {
                     Outage::Locked { retry_after } => Some(retry_after.unwrap_or(LOCKED_FOR)),
-                    Outage::Protocol(_) => Some(PUZZLED_FOR),
+                    Outage::Protocol(_) => {
+                        let longest = self.backend.limits().refused_for.max(PUZZLED_FOR);
+                        let next = store.refusals.last_pause(&fingerprint).map_or(PUZZLED_FOR, |last| last * 2);
+                        Some(next.min(longest))
+                    }
                     _ => None,
                 };
                 let obtained = Obtained::Unavailable(outage);
                 if let Some(pause) = about_this_person {
-                    let now = store.clock.now();
-                    store.refusals.remember(fingerprint, now, now.plus(pause), obtained.clone());
+                    store.refusals.remember(fingerprint, store.clock.now(), pause, obtained.clone());
                 }
                 self.fail(obtained)
             }
