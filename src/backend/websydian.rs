@@ -163,10 +163,7 @@ impl Websydian {
             .header("accept-language", &client.accept_language)
             .beginning_only();
         let answer = self.wire.send(&as_from(request, &address_of(client))).await?;
-        match answer.outage() {
-            Some(outage) => Err(outage),
-            None => Ok(answer),
-        }
+        answer.or_outage()
     }
 
     /// The keys of whatever session an answer opened.
@@ -217,10 +214,7 @@ impl Websydian {
     async fn look(&self, keys: &SessionKeys) -> Result<(Liveness, String), Outage> {
         let request = Request::get(self.settings.check_path.as_str()).cookies(keys.cookies());
         let request = as_from(request, keys.memo()).repeatable().beginning_only();
-        let answer = self.wire.send(&request).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&request).await?.or_outage()?;
         if answer.status() != 200 {
             let status = answer.status();
             return Err(Outage::Protocol(format!("it answered a check with status {status}; see check_path")));
@@ -265,10 +259,7 @@ impl Websydian {
             _ => Request::get(target.as_str()),
         };
         let request = as_from(request.cookies(keys.cookies()), keys.memo()).beginning_only();
-        match self.wire.send(&request).await?.outage() {
-            Some(outage) => Err(outage),
-            None => Ok(()),
-        }
+        self.wire.send(&request).await?.or_outage().map(drop)
     }
 
     /// Nobody will use this session; should ending it fail, it ends by itself.

@@ -192,8 +192,7 @@ impl Zimbra {
         let request = Request::get(format!("{}?{}", self.login_path, form_encoded(&fields)))
             .header("user-agent", &client.user_agent)
             .header("x-forwarded-for", client.address.to_string().as_bytes());
-        let answer = server.send(&request).await?;
-        answer.outage().map_or(Ok(answer), Err)
+        server.send(&request).await?.or_outage()
     }
 
     /// The server that holds the account, where it is another one than was asked.

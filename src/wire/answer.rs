@@ -132,6 +132,14 @@ impl Answer {
         }
     }
 
+    /// The answer, unless its status tells of an outage.
+    ///
+    /// # Errors
+    /// What [`outage`](Self::outage) tells.
+    pub fn or_outage(self) -> Result<Self, Outage> {
+        self.outage().map_or(Ok(self), Err)
+    }
+
     /// Whether the status is one of a redirect.
     #[must_use]
     pub const fn redirects(&self) -> bool {

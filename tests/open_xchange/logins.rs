@@ -290,7 +290,7 @@ async fn settings_that_would_break_logins_are_mistakes() {
         ("ui_web_path = '//evil.test/'", "ui_web_path"),
         ("ui_web_path = 'https://evil.test/'", "ui_web_path"),
         ("scheme = 'ftp'", "scheme"),
-        ("bind = ['referer']", "bind"),
+        ("bind = ['referer']", "bind[1]"),
         ("route_cookies = ['a b']", "route_cookies"),
         ("refused_texts = ['']", "refused_texts"),
     ] {

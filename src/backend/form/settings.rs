@@ -109,7 +109,7 @@ impl Settings {
             keep_alive,
             logout,
             first_page: first_page(section),
-            binding: binding(section),
+            binding: Binding::read(section, Binding::default()),
             kept: scope.kept(),
             wants_password: scope.is_used("password"),
         }
@@ -304,20 +304,4 @@ fn first_page(section: &mut Section) -> String {
         section.mistake("first_page", "must be a path such as \"/inbox\", without a query");
     }
     text
-}
-
-fn binding(section: &mut Section) -> Binding {
-    let mut binding = Binding::default();
-    for (index, word) in section.texts("bind").unwrap_or_default().iter().enumerate() {
-        match word.as_str() {
-            "user-agent" => binding.user_agent = true,
-            "address" => binding.address = true,
-            "accept-language" => binding.accept_language = true,
-            _ => {
-                let remedy = "must be one of \"user-agent\", \"address\" and \"accept-language\"";
-                section.mistake(&format!("bind[{}]", index + 1), remedy);
-            }
-        }
-    }
-    binding
 }
