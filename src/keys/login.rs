@@ -319,22 +319,28 @@ impl Task {
                 self.fail(Obtained::Refused(refusal))
             }
             Err(outage) => {
-                let about_this_person = match &outage {
-                    Outage::Locked { retry_after } => Some(retry_after.unwrap_or(LOCKED_FOR)),
-                    Outage::Protocol(_) => {
-                        let longest = self.backend.limits().refused_for.max(PUZZLED_FOR);
-                        let next = store.refusals.last_pause(&fingerprint).map_or(PUZZLED_FOR, |last| last * 2);
-                        Some(next.min(longest))
-                    }
-                    _ => None,
-                };
+                let pause = self.pause_after(&outage, &fingerprint);
                 let obtained = Obtained::Unavailable(outage);
-                if let Some(pause) = about_this_person {
+                if let Some(pause) = pause {
                     store.refusals.remember(fingerprint, store.clock.now(), pause, obtained.clone());
                 }
                 self.fail(obtained)
             }
         }
+    }
+
+    /// How long this person is left alone after an outage that is about them alone, or may be.
+    fn pause_after(&self, outage: &Outage, fingerprint: &Fingerprint) -> Option<Duration> {
+        let pause = match outage {
+            Outage::Locked { retry_after } => retry_after.unwrap_or(LOCKED_FOR),
+            Outage::Protocol(_) => {
+                let last = self.store.refusals.last_pause(fingerprint);
+                last.map_or(PUZZLED_FOR, |last| last.saturating_mul(2))
+            }
+            _ => return None,
+        };
+        // A back-end may ask for a day.
+        Some(pause.min(self.backend.limits().refused_for.max(LOCKED_FOR)))
     }
 
     /// Puts the keys into the entry, unless it was ended meanwhile, or its back-end is no longer

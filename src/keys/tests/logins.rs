@@ -168,6 +168,18 @@ async fn a_password_whose_answer_nobody_understands_is_sent_more_and_more_rarely
 }
 
 #[tokio::test]
+async fn a_lock_of_unlikely_length_is_looked_at_again() {
+    let world = World::new(Script::default());
+    *world.script.outage.lock().unwrap() = Some(Outage::Locked { retry_after: Some(SECONDS(86_400)) });
+    assert!(matches!(world.ask(&ANA).await, Obtained::Unavailable(Outage::Locked { .. })));
+    *world.script.outage.lock().unwrap() = None;
+    world.pass(SECONDS(299)).await;
+    assert!(matches!(world.ask(&ANA).await, Obtained::Unavailable(Outage::Locked { .. })));
+    world.pass(SECONDS(1)).await;
+    assert!(matches!(world.ask(&ANA).await, Obtained::Keys(_)), "after refused_for");
+}
+
+#[tokio::test]
 async fn a_connector_that_panics_leaves_nobody_waiting_for_ever() {
     let world = World::new(Script::default());
     let cursed = Who { password: "panic", ..ANA };
