@@ -46,24 +46,32 @@ async fn stage_with(options: Options, settings: &str) -> Stage {
     let servers = servers.expect("SOGo and MariaDB are installed; tests/run does it");
     let address = servers.address();
     let proxy = Server::start(move |request| async move { forward(address, &request).await.unwrap() }).await.unwrap();
-    let url = format!("{}/SOGo", proxy.url()).parse().unwrap();
-    let wire = Wire::new(url, None, Duration::from_secs(5), Arc::new(SystemClock::new())).unwrap();
+    let backend = connector(&format!("{}/SOGo", proxy.url()), settings);
+    Stage { backend, proxy, servers, _workspace: workspace }
+}
+
+fn connector(url: &str, settings: &str) -> Box<dyn Backend> {
+    let wire = Wire::new(url.parse().unwrap(), None, Duration::from_secs(5), Arc::new(SystemClock::new())).unwrap();
     let kind = KINDS.iter().find(|kind| kind.name == "sogo").unwrap();
     let mut section = Section::from_toml(settings).unwrap();
     let backend = (kind.build)(&mut section, wire);
     assert_eq!(section.mistakes(), vec![]);
-    Stage { backend, proxy, servers, _workspace: workspace }
+    backend
+}
+
+fn attempt(login: &str, password: &str) -> Attempt {
+    let client = Client {
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
+        accept_language: Cow::Borrowed(b"en"),
+    };
+    let (password, person) = (Some(Secret::from(password)), signed_in(login));
+    Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() }
 }
 
 impl Stage {
     async fn login(&self, login: &str, password: &str) -> Result<Login, Outage> {
-        let client = Client {
-            address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
-            user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
-            accept_language: Cow::Borrowed(b"en"),
-        };
-        let (password, person) = (Some(Secret::from(password)), signed_in(login));
-        let attempt = Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() };
+        let attempt = attempt(login, password);
         if let Some(refusal) = self.backend.foresees(&attempt) {
             return Ok(Login::Refused(refusal));
         }
@@ -224,6 +232,27 @@ async fn with_a_witness_a_database_that_is_down_refuses_nobody() {
         }
     }
     stage.servers.check().unwrap();
+}
+
+#[tokio::test]
+async fn only_a_login_of_the_witness_confirms_a_refusal() {
+    for (page, confirmed) in [("{\"cn\":\"W\"}", true), ("", false), ("null", false), ("<h1>Maintenance</h1>", false)] {
+        let server = Server::start(move |request| async move {
+            let asks_the_witness = String::from_utf8_lossy(&request.body).contains("keeper");
+            match asks_the_witness {
+                true => Reply::new(200, page),
+                false => Reply::new(403, "{\"LDAPPasswordPolicyError\":-1}"),
+            }
+        });
+        let server = server.await.unwrap();
+        let backend = connector(&format!("{}/SOGo", server.url()), "witness = 'keeper'\nwitness_password = 'x'");
+        let outcome = backend.login(&attempt("anna.schmidt", "wrong")).await;
+        match outcome {
+            Ok(Login::Refused(Refusal::Credentials)) => assert!(confirmed, "{page}"),
+            Err(Outage::Unreachable(_)) => assert!(!confirmed, "{page}"),
+            other => panic!("{page}: {other:?}"),
+        }
+    }
 }
 
 #[test]
