@@ -20,6 +20,7 @@ use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
 use keyward::portal::ticket::{NewTicket, TicketKey};
 use keyward::portal::{Portal, PortalPlan, PortalSession, Sessions, Verdict};
+use keyward::wire::Errands;
 
 /// How many sessions are held.
 const SESSIONS: [usize; 2] = [1, 100_000];
@@ -97,7 +98,7 @@ impl House {
         let metrics = Metrics::new();
         let document = Document::parse("keyward.toml", CONFIGURATION).map_err(|mistake| mistake.to_string())?;
         let portal = Draft::read(document).portals.pop().ok_or("no portal")?;
-        let portal = PortalPlan::read(portal, &Sessions::new(0)).ok_or("no portal")?;
+        let portal = PortalPlan::read(portal, &Sessions::new(0), &Errands::new(), &clock).ok_or("no portal")?;
         let portal = portal.build(&metrics);
         let profile = Profile {
             name: "mail".to_owned(),

@@ -15,6 +15,7 @@
 //! - [`keys`]: the back-end sessions we already hold.
 //! - [`backend`]: one file per web application, one table.
 //! - [`wire`]: HTTP to the servers that we depend on, as narrow as signing in needs it.
+//! - [`accounts`]: changes of passwords and accounts, at every back-end that keeps them.
 //! - [`inject`]: session keys to header edits.
 //! - [`handover`]: sign-out and who-am-I, without protocol; [`transport`] makes pages of them.
 //! - [`config`]: what the operator wrote, checked.
@@ -47,6 +48,7 @@
 //! Beside requests, [`KeyStore::tick`](keys::KeyStore::tick) keeps sessions alive that are in use and
 //! ends those that are not.
 
+pub mod accounts;
 pub mod app;
 pub mod backend;
 pub mod config;

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("app", &["*"]),
     ("demo", &["*"]),
-    ("transport", &["decision", "handover"]),
+    ("transport", &["decision", "handover", "accounts"]),
     ("decision", &["portal", "keys", "inject", "backend"]),
     ("handover", &["portal", "keys", "backend"]),
+    ("accounts", &["keys", "backend"]),
     ("keys", &["portal", "backend"]),
     ("portal", &["config", "wire"]),
     ("backend", &["config", "wire"]),
@@ -25,6 +26,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FOR_ALL: [&str; 2] = ["domain", "observe"];
 /// Rooms that may know the web framework.
 const WIRE_ROOMS: [&str; 3] = ["transport", "app", "demo"];
+
+/// Files that may name one of the kinds all the same. The paths by which a portal's host finds us are, where
+/// nobody sets them, those of the one host whose protocol it is.
+const MAY_NAME: &[(&str, &str)] = &[("portal/one_time_token/settings.rs", "epixel")];
 
 /// Kinds that are no webmail, but a way to describe one, in a word that stands everywhere.
 const NO_WEBMAILS: [&str; 1] = ["form"];
@@ -139,7 +144,8 @@ fn a_webmails_name_stands_in_its_own_files_and_in_the_table() {
             let own =
                 source.path == format!("backend/{file}.rs") || source.path.starts_with(&format!("backend/{file}/"));
             let named = code.contains(kind) || code.contains(&file);
-            assert!(own || !named, "src/{} names {kind}", source.path);
+            let may = MAY_NAME.contains(&(source.path.as_str(), kind));
+            assert!(own || may || !named, "src/{} names {kind}", source.path);
         }
     }
 }

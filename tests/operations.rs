@@ -141,7 +141,7 @@ async fn the_exit_code_tells_what_happened() {
 }
 
 /// Every metric of the contract that applies, with one of its series.
-const SERIES: [&str; 31] = [
+const SERIES: [&str; 34] = [
     "keyward_decisions_total{decision=\"allow\",door=\"auth-request\",reason=\"ok\"}",
     "keyward_decisions_total{decision=\"allow\",door=\"forward-auth\",reason=\"public\"}",
     "keyward_decisions_total{decision=\"redirect\",door=\"forward-auth\",reason=\"no_session\"}",
@@ -166,6 +166,9 @@ const SERIES: [&str; 31] = [
     "keyward_backend_logins_in_flight{backend=\"office\"}",
     "keyward_keep_alives_total{backend=\"office\",outcome=\"alive\"}",
     "keyward_logouts_total{backend=\"office\",cause=\"logout\",outcome=\"done\"}",
+    "keyward_logouts_total{backend=\"post\",cause=\"idle\",outcome=\"given_up\"}",
+    "keyward_logouts_waiting{backend=\"post\"}",
+    "keyward_revocation_seconds_count",
     "keyward_evictions_total{backend=\"office\",cause=\"capacity\"}",
     "keyward_evictions_total{backend=\"post\",cause=\"dead\"}",
     "keyward_backend_up{backend=\"post\"}",

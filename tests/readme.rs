@@ -36,6 +36,17 @@ fn every_configuration_that_is_shown_is_right() {
         assert!(right, "{said}{block}");
         assert!(said.contains(PUBLISHED), "{said}{block}");
     }
+    let portal = readme.split_once("[[portal]]").unwrap().1.split_once("[[backend]]").unwrap().0;
+    let handover = std::fs::read_to_string(root().join("examples/handover/README.md")).unwrap();
+    for block in handover.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        let backend = "[[backend]]\nname = \"mail\"\nkind = \"axigen\"\nurl = \"http://127.0.0.1:8000\"";
+        let backend = if block.contains("[[backend]]") { "" } else { backend };
+        let route = "[[route]]\nhost = \"portal.example.test\"\nportal = \"customer-portal\"\nbackend = \"mail\"";
+        let file = directory.path().join("keyward.toml");
+        std::fs::write(&file, format!("[[portal]]{portal}\n{backend}\n{block}\n{route}\n")).unwrap();
+        let (right, said) = check(&file);
+        assert!(right, "{said}{block}");
+    }
     for folder in KINDS.iter().map(|kind| kind.name).chain(["portal-api"]) {
         let (right, said) = check(&root().join("examples").join(folder).join("keyward.toml"));
         assert!(right, "{folder}: {said}");

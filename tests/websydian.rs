@@ -217,6 +217,24 @@ async fn with_good_proof_and_yet_anonymous_the_site_has_refused_the_person() {
 }
 
 #[tokio::test]
+async fn a_page_of_somebody_else_is_nobodys_session() {
+    let named = LEAST.replace("['Signed in as']", "['Signed in as {login}<a', 'Never']");
+    let stage = Stage::new(&named).await;
+    let (keys, odd) = (stage.keys(ANA).await, stage.keys("Zoë & <b>").await);
+    for keys in [&keys, &odd] {
+        assert!(matches!(stage.connector.check(keys).await, Ok(Liveness::Alive)));
+    }
+    for (page, alive) in
+        [("Signed in as ANA<a", true), ("Signed in as ANABEL<a", false), ("Signed in as BEN<a", false), ("", false)]
+    {
+        stage.express.misbehave(Some(Fault::Instead(Reply::html(200, page))));
+        let liveness = stage.connector.check(&keys).await;
+        assert_eq!(matches!(liveness, Ok(Liveness::Alive)), alive, "{page}: {liveness:?}");
+        assert!(alive || matches!(liveness, Ok(Liveness::Dead)));
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_person_is_created_where_the_function_does_that() {
     let stage = Stage::new(LEAST).await;
     stage.keys("Zoë & <b>").await;
@@ -343,6 +361,7 @@ async fn every_spelling_of_a_session_cookie_is_the_sites() {
         ("shop/session", true),
         ("SHOP/session", true),
         ("shop", false),
+        ("shop/sessions", false),
         ("WSYI", false),
         ("portal_session", false),
     ] {
@@ -366,6 +385,7 @@ async fn settings_that_would_break_logins_are_mistakes() {
         ("signed_in_texts", ""),
         ("signed_in_texts", "signed_in_texts = []"),
         ("signed_in_texts", "signed_in_texts = ['']"),
+        ("signed_in_texts", "signed_in_texts = [' {login}']"),
         ("signed_in_texts", "signed_in_texts = 'Log out'"),
         ("service_key", ""),
         ("service_key", "service_key = 'short'"),

@@ -7,6 +7,7 @@ use crate::backend::BackendPlan;
 use crate::config::{Document, Draft, Mistake, Mistakes, Settings};
 use crate::domain::Clock;
 use crate::portal::{PortalPlan, Sessions};
+use crate::wire::Errands;
 
 /// Everything that a configuration describes, ready to be wired. Nothing was contacted yet, and
 /// nothing that runs knows of it.
@@ -25,15 +26,26 @@ pub struct Parts {
 ///
 /// # Errors
 /// Every mistake there is, those of the kinds' own settings included.
-pub fn read(path: &Path, clock: &Arc<dyn Clock>, sessions: &Arc<Sessions>) -> Result<Parts, Vec<Mistake>> {
+pub fn read(
+    path: &Path,
+    clock: &Arc<dyn Clock>,
+    sessions: &Arc<Sessions>,
+    errands: &Arc<Errands>,
+) -> Result<Parts, Vec<Mistake>> {
     let document = Document::load(path).map_err(|mistake| vec![mistake])?;
-    let (parts, mistakes) = build(document, clock, sessions);
+    let (parts, mistakes) = build(document, clock, sessions, errands);
     mistakes.unless_any(parts)
 }
 
-fn build(document: Document, clock: &Arc<dyn Clock>, sessions: &Arc<Sessions>) -> (Parts, Mistakes) {
+fn build(
+    document: Document,
+    clock: &Arc<dyn Clock>,
+    sessions: &Arc<Sessions>,
+    errands: &Arc<Errands>,
+) -> (Parts, Mistakes) {
     let Draft { settings, portals, backends, mistakes } = Draft::read(document);
-    let portals = portals.into_iter().filter_map(|portal| PortalPlan::read(portal, sessions)).collect();
+    let portal = |portal| PortalPlan::read(portal, sessions, errands, clock);
+    let portals = portals.into_iter().filter_map(portal).collect();
     let backends = backends.into_iter().filter_map(|backend| BackendPlan::read(backend, clock)).collect();
     (Parts { settings, portals, backends, warnings: mistakes.warnings() }, mistakes)
 }
@@ -52,7 +64,7 @@ mod tests {
 
     fn build_text(text: &str) -> (Parts, Mistakes) {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
-        build(Document::parse("keyward.toml", text).unwrap(), &clock, &Sessions::new(0))
+        build(Document::parse("keyward.toml", text).unwrap(), &clock, &Sessions::new(0), &Errands::new())
     }
 
     /// The reference with this kind of back-end in place of its own, and all that it says of the kind.
@@ -78,7 +90,10 @@ mod tests {
         let texts = backend::KINDS.iter().map(|kind| reference_with(kind.name));
         let texts = texts.chain(portal::KINDS.iter().map(|kind| reference_with_portal(kind.name)));
         let with_api = format!("{REFERENCE}\n{}", block_from("# [[api.key]]"));
-        texts.chain([with_api]).flat_map(|text| build_text(&text).1.known_keys()).collect()
+        let derived = REFERENCE.replace("credentials = \"portal\"", "credentials = \"derived\"");
+        let derived =
+            derived.replace("\n[[route]]\n", &format!("\n{}\n[[route]]\n", block_from("# [[backend.derive]]")));
+        texts.chain([with_api, derived]).flat_map(|text| build_text(&text).1.known_keys()).collect()
     }
 
     /// The reference with this kind of portal in place of its own, likewise.

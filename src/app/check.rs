@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::{MISTAKES, assemble, lines, say};
 use crate::domain::{Clock, SystemClock};
 use crate::portal::Sessions;
+use crate::wire::Errands;
 
 /// Prints every mistake in the configuration, and on stderr what is right and hardly meant.
 pub(super) fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    match assemble::read(path, &clock, &Sessions::new(0)) {
+    match assemble::read(path, &clock, &Sessions::new(0), &Errands::new()) {
         Ok(parts) => {
             for warning in &parts.warnings {
                 eprintln!("keyward: warning: {warning}");

@@ -25,6 +25,8 @@ pub(super) enum Command {
     /// Makes or explains a portal ticket.
     #[command(subcommand)]
     Ticket(TicketCommand),
+    /// Prints the password that is derived for a user, for whoever makes the accounts.
+    Derive(DeriveOptions),
     /// Starts all of it on loopback, with a portal, webmails and nginx, and prints the address to open.
     Demo(DemoOptions),
 }
@@ -112,6 +114,22 @@ pub(super) struct InspectOptions {
     /// The ticket. Whoever has it is the user, and everybody on the machine can read command lines:
     /// leave it out and give it on standard input, unless it is one for trying things out
     pub ticket: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct DeriveOptions {
+    /// The configuration [default: as for serve]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The back-end whose accounts they are
+    #[arg(long, value_name = "NAME")]
+    pub backend: String,
+    /// The id of the key [default: the first, which is the current one]
+    #[arg(long, value_name = "ID")]
+    pub key: Option<String>,
+    /// The name at the back-end. Without one, names are read from standard input, one a line, and each
+    /// is printed with a tab and its password behind it
+    pub user: Option<String>,
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::transport::{Live, Trust};
 /// The configuration was checked, so nothing is missing; if something were, no route may become
 /// wider for it.
 pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live> {
-    let Foundation { keys, sessions, tokens, metrics, clock } = foundation;
+    let Foundation { keys, sessions, accounts, tokens, metrics, clock, .. } = foundation;
     for warning in parts.warnings {
         tracing::warn!(%warning, "the configuration is right, and hardly meant so");
     }
@@ -68,6 +68,7 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         answer_limit: settings.answer_limit,
         identity_headers,
         api_keys: settings.api_keys,
+        accounts: Arc::clone(accounts),
     })
 }
 

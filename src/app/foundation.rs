@@ -5,17 +5,24 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::MissedTickBehavior;
 
+use crate::accounts::Provisioner;
 use crate::config::Settings;
 use crate::domain::Clock;
 use crate::handover::Tokens;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
+use crate::wire::Errands;
+
+/// Sessions that are ended before other tasks get their turn.
+const BATCH: usize = 512;
 
 /// What a running process keeps through every reload.
 pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
     pub sessions: Arc<Sessions>,
+    pub errands: Arc<Errands>,
+    pub accounts: Arc<Provisioner>,
     pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
@@ -23,10 +30,31 @@ pub(super) struct Foundation {
 
 impl Foundation {
     /// Needs the runtime in which its tasks are to run.
-    pub fn new(settings: &Settings, sessions: Arc<Sessions>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
-        let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), tokio::runtime::Handle::current());
+    pub fn new(
+        settings: &Settings,
+        sessions: Arc<Sessions>,
+        errands: Arc<Errands>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let runtime = tokio::runtime::Handle::current();
+        errands.run_on(runtime.clone());
+        let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), runtime.clone());
+        let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
-        Self { keys, sessions, tokens, metrics, clock }
+        Self { keys, sessions, errands, accounts, tokens, metrics, clock }
+    }
+
+    /// Signs out of everywhere whose portal session has ended by itself.
+    async fn end_expired(&self) {
+        let mut ended = 0;
+        while let Some(person) = self.sessions.next_ended(self.clock.unix()) {
+            self.keys.expire(&person);
+            ended += 1;
+            if ended % BATCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// Does once a second what time asks for, for ever.
@@ -36,7 +64,8 @@ impl Foundation {
         loop {
             interval.tick().await;
             let chores = async {
-                self.sessions.forget_ended(self.clock.unix());
+                self.end_expired().await;
+                self.accounts.tick();
                 self.keys.tick().await;
             };
             // A panic was counted and logged, and must not be the end of all expiry.

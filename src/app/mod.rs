@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod connect;
 mod demo;
+mod derive;
 mod foundation;
 mod inspect;
 mod serve;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => with_file(options.config, check::run),
         Command::Ticket(TicketCommand::Mint(options)) => ticket::mint(*options),
         Command::Ticket(TicketCommand::Inspect(options)) => ticket::inspect(options),
+        Command::Derive(options) => derive::run(options),
         Command::Demo(options) => demo::run(&options),
     }
 }

@@ -14,14 +14,15 @@ use crate::domain::{Clock, SystemClock};
 use crate::observe::{Metrics, count_panics, logging};
 use crate::portal::Sessions;
 use crate::transport::{Listeners, Servers, State};
+use crate::wire::Errands;
 
 /// Runs until a signal ends it.
 #[must_use]
 pub fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new());
-    let sessions = Sessions::new(0);
-    let parts = match assemble::read(path, &clock, &sessions) {
+    let (sessions, errands) = (Sessions::new(0), Errands::new());
+    let parts = match assemble::read(path, &clock, &sessions, &errands) {
         Ok(parts) => parts,
         Err(mistakes) => {
             let mistakes = lines(&mistakes);
@@ -36,7 +37,7 @@ pub fn run(path: &Path) -> ExitCode {
     let ended = runtime.map_err(Failure::Start);
     let serve = |runtime: tokio::runtime::Runtime| {
         let _context = runtime.enter();
-        let foundation = Foundation::new(&parts.settings, sessions, metrics, clock);
+        let foundation = Foundation::new(&parts.settings, sessions, errands, metrics, clock);
         runtime.block_on(serve(path.to_owned(), parts, Arc::new(foundation)))
     };
     match ended.and_then(serve) {
@@ -89,9 +90,11 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     };
     ticking.abort();
     // Whoever signed out a moment ago is to be signed out at the applications, too.
-    if tokio::time::timeout(settings.drain_timeout, foundation.keys.finish_chores()).await.is_err() {
+    let leaving = async { tokio::join!(foundation.keys.finish_chores(), foundation.errands.finish()) };
+    if tokio::time::timeout(settings.drain_timeout, leaving).await.is_err() {
         tracing::warn!("some sessions could not be signed out at the back-ends in time");
     }
+    foundation.accounts.report_left();
     ended.map_err(Failure::Run)
 }
 
@@ -126,7 +129,8 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 
 /// All or nothing: with a mistake anywhere, everything stays as it was.
 fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundation) {
-    let read = assemble::read(path, &foundation.clock, &foundation.sessions).and_then(|parts| {
+    let Foundation { clock, sessions, errands, .. } = foundation;
+    let read = assemble::read(path, clock, sessions, errands).and_then(|parts| {
         let mistakes = needs_restart(path, running, &parts.settings);
         if mistakes.is_empty() { Ok(parts) } else { Err(mistakes) }
     });
@@ -185,9 +189,10 @@ mod tests {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), REFERENCE).unwrap();
             let (clock, sessions): (Arc<dyn Clock>, _) = (Arc::new(ManualClock::at(0)), Sessions::new(0));
-            let parts = assemble::read(file.path(), &clock, &sessions).unwrap();
+            let errands = Errands::new();
+            let parts = assemble::read(file.path(), &clock, &sessions, &errands).unwrap();
             let settings = parts.settings.clone();
-            let foundation = Foundation::new(&settings, sessions, Arc::new(Metrics::new()), clock);
+            let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), clock);
             let state = State::new(connect(parts, &foundation).unwrap(), Arc::clone(&foundation.metrics));
             Self { file, settings, state, foundation }
         }

@@ -59,7 +59,7 @@ fn keys(source: &KeySource, key_id: Option<&str>) -> Result<Tickets, String> {
     if let (Some(file), Some(id)) = (&source.secret_file, key_id) {
         let key = TicketKey::new(id, &secret_in(file)?).map_err(|error| match error {
             TicketKeyError::Id => format!("--key-id: {error}"),
-            TicketKeyError::Encoding | TicketKeyError::TooShort => format!("{}: {error}", file.display()),
+            TicketKeyError::Secret(_) => format!("{}: {error}", file.display()),
         })?;
         return Ok(Tickets::new("", vec![key]));
     }

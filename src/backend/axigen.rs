@@ -4,8 +4,11 @@
 //! Requests"): a cookie, and a key in the query, usually `_h`. Much of the rest is not published;
 //! what was only seen or assumed is a setting, with a default that says where it comes from.
 
+mod accounts;
+mod cli;
 mod legacy;
 mod mailbox_api;
+mod quoting;
 mod settings;
 
 use std::borrow::Cow;
@@ -13,8 +16,9 @@ use std::sync::OnceLock;
 
 use futures_util::future::BoxFuture;
 
+use self::accounts::CommandLine;
 use self::settings::{Settings, Surface};
-use super::{Attempt, Backend, Kind, Liveness, Login, Outage};
+use super::{Accounts, Attempt, Backend, Kind, Liveness, Login, Outage};
 use crate::config::Section;
 use crate::domain::{SessionKeys, SessionKeysError};
 use crate::wire::Answer;
@@ -24,11 +28,13 @@ use crate::wire::Wire;
 pub const KIND: Kind = Kind { name: "axigen", build };
 
 fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
-    Box::new(Axigen { settings: Settings::read(section), wire, learned_cookie: OnceLock::new() })
+    let (settings, command_line) = (Settings::read(section), CommandLine::read(section));
+    Box::new(Axigen { settings, command_line, wire, learned_cookie: OnceLock::new() })
 }
 
 struct Axigen {
     settings: Settings,
+    command_line: Option<CommandLine>,
     wire: Wire,
     /// The name of the session cookie, where it is not the configured one.
     learned_cookie: OnceLock<String>,
@@ -64,6 +70,10 @@ impl Backend for Axigen {
         folded.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"_h"))
             || self.settings.cookie.as_deref().is_some_and(is)
             || self.learned_cookie.get().is_some_and(|learned| is(learned))
+    }
+
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        self.command_line.as_ref().map(|line| line as &dyn Accounts)
     }
 
     fn query_key(&self) -> Option<&str> {

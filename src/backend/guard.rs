@@ -15,11 +15,13 @@ use super::backoff::Backoff;
 use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
 use crate::domain::{
-    BackendLimits, Clock, CredentialSource, EnterTerms, Identity, LoginName, Service, SessionKeys, WayIn,
+    BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionHandle,
+    SessionKeys, WayIn,
 };
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
 
+mod accounts;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +69,7 @@ pub struct Profile {
 pub struct BackendPlan {
     profile: Profile,
     backend: Box<dyn Backend>,
+    derivation: Vec<DerivationKey>,
     enter: EnterTerms,
     written: u64,
 }
@@ -80,11 +83,16 @@ pub struct Guarded {
     backoff: Backoff,
     /// Of checks; apart from that of logins, since either may work without the other.
     check_backoff: Backoff,
+    /// Of changes to accounts, which go another way than logins.
+    change_backoff: Backoff,
     clock: Arc<dyn Clock>,
     logins: Semaphore,
     // Apart from the logins, so that a storm of keep-alives or sign-outs cannot take their places.
     checks: Semaphore,
     logouts: Semaphore,
+    changes: Semaphore,
+    /// For derived passwords, the current key first; empty where passwords come from elsewhere.
+    derivation: Vec<DerivationKey>,
     enter: EnterTerms,
     /// Stands for the configuration it was made from, if it was.
     written: Option<u64>,
@@ -95,8 +103,19 @@ impl BackendPlan {
     /// reached at all, which is noted. Finishes the section.
     #[must_use]
     pub fn read(settings: BackendSettings, clock: &Arc<dyn Clock>) -> Option<Self> {
-        let BackendSettings { name, kind, url, credentials, login, limits, roles, enter, written, mut section } =
-            settings;
+        let BackendSettings {
+            name,
+            kind,
+            url,
+            credentials,
+            derivation,
+            login,
+            limits,
+            roles,
+            enter,
+            written,
+            mut section,
+        } = settings;
         let Some(known) = KINDS.iter().find(|known| known.name == kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
@@ -115,9 +134,15 @@ impl BackendPlan {
         if credentials == CredentialSource::None && backend.wants_password() {
             section.mistake("credentials", &format!("cannot be \"none\": {kind} lets nobody in without a password"));
         }
+        let master = credentials == CredentialSource::Master;
+        if master && !backend.has_master() {
+            section.mistake("credentials", &format!("cannot be \"master\": {kind} has no [backend.master] here"));
+        } else if !master && backend.has_master() {
+            section.warn("credentials", "does not use [backend.master], which is there; only \"master\" does");
+        }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
-        Some(Self { profile, backend, enter, written })
+        Some(Self { profile, backend, derivation, enter, written })
     }
 
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
@@ -129,8 +154,9 @@ impl BackendPlan {
         if let Some(unchanged) = unchanged {
             return Arc::clone(unchanged);
         }
-        let Self { profile, backend, enter, written } = self;
-        Arc::new(Guarded { enter, written: Some(written), ..Guarded::wrap(profile, backend, metrics, clock) })
+        let Self { profile, backend, derivation, enter, written } = self;
+        let guarded = Guarded::wrap(profile, backend, metrics, clock);
+        Arc::new(Guarded { derivation, enter, written: Some(written), ..guarded })
     }
 }
 
@@ -149,12 +175,16 @@ impl Guarded {
             metrics,
             backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             check_backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
+            change_backoff: Backoff::new(profile.limits.failure_backoff, Arc::clone(&clock)),
             backend,
             clock,
             logins: Semaphore::new(places),
             checks: Semaphore::new(places),
             logouts: Semaphore::new(places.div_ceil(2)),
+            // Servers count connections by address, and an administrator's are few.
+            changes: Semaphore::new(1),
             profile,
+            derivation: Vec::new(),
             enter: EnterTerms::default(),
             written: None,
         }
@@ -184,6 +214,12 @@ impl Guarded {
         self.profile.credentials
     }
 
+    /// The keys from which passwords here are derived, the current one first. None where they are not.
+    #[must_use]
+    pub fn derivation(&self) -> &[DerivationKey] {
+        &self.derivation
+    }
+
     /// The person's name at this back-end, if the identity has what the template wants.
     #[must_use]
     pub fn login_name<'a>(&self, identity: &'a Identity<'_>) -> Option<Cow<'a, str>> {
@@ -206,6 +242,12 @@ impl Guarded {
     #[must_use]
     pub fn entry(&self, keys: &SessionKeys) -> String {
         self.backend.entry(keys)
+    }
+
+    /// What is to end with a portal session that has ended; see [`Backend::opened_beside`].
+    #[must_use]
+    pub fn opened_beside(&self, session: &SessionHandle) -> Vec<SessionKeys> {
+        self.backend.opened_beside(session)
     }
 
     /// How browsers are handed over to it.

@@ -16,10 +16,12 @@
 //!
 //! Tests walk the table and complain about what is missing.
 
+mod accounts;
 mod backoff;
 mod guard;
 
 mod axigen;
+mod epixel;
 mod form;
 mod open_xchange;
 mod roundcube;
@@ -28,8 +30,16 @@ mod websydian;
 mod zimbra;
 
 /// Every kind of back-end there is. A new one is a file, its `mod` line above and its line here.
-pub const KINDS: &[Kind] =
-    &[axigen::KIND, form::KIND, open_xchange::KIND, roundcube::KIND, sogo::KIND, websydian::KIND, zimbra::KIND];
+pub const KINDS: &[Kind] = &[
+    axigen::KIND,
+    epixel::KIND,
+    form::KIND,
+    open_xchange::KIND,
+    roundcube::KIND,
+    sogo::KIND,
+    websydian::KIND,
+    zimbra::KIND,
+];
 
 use std::sync::Arc;
 
@@ -37,9 +47,10 @@ use futures_util::future::BoxFuture;
 
 use crate::config::Section;
 pub use crate::domain::Outage;
-use crate::domain::{Client, Person, Secret, Service, SessionKeys};
+use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys};
 use crate::wire::Wire;
 
+pub use accounts::{AccountChange, AccountRefusal, Accounts};
 pub use guard::{BackendId, BackendPlan, Guarded, Profile};
 
 /// One entry of [`KINDS`].
@@ -106,9 +117,26 @@ pub trait Backend: Send + Sync + 'static {
         if keys.query().is_empty() { "/".to_owned() } else { format!("/?{}", keys.query()) }
     }
 
+    /// Sessions that this portal session opened here without the keys having been asked for, and that end
+    /// with it. Asked once it has ended; each is given once, and logged out like any other.
+    fn opened_beside(&self, _session: &SessionHandle) -> Vec<SessionKeys> {
+        Vec::new()
+    }
+
     /// What the application is offered beside being signed in to, where it needs something.
     fn service(&self) -> Option<&dyn Service> {
         None
+    }
+
+    /// Where the application's accounts can be kept up from here: how.
+    fn accounts(&self) -> Option<&dyn Accounts> {
+        None
+    }
+
+    /// Whether a technical account that may sign in for everybody is configured. A login without a password
+    /// is then made with it.
+    fn has_master(&self) -> bool {
+        false
     }
 
     /// Which properties of the browser a session is tied to. Keys are cached per such client.

@@ -10,6 +10,7 @@
 //! - One of the two cookies rotates, and an old one ends the session for everybody who holds it. So
 //!   a check stores what it gets.
 
+mod master;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod wording;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use self::master::Master;
 use self::page::Form;
 use self::wording::{Meaning, Wordings};
 use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal};
@@ -35,7 +37,8 @@ const KEEP_ALIVE: &str = "/?_task=mail&_action=keep-alive&_remote=1";
 fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
     let session_cookie = cookie_name(section, "session_cookie", "roundcube_sessid");
     let auth_cookie = cookie_name(section, "auth_cookie", "roundcube_sessauth");
-    Box::new(Roundcube { session_cookie, auth_cookie, wordings: Wordings::read(section), wire })
+    let (wordings, master) = (Wordings::read(section), Master::read(section));
+    Box::new(Roundcube { session_cookie, auth_cookie, wordings, master, wire })
 }
 
 fn cookie_name(section: &mut Section, key: &'static str, default: &str) -> String {
@@ -52,6 +55,7 @@ struct Roundcube {
     /// `auth_cookie`: Roundcube's `session_auth_name`, `roundcube_sessauth` by default.
     auth_cookie: String,
     wordings: Wordings,
+    master: Option<Master>,
     wire: Wire,
 }
 
@@ -64,7 +68,13 @@ impl Backend for Roundcube {
         // Roundcube would log in somebody else: it trims names and cuts out what looks like a tag.
         let login = &attempt.login;
         let changed = login.trim() != login || login.contains('<') || login.is_empty();
-        changed.then_some(Refusal::Credentials)
+        // The mail server would take what follows for the master's name.
+        let ambiguous = self.master.as_ref().is_some_and(|master| !master.may_sign_in(login));
+        (changed || ambiguous).then_some(Refusal::Credentials)
+    }
+
+    fn has_master(&self) -> bool {
+        self.master.is_some()
     }
 
     fn check<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<Liveness, Outage>> {
@@ -92,11 +102,14 @@ impl Backend for Roundcube {
 
 impl Roundcube {
     async fn sign_in(&self, attempt: &Attempt) -> Result<Login, Outage> {
-        let Some(password) = &attempt.password else { return Ok(Login::Refused(Refusal::Credentials)) };
+        let (login, password) = match (&attempt.password, &self.master) {
+            (Some(password), _) => (attempt.login.clone(), password),
+            (None, Some(master)) => (master.login(&attempt.login), master.password()),
+            (None, None) => return Ok(Login::Refused(Refusal::Credentials)),
+        };
         let form = self.fetch_form(&attempt.client).await?;
         let sent = Instant::now();
-        let answer =
-            self.submit(&form, &attempt.login, password.expose_secret(), &attempt.client).await?.or_outage()?;
+        let answer = self.submit(&form, &login, password.expose_secret(), &attempt.client).await?.or_outage()?;
         match answer.status() {
             302 | 303 => self.opened(&answer, &attempt.client).map(Login::Opened),
             // Before 1.5 a failed login was answered with 200.

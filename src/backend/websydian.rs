@@ -30,7 +30,7 @@ use self::settings::{COOKIE, Proof, SID, Settings};
 use self::tickets::{Fate, Ticket};
 use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal};
 use crate::config::Section;
-use crate::domain::{Client, ExposeSecret, Secret, Service, SessionKeys, SessionKeysBuilder};
+use crate::domain::{ExposeSecret, Secret, Service, SessionKeys, SessionKeysBuilder};
 use crate::wire::{Answer, Location, Request, Wire, form_encoded};
 
 /// This kind's entry in the table.
@@ -89,9 +89,8 @@ impl Backend for Websydian {
         // every site's cookie: one site's session is of no use at another.
         let decoded = Cow::from(percent_encoding::percent_decode(name));
         let folded = decoded.trim_ascii();
-        let begins =
-            |start: &str| folded.get(..start.len()).is_some_and(|folded| folded.eq_ignore_ascii_case(start.as_bytes()));
-        begins(COOKIE) || begins(&self.settings.cookie)
+        let begins = folded.get(..COOKIE.len()).is_some_and(|start| start.eq_ignore_ascii_case(COOKIE.as_bytes()));
+        begins || folded.eq_ignore_ascii_case(self.settings.cookie.as_bytes())
     }
 
     fn wants_password(&self) -> bool {
@@ -141,7 +140,7 @@ impl Websydian {
             }
             None => {
                 "it did not redeem the ticket; the site's function does not run, does not find login_parameter and \
-                 password_parameter, or does not reach service_path with service_key"
+                 password_parameter, or does not reach service_path on [listen] api with service_key"
             }
         };
         if let Ok(keys) = keys {
@@ -162,8 +161,7 @@ impl Websydian {
             .header("user-agent", &client.user_agent)
             .header("accept-language", &client.accept_language)
             .beginning_only();
-        let answer = self.wire.send(&as_from(request, &address_of(client))).await?;
-        answer.or_outage()
+        self.wire.send(&Memo::of_attempt(attempt).as_from(request)).await?.or_outage()
     }
 
     /// The keys of whatever session an answer opened.
@@ -178,7 +176,7 @@ impl Websydian {
             let wanted = &self.settings.cookie;
             return Err(Outage::Protocol(format!("it set no cookie {wanted}, or several like it; see cookie")));
         };
-        keys_of(&name, &value, &address_of(&attempt.client))
+        keys_of(&name, &value, &Memo::of_attempt(attempt).to_string())
     }
 
     /// The session cookie among those an answer leaves: the one that is expected, else the only one
@@ -212,15 +210,15 @@ impl Websydian {
     /// Looks at a page with these keys, which also keeps the session alive: any request does. Gives the
     /// page, too, where somebody is signed in.
     async fn look(&self, keys: &SessionKeys) -> Result<(Liveness, String), Outage> {
+        let memo = Memo::of(keys);
         let request = Request::get(self.settings.check_path.as_str()).cookies(keys.cookies());
-        let request = as_from(request, keys.memo()).repeatable().beginning_only();
-        let answer = self.wire.send(&request).await?.or_outage()?;
+        let answer = self.wire.send(&memo.as_from(request).repeatable().beginning_only()).await?.or_outage()?;
         if answer.status() != 200 {
             let status = answer.status();
             return Err(Outage::Protocol(format!("it answered a check with status {status}; see check_path")));
         }
         let page = answer.text().into_owned();
-        if !self.settings.signed_in_texts.iter().any(|text| page.contains(text.as_str())) {
+        if !self.settings.is_signed_in(&page, &memo.login) {
             if page.trim().is_empty() || answer.is_cut() {
                 let why = "its page is blank, or so long that signed_in_texts may stand behind what was read of it; \
                            see check_path";
@@ -258,7 +256,7 @@ impl Websydian {
             _ if logout.posts => Request::post(target.as_str()).form(&[]),
             _ => Request::get(target.as_str()),
         };
-        let request = as_from(request.cookies(keys.cookies()), keys.memo()).beginning_only();
+        let request = Memo::of(keys).as_from(request.cookies(keys.cookies())).beginning_only();
         self.wire.send(&request).await?.or_outage().map(drop)
     }
 
@@ -273,14 +271,33 @@ fn keys_of(name: &str, value: &str, memo: &str) -> Result<SessionKeys, Outage> {
     keys.and_then(SessionKeysBuilder::build).map_err(|error| Outage::Protocol(error.to_string()))
 }
 
-fn address_of(client: &Client<'_>) -> String {
-    client.address.to_string()
+/// What must be known again later: for whom the session was opened, and the address of the browser.
+struct Memo<'a> {
+    address: Cow<'a, str>,
+    login: Cow<'a, str>,
 }
 
-/// A session records the address of its first request (documented), so all of ours say the browser's.
-/// Whether Express looks at a forwarded one is not published.
-fn as_from(request: Request, address: &str) -> Request {
-    request.header("x-forwarded-for", address.as_bytes())
+impl<'a> Memo<'a> {
+    fn of_attempt(attempt: &'a Attempt) -> Self {
+        Self { address: attempt.client.address.to_string().into(), login: attempt.login.as_str().into() }
+    }
+
+    fn of(keys: &'a SessionKeys) -> Self {
+        let (address, login) = keys.memo().split_once(' ').unwrap_or_default();
+        Self { address: address.into(), login: login.into() }
+    }
+
+    /// A session records the address of its first request (documented), so all of ours say the browser's.
+    /// Whether Express looks at a forwarded one is not published.
+    fn as_from(&self, request: Request) -> Request {
+        request.header("x-forwarded-for", self.address.as_bytes())
+    }
+}
+
+impl std::fmt::Display for Memo<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.address, self.login)
+    }
 }
 
 /// The key that pages carry beside the cookie, from the form field in which it stands.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::section::Section;
-use crate::domain::{BackendLimits, CredentialSource, EnterTerms, LoginName};
+use crate::domain::{BackendLimits, CredentialSource, DerivationKey, EnterTerms, LoginName};
 
 /// One `[[backend]]`. What its kind wants stands in `section`, to be read and finished by the kind.
 pub struct BackendSettings {
@@ -13,6 +13,8 @@ pub struct BackendSettings {
     pub url: url::Url,
     /// `credentials`: what the login uses.
     pub credentials: CredentialSource,
+    /// `[[backend.derive]]`: keys for derived passwords, the current one first; none unless `credentials` says so.
+    pub derivation: Vec<DerivationKey>,
     /// `login`: the template of the name used there.
     pub login: LoginName,
     /// Deadlines and limits.
@@ -31,6 +33,8 @@ pub struct BackendSettings {
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// Most logins at once: far above what any webmail stands, far below what a typing error says.
 const MOST_LOGINS: u64 = 1024;
+/// Most keys for derived passwords of one back-end.
+const MOST_DERIVATION_KEYS: usize = 4;
 
 impl BackendSettings {
     pub(super) fn read_all(root: &mut Section) -> Vec<Self> {
@@ -52,8 +56,14 @@ impl BackendSettings {
         let credentials = section.choice(
             "credentials",
             CredentialSource::Portal,
-            &[("portal", CredentialSource::Portal), ("none", CredentialSource::None)],
+            &[
+                ("portal", CredentialSource::Portal),
+                ("derived", CredentialSource::Derived),
+                ("master", CredentialSource::Master),
+                ("none", CredentialSource::None),
+            ],
         );
+        let derivation = read_derivation(&mut section, credentials);
         let login = match section.text("login").map(|template| LoginName::parse(&template)) {
             None => LoginName::default(),
             Some(Ok(login)) => login,
@@ -71,8 +81,50 @@ impl BackendSettings {
             }
         }
         let enter = EnterTerms::read(section.section("enter"));
-        Self { name, kind, url, credentials, login, limits, roles, enter, written, section }
+        Self { name, kind, url, credentials, derivation, login, limits, roles, enter, written, section }
     }
+}
+
+/// Reads `[[backend.derive]]`. Keys that are not used are looked at all the same.
+fn read_derivation(section: &mut Section, credentials: CredentialSource) -> Vec<DerivationKey> {
+    let entries = section.sections("derive", "id");
+    let derived = credentials == CredentialSource::Derived;
+    match entries.len() {
+        0 if derived => {
+            section
+                .mistake("derive", "is missing; write [[backend.derive]] with id and secret, or use other credentials");
+        }
+        1.. if !derived => section.warn("derive", "is not used; only credentials = \"derived\" uses it"),
+        count if count > MOST_DERIVATION_KEYS => {
+            section.mistake(
+                "derive",
+                "has more than four keys; each is a wrong password more for whoever has none of them",
+            );
+        }
+        _ => {}
+    }
+    let mut ids = Vec::new();
+    let mut keys = Vec::new();
+    for mut entry in entries {
+        let id = entry.required("id");
+        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            entry.mistake("id", "must have letters, digits, - and _ only");
+        } else if let Some(index) = ids.iter().position(|other| *other == id) {
+            entry.used_before("id", index);
+        }
+        let given = entry.has("secret") || entry.has("secret_file");
+        let place = if entry.has("secret_file") { "secret_file" } else { "secret" };
+        match entry.secret("secret", "secret_file").map(|secret| DerivationKey::new(&id, &secret)) {
+            Some(Ok(key)) => keys.push(key),
+            Some(Err(error)) => entry.mistake(place, &error.to_string()),
+            None if !given => entry.mistake("secret", "is missing; give secret or secret_file"),
+            // What was given is a mistake, and it is noted.
+            None => {}
+        }
+        ids.push(id);
+        entry.finish();
+    }
+    if derived { keys } else { Vec::new() }
 }
 
 impl BackendLimits {

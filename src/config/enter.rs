@@ -130,7 +130,7 @@ mod tests {
             ("origins = [\"https://a.test/portal\"]", "origins[1]", "written \"https://a.test\""),
             ("origins = [\"file:///x\"]", "origins[1]", "must be the origin"),
             ("origins = \"https://a.test\"", "origins", "must be a list"),
-            ("return_to = [\"/a\"]", "return_to[1]", "must be a whole"),
+            ("return_to = [\"/a\"]", "return_to[1]", "must be an http"),
             ("sso_init = \"https://a.test/?c={cookie}\"", "sso_init", "needs url"),
             (&format!("{url}sso_init = \"https://a.test/\""), "sso_init", "hands no key over"),
             (&format!("{url}sso_init = \"https://a.test/?b={{back}}\""), "sso_init", "hands no key over"),

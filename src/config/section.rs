@@ -78,8 +78,7 @@ impl Section {
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (key, value) in &self.entries {
-            key.hash(&mut hasher);
-            hash_value(value, &mut hasher);
+            hash_entry(key, value, &mut hasher);
         }
         hasher.finish()
     }
@@ -321,6 +320,12 @@ impl Section {
         pairs
     }
 
+    /// The name of this table within its list, as mistakes have it; empty where it is in none.
+    #[must_use]
+    pub fn entry_name(&self) -> &str {
+        self.path.rsplit_once('[').and_then(|(_, name)| name.strip_suffix(']')).unwrap_or_default()
+    }
+
     /// Every remaining key with its value, whatever it is, for tables that become JSON.
     pub fn all_json(&mut self) -> Vec<(String, serde_json::Value)> {
         let entries = std::mem::take(&mut self.entries);
@@ -454,14 +459,29 @@ fn web_address(text: &str) -> Option<url::Url> {
     })
 }
 
+/// What a file holds that is named here counts as if it stood here, so that an exchanged secret is noticed.
+fn hash_entry(key: &str, value: &Value, hasher: &mut DefaultHasher) {
+    key.hash(hasher);
+    if let (true, ValueKind::String(path)) = (key.ends_with("_file"), &value.kind) {
+        std::fs::read(path).ok().hash(hasher);
+    }
+    hash_value(value, hasher);
+}
+
 fn hash_value(value: &Value, hasher: &mut DefaultHasher) {
-    if let ValueKind::Table(table) = &value.kind {
-        let sorted: BTreeMap<&String, &Value> = table.iter().collect();
-        for (key, value) in sorted {
-            key.hash(hasher);
-            hash_value(value, hasher);
+    match &value.kind {
+        ValueKind::Table(table) => {
+            let sorted: BTreeMap<&String, &Value> = table.iter().collect();
+            for (key, value) in sorted {
+                hash_entry(key, value, hasher);
+            }
         }
-    } else {
-        format!("{:?}", value.kind).hash(hasher);
+        ValueKind::Array(items) => {
+            items.len().hash(hasher);
+            for item in items {
+                hash_value(item, hasher);
+            }
+        }
+        other => format!("{other:?}").hash(hasher),
     }
 }

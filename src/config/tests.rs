@@ -178,11 +178,23 @@ fn back_end_settings_fit_each_other() {
     let good = backend("url = \"http://h\"\n[backend.roles]\nstaff = \"admin\"");
     assert_eq!(mistakes(&good), [] as [&str; 0]);
     assert_eq!(draft(&good).backends[0].roles, [("staff".to_owned(), "admin".to_owned())]);
+    let derived = |ids: &[&str]| {
+        let key =
+            |id: &&str| format!("[[backend.derive]]\nid = \"{id}\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n");
+        let keys: String = ids.iter().map(key).collect();
+        format!("url = \"http://h\"\ncredentials = \"derived\"\n{keys}")
+    };
+    assert_eq!(draft(&backend(&derived(&["a", "b"]))).backends[0].derivation.len(), 2);
     for (text, key, words) in [
         ("url = \"http://h?x=1\"", "url", "query"),
         ("url = \"unix:/x\"", "url", "must be an http:// or https:// address"),
         ("url = \"ftp://h/\"", "url", "must be an http:// or https:// address"),
-        ("url = \"http://h\"\ncredentials = \"derived\"", "credentials", "\"portal\", \"none\""),
+        ("url = \"http://h\"\ncredentials = \"ours\"", "credentials", "\"derived\", \"master\", \"none\""),
+        ("url = \"http://h\"\ncredentials = \"derived\"", "derive", "is missing"),
+        (&derived(&["a", "a"]), "derive[2].id", "is used by derive[1], too"),
+        (&derived(&["a b"]), "derive[a b].id", "letters, digits"),
+        (&derived(&["a", "b", "c", "d", "e"]), "derive", "more than four"),
+        (&derived(&["a"]).replace("123", ""), "derive[a].secret", "at least 32 bytes"),
         ("url = \"http://h\"\nlogin = \"admin\"", "login", "names nobody"),
         ("url = \"http://h\"\nlogin = \"{user}\"", "login", "not known"),
         ("url = \"http://h\"\nmax_logins = 0", "max_logins", "from 1"),

@@ -19,7 +19,7 @@ pub use grant::Grant;
 pub use route::{Access, Route, Router};
 
 use crate::backend::Guarded;
-use crate::domain::{Clock, Identity, RETURN_PARAMETER, Reason, Ruling, SessionKeys};
+use crate::domain::{Clock, Identity, Reason, Ruling, SessionKeys};
 use crate::keys::{Found, KeyStore, NoKeys, Order, password_of};
 use crate::portal::{Portal, PortalSession, Verdict};
 
@@ -188,7 +188,7 @@ impl Gate {
         let origin = ask.host.origin(ask.secure);
         let asked = ask.url_without(backend.and_then(|backend| backend.query_key()));
         let (whole, short) = match backend.and_then(|backend| backend.way_in(&origin)) {
-            Some(way_in) => (way_in.with(&[(RETURN_PARAMETER, &asked)]), way_in.address),
+            Some(way_in) => (way_in.returning_to(Some(&asked)), way_in.address),
             None => (asked, format!("{origin}/")),
         };
         let whole = portal.login_address(&whole);

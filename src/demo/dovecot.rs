@@ -10,7 +10,8 @@ use secrecy::ExposeSecret;
 
 use super::process::{Address, Process, Workspace, find_program, free_address};
 use super::template::fill;
-use super::{DemoError, Person};
+use super::{DemoError, Master, Person};
+use crate::domain::Secret;
 
 /// A running IMAP server.
 #[derive(Debug)]
@@ -26,22 +27,31 @@ impl Dovecot {
     /// # Errors
     /// Dovecot is missing, has another version than 2.3 or 2.4, or does not come up.
     pub async fn start(directory: &Path, people: &[Person]) -> Result<Self, DemoError> {
+        Self::start_with(directory, people, None).await
+    }
+
+    /// The same, with a master user: `ana*master` signs in for ana with the master's password.
+    ///
+    /// # Errors
+    /// As [`Dovecot::start`].
+    pub async fn start_with(directory: &Path, people: &[Person], master: Option<&Master>) -> Result<Self, DemoError> {
         let program = find_program("dovecot").ok_or(DemoError::Missing("dovecot"))?;
         let workspace = Workspace::at(directory)?;
-        let template = template(&workspace, &program)?;
+        let template = template(&workspace, &program, master.is_some())?;
         let mut users = String::new();
         for person in people {
             if !can_be_a_mailbox(&person.name) {
                 return Err(DemoError::PersonName(person.name.clone()));
             }
-            // Base64, so that a password may hold what separates the fields of this file.
-            let password = STANDARD.encode(person.password.expose_secret());
-            let _ = writeln!(users, "{}:{{PLAIN.b64}}{password}", person.name);
+            let _ = writeln!(users, "{}", line(&person.name, &person.password));
             deliver(&workspace, person)?;
         }
         workspace.write("users", &users)?;
+        if let Some(Master { name, password }) = master {
+            workspace.write("masters", &format!("{}\n", line(name, password)))?;
+        }
         let address = free_address()?;
-        let configuration = workspace.write("dovecot.conf", &configuration(&workspace, address, template))?;
+        let configuration = workspace.write("dovecot.conf", &configuration(&workspace, address, &template))?;
         let configuration = configuration.to_string_lossy();
         let mut process = Process::start("dovecot", &program, &["-F", "-c", &configuration], &workspace)?;
         process.ready(&Address::Tcp(address)).await?;
@@ -63,16 +73,23 @@ impl Dovecot {
     }
 }
 
+/// A name and a password as the files of users have them: in Base64, so that a password may hold what
+/// separates the fields.
+fn line(name: &str, password: &Secret) -> String {
+    format!("{name}:{{PLAIN.b64}}{}", STANDARD.encode(password.expose_secret()))
+}
+
 /// The configuration in the language of the installed version: it changed with 2.4.
-fn template(workspace: &Workspace, program: &Path) -> Result<&'static str, DemoError> {
+fn template(workspace: &Workspace, program: &Path, with_master: bool) -> Result<String, DemoError> {
     let output = workspace.command(program).arg("--version").output();
     let output = output.map_err(|error| DemoError::file(program, &error))?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    match version.get(..4) {
-        Some("2.3.") => Ok(include_str!("templates/dovecot-2.3.conf")),
-        Some("2.4.") => Ok(include_str!("templates/dovecot-2.4.conf")),
-        _ => Err(DemoError::DovecotVersion(version)),
-    }
+    let (template, master) = match version.get(..4) {
+        Some("2.3.") => (include_str!("templates/dovecot-2.3.conf"), include_str!("templates/dovecot-2.3-master.conf")),
+        Some("2.4.") => (include_str!("templates/dovecot-2.4.conf"), include_str!("templates/dovecot-2.4-master.conf")),
+        _ => return Err(DemoError::DovecotVersion(version)),
+    };
+    Ok(fill(template, &[("MASTER", if with_master { master } else { "" })]))
 }
 
 /// Whether a name can be a line's beginning in the file of users, where `:` ends it and `#` begins a

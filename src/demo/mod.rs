@@ -58,6 +58,15 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
     }
 }
 
+/// A technical account that may sign in for everybody.
+#[derive(Clone, Debug)]
+pub struct Master {
+    /// Its name.
+    pub name: String,
+    /// Its password.
+    pub password: Secret,
+}
+
 /// Somebody with a mailbox.
 #[derive(Clone, Debug)]
 pub struct Person {

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::DemoError;
+use crate::domain::escape;
 use crate::domain::{Clock, Secret};
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
 use crate::portal::{Scratch, Verdict, Verifier};
-use crate::transport::escape;
 
 /// The portal's cookie.
 pub const COOKIE: &str = "portal_session";

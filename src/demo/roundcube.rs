@@ -1,5 +1,6 @@
 //! Roundcube as Debian ships it, with a configuration, a database and mail of its own.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,14 +11,19 @@ use super::dovecot::Dovecot;
 use super::nginx::Nginx;
 use super::process::{Address, Process, Workspace, find_program, free_address};
 use super::template::fill;
-use super::{DemoError, Person};
+use super::{DemoError, Master, Person};
 
 /// Where Debian keeps what a web server shall serve of Roundcube.
 pub(super) const PUBLIC: &str = "/var/lib/roundcube/public_html";
 /// Where Debian keeps its settings.
 const SETTINGS: &str = "/etc/roundcube";
+/// Where Debian keeps the plug-ins without which Roundcube shows no page, and those.
+const PLUGINS: &str = "/usr/share/roundcube/plugins";
+const NEEDED_PLUGINS: [&str; 2] = ["filesystem_attachments", "jqueryui"];
 /// Its tables, as a sign that Roundcube is there.
 pub(super) const SQLITE_SCHEMA: &str = "/usr/share/roundcube/SQL/sqlite.initial.sql";
+/// Signs people in with the mail server's master user.
+const PLUGIN: &str = include_str!("../../examples/roundcube/keyward_master/keyward_master.php");
 /// Longest wait for the first page, which also makes the database.
 const FIRST_PAGE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -28,13 +34,15 @@ pub struct RoundcubeOptions {
     pub session_lifetime: Duration,
     /// Requests at once.
     pub workers: usize,
+    /// A master user of the mail server, and the plug-in that signs people in with it.
+    pub master: Option<Master>,
     /// Told what is being waited for.
     pub progress: fn(&str),
 }
 
 impl Default for RoundcubeOptions {
     fn default() -> Self {
-        Self { session_lifetime: Duration::from_secs(600), workers: 6, progress: |_| {} }
+        Self { session_lifetime: Duration::from_secs(600), workers: 6, master: None, progress: |_| {} }
     }
 }
 
@@ -63,17 +71,18 @@ impl Roundcube {
         }
         let workspace = Workspace::at(directory)?;
         (options.progress)("starting Dovecot");
-        let dovecot = Dovecot::start(workspace.directory("imap")?.path(), people).await?;
+        let dovecot = Dovecot::start_with(workspace.directory("imap")?.path(), people, options.master.as_ref()).await?;
         let home = workspace.directory("roundcube")?;
         for folder in ["config", "logs", "temp"] {
             home.directory(folder)?;
         }
         home.write("config/config.inc.php", &settings(&home, dovecot.address(), options))?;
+        if options.master.is_some() {
+            add_plugin(&home)?;
+        }
         // Only these two of Debian's own settings: the rest belongs to a Roundcube that may run here.
         for file in ["defaults.inc.php", "mimetypes.php"] {
-            let link = home.path().join("config").join(file);
-            let linked = std::os::unix::fs::symlink(Path::new(SETTINGS).join(file), &link);
-            linked.map_err(|error| DemoError::file(&link, &error))?;
+            link(&Path::new(SETTINGS).join(file), home.path().join("config").join(file))?;
         }
         (options.progress)("starting PHP");
         let pool = home.write("php-fpm.conf", &pool(&home, options))?;
@@ -134,6 +143,21 @@ impl Roundcube {
     }
 }
 
+/// Makes a directory of plug-ins for this one Roundcube, beside that of one that may run here.
+fn add_plugin(home: &Workspace) -> Result<(), DemoError> {
+    let plugins = home.directory("plugins")?;
+    plugins.directory("keyward_master")?.write("keyward_master.php", PLUGIN)?;
+    for needed in NEEDED_PLUGINS {
+        link(&Path::new(PLUGINS).join(needed), plugins.path().join(needed))?;
+    }
+    let define = format!("<?php define('RCUBE_PLUGINS_DIR', '{}/');\n", plugins.path().display());
+    home.write("plugins.php", &define).map(drop)
+}
+
+fn link(file: &Path, link: PathBuf) -> Result<(), DemoError> {
+    std::os::unix::fs::symlink(file, &link).map_err(|error| DemoError::file(&link, &error))
+}
+
 /// `php-fpm`, or the one with the highest version in its name.
 pub(super) fn find_php() -> Option<PathBuf> {
     let versioned = std::fs::read_dir("/usr/sbin").ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -160,12 +184,22 @@ fn settings(home: &Workspace, imap: SocketAddr, options: &RoundcubeOptions) -> S
         ("KEY", &key),
         ("MINUTES", &minutes),
     ];
-    fill(include_str!("templates/roundcube.inc.php"), &values)
+    let mut settings = fill(include_str!("templates/roundcube.inc.php"), &values);
+    if let Some(master) = &options.master {
+        let _ = writeln!(settings, "$config['plugins'] = ['keyward_master'];");
+        let _ = writeln!(settings, "$config['keyward_master_user'] = '{}';", master.name);
+    }
+    settings
 }
 
 fn pool(home: &Workspace, options: &RoundcubeOptions) -> String {
     let values = [("DIRECTORY", &*home.path().to_string_lossy()), ("WORKERS", &options.workers.to_string())];
-    fill(include_str!("templates/php-fpm.conf"), &values)
+    let mut pool = fill(include_str!("templates/php-fpm.conf"), &values);
+    if options.master.is_some() {
+        // Plug-ins of this one Roundcube, beside those of one that may run here.
+        let _ = writeln!(pool, "php_admin_value[auto_prepend_file] = {}/plugins.php", home.path().display());
+    }
+    pool
 }
 
 fn host(address: SocketAddr, socket: &Path) -> String {

@@ -5,6 +5,10 @@ use std::time::Duration;
 pub enum CredentialSource {
     /// The password that came with the portal session.
     Portal,
+    /// A password that is derived from a key of ours and the name.
+    Derived,
+    /// A technical account that may sign in for everybody.
+    Master,
     /// Nothing but the name.
     None,
 }

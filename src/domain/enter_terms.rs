@@ -59,17 +59,26 @@ impl WayIn {
         Self { address: format!("{origin}/.keyward/enter/{backend}") }
     }
 
+    /// The address with the way on from there, if that is not too long to stand in it.
+    #[must_use]
+    pub fn returning_to(&self, address: Option<&str>) -> String {
+        let address = address.filter(|address| address.len() <= LONGEST_RETURN);
+        address.map_or_else(|| self.address.clone(), |address| self.with(&[(RETURN_PARAMETER, address)]))
+    }
+
     /// The address with these parameters.
     #[must_use]
     pub fn with(&self, parameters: &[(&str, &str)]) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let query = query.extend_pairs(parameters).finish();
-        if query.is_empty() { self.address.clone() } else { format!("{}?{query}", self.address) }
+        format!("{}?{}", self.address, query.extend_pairs(parameters).finish())
     }
 }
 
 /// The parameter that says where to go in place of the application.
 pub const RETURN_PARAMETER: &str = "return_to";
+/// Longest address there, in bytes. Encoded twice, as the way back from a sign-in page, it still fits into
+/// what web servers take for an answer's head.
+pub const LONGEST_RETURN: usize = 2 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,8 @@ pub struct Call<'a> {
     pub header: &'a (dyn Fn(&str) -> Option<&'a str> + Sync),
     /// The body, at most 64 KiB.
     pub body: &'a [u8],
+    /// For whom another service of the same kind vouched, because it knows the caller.
+    pub vouched: Option<&'a Person>,
 }
 
 /// What a service answers. Every answer is sent with `Cache-Control: no-store` and
@@ -52,6 +54,14 @@ pub enum Answered {
     Here(Reply),
     /// Another of the same kind may; if none does, this is the answer.
     Elsewhere(Reply),
+    /// The caller is known here, and another of the same kind is to hear the call. If none answers, this
+    /// is the answer, whatever those say who do not know the caller.
+    Vouched {
+        /// For whom the caller may speak.
+        person: Option<Person>,
+        /// The answer, if there is no other.
+        reply: Reply,
+    },
 }
 
 /// Something that a back-end or a portal offers to other servers or to browsers, beside what every
@@ -69,11 +79,20 @@ pub trait Desk: Send + Sync {
     /// Whose session the cookies are: of the first portal that vouches for them.
     fn person(&self, cookies: &Cookies<'_>) -> Option<Person>;
 
-    /// Whether a route leads this person to the back-end of this name.
-    fn may_enter(&self, person: &Person, backend: &str) -> bool;
+    /// As whom the back-end of this name knows the person, if a route leads them there.
+    fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs>;
 
     /// Signs the session out everywhere.
     fn sign_out(&self, session: &SessionHandle);
+}
+
+/// A person in a back-end's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownAs {
+    /// Their name there.
+    pub login: String,
+    /// Their roles as it calls them.
+    pub roles: Vec<String>,
 }
 
 impl Reply {

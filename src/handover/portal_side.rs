@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Entrance, SelfService, SignOutRequest};
-use crate::backend::Binding;
+use crate::backend::{Binding, Guarded};
 use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
 use crate::keys::{NoKeys, Order, password_of};
 use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Scratch, Verdict};
@@ -207,6 +207,18 @@ impl PortalSide<'_> {
         let entry = format!("{}{}", entrance.path, backend.entry(&keys));
         let (host, idle_timeout) = (entrance.host.clone(), backend.limits().idle_timeout);
         Ok(Opened { keys, host, entry, expires: now.expires(), idle_timeout })
+    }
+
+    /// Every back-end to which a route leads from this portal.
+    #[must_use]
+    pub fn backends(&self) -> Vec<Arc<Guarded>> {
+        let mut backends: Vec<Arc<Guarded>> = Vec::new();
+        for entrance in self.house.entrances.iter().filter(|entrance| entrance.portal.name() == self.portal.name()) {
+            if !backends.iter().any(|backend| backend.id() == entrance.backend.id()) {
+                backends.push(Arc::clone(&entrance.backend));
+            }
+        }
+        backends
     }
 
     /// The session of this name, if Keyward itself can tell that it is genuine.

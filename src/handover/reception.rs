@@ -8,7 +8,7 @@ use super::tokens::{Nonce, Passage, Tokens, is_mark, mark_of};
 use super::visit::{Arrival, Given, Gone, Step, Visit};
 use super::visitor::{Visitor, Wrong};
 use crate::domain::{
-    Clock, Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Secret, SessionHandle, SessionKeys, WayIn,
+    Clock, Cookies, ExposeSecret, LONGEST_RETURN, RETURN_PARAMETER, Reason, Secret, SessionHandle, SessionKeys, WayIn,
 };
 use crate::keys::{KeyStore, NoKeys, Order, password_of};
 use crate::portal::Portal;
@@ -31,7 +31,11 @@ impl Reception {
     /// Takes a visit as far as it goes. Waits for a login, at most the back-end's `login_timeout`.
     pub async fn arrive(&self, visit: &Visit<'_>) -> Arrival {
         let entrances: Vec<&Entrance> = self.to(visit.backend).collect();
-        let Some(site) = Site::of(&entrances, visit.origin) else { return Arrival::Unknown };
+        let wanted = match visit.step {
+            Step::Mint { at, .. } => at.and_then(|at| Url::parse(at).ok()),
+            _ => None,
+        };
+        let Some(site) = Site::of(&entrances, visit.origin, wanted.as_ref()) else { return Arrival::Unknown };
         match self.take(visit, &site).await {
             Ok(arrival) => arrival,
             Err(arrival) => {
@@ -59,21 +63,25 @@ impl Reception {
         let is_here = site.is_at(visit.origin);
         match visit.step {
             Step::Start if is_here => match terms.way_in(visit.backend, &own) {
-                Some(_) => Ok(greet(site, &terms.origins[0], return_to.as_ref())),
+                Some(_) => Ok(greet(site, &own, &site.portal(), return_to.as_ref())),
                 None => self.enter(visit, site, return_to).await,
             },
             Step::Start => self.start_elsewhere(visit, site, &own, return_to).await,
-            Step::Greet(from) if is_here && terms.lists(from) => Ok(greet(site, from, return_to.as_ref())),
+            Step::Greet(from) if is_here && terms.lists(from) => Ok(greet(site, &own, from, return_to.as_ref())),
             // A portal of the same domain: its cookie is seen here as well.
             Step::Greet(_) if is_here && terms.origins.is_empty() => {
                 let entered = self.enter(visit, site, return_to).await;
                 entered.map_err(|no| no_circles(no, visit))
             }
-            Step::Mint(mark) if !is_here && terms.lists(&own) && is_mark(mark) => {
+            Step::Mint { mark, at } if !is_here && terms.lists(&own) && is_mark(mark) => {
+                // A token for another place than the one that waits for it would be of no use.
+                if at.is_some_and(|at| at != site.origin()) {
+                    return Err(refused(Reason::BadRequest));
+                }
                 self.mint(visit, site, mark, return_to).await
             }
             Step::Redeem { token, state } if is_here => self.redeem(visit, site, &own, token, state).await,
-            Step::Open => {
+            Step::Open if terms.sso_init.is_some() => {
                 let visitor = self.visitor(visit, return_to.as_ref())?;
                 let keys = self.obtain(&visitor, visit).await?;
                 Ok(Arrival::Inside { cookies: Vec::new(), location: site.first_page(&keys) })
@@ -109,7 +117,8 @@ impl Reception {
             let back = return_to.map_or_else(|| site.way_in(own).with(&[("then", "open")]), String::from);
             return Ok(Arrival::Onward(site.sso_init(template, &keys, &back)));
         }
-        if !site.is_guarded && !terms.lists(own) {
+        let may_share_cookies = site.is_guarded && terms.origins.is_empty();
+        if !may_share_cookies && !terms.lists(own) {
             tracing::warn!(
                 backend = visit.backend,
                 origin = own,
@@ -117,9 +126,10 @@ impl Reception {
             );
             return Err(refused(Reason::BadRequest));
         }
-        let mut parameters = vec![("from", own.to_owned())];
-        parameters.extend(return_to.map(|address| (RETURN_PARAMETER, address.into())));
-        Ok(Arrival::Across { at: site.way_in(&site.origin()), parameters, by_script: terms.lists(own) })
+        let at = site.way_in(&site.origin());
+        let mut parameters = vec![("from", own)];
+        parameters.extend(return_to.as_ref().map(|address| (RETURN_PARAMETER, address.as_str())));
+        Ok(Arrival::Across { onward: at.with(&parameters), at: terms.lists(own).then_some(at) })
     }
 
     /// Opens the session at the back-end first: whatever goes wrong with it is said here, where the person
@@ -154,9 +164,7 @@ impl Reception {
         token: &str,
         state: Option<&str>,
     ) -> Result<Arrival, Arrival> {
-        let again = || Arrival::Stranger {
-            again: site.way_in(site.terms().origins.first().map_or(own, String::as_str)).address,
-        };
+        let again = || Arrival::Stranger { again: site.way_in(&site.portal()).address };
         let passage = self.tokens.redeem(token).ok_or_else(again)?;
         let known = state.is_some_and(|state| mark_of(state) == passage.state);
         if !known || passage.backend != visit.backend || passage.destination != own {
@@ -188,7 +196,7 @@ impl Reception {
         let host = origin.host_str().unwrap_or_default();
         let mut gone = Vec::new();
         for entrance in &self.entrances {
-            let Some(site) = Site::of(&[entrance], origin) else { continue };
+            let Some(site) = Site::of(&[entrance], origin, None) else { continue };
             let terms = site.terms();
             if !site.is_at(origin) && !terms.covers(host) {
                 continue;
@@ -280,7 +288,7 @@ impl Reception {
 /// Where to go in place of the application, if the visit asks for it and may.
 fn return_address(visit: &Visit<'_>, site: &Site<'_>) -> Result<Option<Url>, Arrival> {
     let Some(asked) = visit.return_to else { return Ok(None) };
-    let allowed = site.return_address(asked);
+    let allowed = site.return_address(asked).filter(|address| address.as_str().len() <= LONGEST_RETURN);
     if allowed.is_none() {
         tracing::warn!(backend = visit.backend, "a hand-over asked for a return address that return_to does not list");
         return Err(refused(Reason::BadRequest));
@@ -302,17 +310,17 @@ fn no_circles(no: Arrival, visit: &Visit<'_>) -> Arrival {
 
 fn sign_in(reason: Reason, portal: &Portal, visit: &Visit<'_>, return_to: Option<&Url>) -> Arrival {
     let way_back = WayIn::at(&visit.origin.origin().ascii_serialization(), visit.backend);
-    let parameters: Vec<_> = return_to.map(|address| (RETURN_PARAMETER, address.as_str())).into_iter().collect();
-    Arrival::SignIn { reason, login: portal.login_address(&way_back.with(&parameters)) }
+    let way_back = way_back.returning_to(return_to.map(Url::as_str));
+    Arrival::SignIn { reason, login: portal.login_address(&way_back) }
 }
 
 fn refused(reason: Reason) -> Arrival {
     Arrival::Refused(NoKeys { reason, ..NoKeys::BUSY })
 }
 
-fn greet(site: &Site<'_>, from: &str, return_to: Option<&Url>) -> Arrival {
+fn greet(site: &Site<'_>, own: &str, from: &str, return_to: Option<&Url>) -> Arrival {
     let Nonce { text, mark } = Nonce::new();
-    let mut parameters = vec![("state", mark.as_str())];
+    let mut parameters = vec![("state", mark.as_str()), ("at", own)];
     parameters.extend(return_to.map(|address| (RETURN_PARAMETER, address.as_str())));
     let onward = site.way_in(from).with(&parameters);
     Arrival::Greeted { state: text.into(), mark, onward }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::backend::Guarded;
-use crate::domain::{Clock, Cookies, Desk, Person, SessionHandle, UnixSeconds};
+use crate::domain::{Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
 use crate::keys::{KeyStore, SignOut, SignOutBy};
 use crate::observe::{Metrics, Stopwatch};
 use crate::portal::{Portal, PortalSession, Scratch, Verdict};
@@ -118,21 +118,32 @@ impl SelfService {
         self.end(portal, id, self.clock.unix().saturating_add(REMEMBERED_FOR), None, arrival);
     }
 
-    /// The first portal's session among the cookies that is genuine and was not ended.
-    fn first_session<T>(&self, cookies: &Cookies<'_>, then: impl Fn(&Portal, &PortalSession<'_>) -> T) -> Option<T> {
-        self.portals.iter().find_map(|portal| {
-            let look = |session: &PortalSession<'_>| {
-                let revoked = self.keys.is_revoked(portal.name(), session);
-                (!revoked).then(|| then(portal, session))
-            };
-            self.with_session(portal, cookies, look).flatten()
-        })
+    /// This portal's session among the cookies, if it is genuine and was not ended.
+    fn session_of<T>(
+        &self,
+        portal: &Portal,
+        cookies: &Cookies<'_>,
+        then: impl Fn(&Portal, &PortalSession<'_>) -> T,
+    ) -> Option<T> {
+        let look = |session: &PortalSession<'_>| {
+            let revoked = self.keys.is_revoked(portal.name(), session);
+            (!revoked).then(|| then(portal, session))
+        };
+        self.with_session(portal, cookies, look).flatten()
     }
 
-    /// The person is at the portal, so their back-end sessions are in use. Whether there is such a person.
+    /// The first portal's session among the cookies that is genuine and was not ended.
+    fn first_session<T>(&self, cookies: &Cookies<'_>, then: impl Fn(&Portal, &PortalSession<'_>) -> T) -> Option<T> {
+        self.portals.iter().find_map(|portal| self.session_of(portal, cookies, &then))
+    }
+
+    /// The person is at the portal, so their back-end sessions are in use, whichever portals they are
+    /// signed in at. Whether there is such a person.
     #[must_use]
     pub fn touch(&self, cookies: &Cookies<'_>) -> bool {
-        self.first_session(cookies, |portal, session| self.keys.touch(portal.name(), session.id())).is_some()
+        let touch = |portal: &Portal, session: &PortalSession<'_>| self.keys.touch(portal.name(), session.id());
+        let touched = self.portals.iter().filter_map(|portal| self.session_of(portal, cookies, touch));
+        touched.count() > 0
     }
 
     /// Whose sessions the cookies are: of the first portal that vouches for them.
@@ -148,6 +159,15 @@ impl SelfService {
     pub fn return_address(&self, asked: &str) -> Option<&Url> {
         let asked = Url::parse(asked).ok()?;
         self.return_to.iter().find(|allowed| **allowed == asked)
+    }
+
+    /// The first entrance that lets this person in to the back-end of this name.
+    fn entrance(&self, person: &Person, backend: &str) -> Option<&Entrance> {
+        self.entrances.iter().find(|entrance| {
+            entrance.backend.name() == backend
+                && entrance.portal.name() == person.session.portal
+                && person.identity.has_one_of(&entrance.roles)
+        })
     }
 
     fn describe(&self, portal: &Portal, session: &PortalSession<'_>) -> WhoAmI {
@@ -182,12 +202,10 @@ impl Desk for SelfService {
         self.first_session(cookies, |portal, session| session.person(portal.name()))
     }
 
-    fn may_enter(&self, person: &Person, backend: &str) -> bool {
-        self.entrances.iter().any(|entrance| {
-            entrance.backend.name() == backend
-                && entrance.portal.name() == person.session.portal
-                && person.identity.has_one_of(&entrance.roles)
-        })
+    fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs> {
+        let backend = &self.entrance(person, backend)?.backend;
+        let login = backend.login_name(&person.identity)?.into_owned();
+        Some(KnownAs { login, roles: backend.roles(&person.identity).map(str::to_owned).collect() })
     }
 
     fn sign_out(&self, session: &SessionHandle) {

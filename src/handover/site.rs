@@ -3,6 +3,9 @@ use url::Url;
 use super::Entrance;
 use crate::domain::{EnterTerms, SessionKeys, WayIn};
 
+/// Below it are Keyward's own pages.
+const OURS: &str = "/.keyward";
+
 /// An application as one browser sees it: where it is, and what lies before it.
 pub(super) struct Site<'a> {
     pub entrance: &'a Entrance,
@@ -13,16 +16,18 @@ pub(super) struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// The one that these entrances, all of one back-end, lead somebody at this origin to; none where there is none.
-    pub fn of(entrances: &[&'a Entrance], origin: &Url) -> Option<Self> {
-        let host = origin.host_str();
-        let entrance = *entrances.iter().find(|one| Some(one.host.as_str()) == host).or(entrances.first())?;
+    /// The one that these entrances, all of one back-end, lead somebody at this origin to: at the `wanted`
+    /// host, at their own, or at the first there is.
+    pub fn of(entrances: &[&'a Entrance], origin: &Url, wanted: Option<&Url>) -> Option<Self> {
+        let at = |url: &Url| entrances.iter().find(|one| Some(one.host.as_str()) == url.host_str());
+        let entrance = *wanted.and_then(at).or_else(|| at(origin)).or(entrances.first())?;
         let address = match &entrance.backend.enter().url {
             Some(url) => url.clone(),
             None => {
                 let mut address = origin.clone();
                 address.set_host(Some(&entrance.host)).ok()?;
-                address.set_path(&entrance.path);
+                // A route to our own pages only says who may enter.
+                address.set_path(if is_below(&entrance.path, OURS) { "/" } else { &entrance.path });
                 address
             }
         };
@@ -44,6 +49,16 @@ impl<'a> Site<'a> {
     /// Whether somebody at this origin is on the application's own host. Cookies do not tell ports.
     pub fn is_at(&self, origin: &Url) -> bool {
         self.address.host() == origin.host()
+    }
+
+    /// The origin of the portal's pages: of those that are listed the one where people sign in, else the
+    /// first. Where none is, the portal's cookie is seen at the application's own.
+    pub fn portal(&self) -> String {
+        let sign_in = Url::parse(&self.entrance.portal.login_address("")).ok();
+        let sign_in = sign_in.map(|address| address.origin().ascii_serialization());
+        let terms = self.terms();
+        let own = sign_in.filter(|origin| terms.lists(origin)).or_else(|| terms.origins.first().cloned());
+        own.unwrap_or_else(|| self.origin())
     }
 
     /// Where the hand-over begins at this origin.
@@ -69,7 +84,7 @@ impl<'a> Site<'a> {
             && asked.password().is_none()
             && is_below(asked.path(), self.address.path().trim_end_matches('/'))
             // Ours are no pages of the application, and one of them signs people out.
-            && !is_below(asked.path(), "/.keyward");
+            && !is_below(asked.path(), OURS);
         own.then_some(asked)
     }
 

@@ -28,8 +28,13 @@ pub enum Step<'a> {
     Start,
     /// Give this browser a state; a page of this origin will have a token made for it.
     Greet(&'a str),
-    /// Make a token for the browser whose state has this mark.
-    Mint(&'a str),
+    /// Make a token for a browser.
+    Mint {
+        /// The mark of the browser's state.
+        mark: &'a str,
+        /// The origin at which it was greeted, where it says so.
+        at: Option<&'a str>,
+    },
     /// Redeem a token.
     Redeem {
         /// The token.
@@ -54,12 +59,10 @@ pub enum Arrival {
     Onward(String),
     /// The way leads through the application's own host.
     Across {
-        /// Where the hand-over goes on there.
-        at: WayIn,
-        /// The parameters for it.
-        parameters: Vec<(&'static str, String)>,
-        /// Whether pages of this origin may ask there by themselves.
-        by_script: bool,
+        /// For browsers that follow redirects.
+        onward: String,
+        /// For scripts, where pages of this origin may ask there by themselves.
+        at: Option<WayIn>,
     },
     /// The browser is known here for a minute.
     Greeted {

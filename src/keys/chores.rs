@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use crate::backend::{BackendId, Outage};
 
-/// Most chores of one back-end that wait or run, and as many errands. Each takes some hundred bytes.
+/// Most chores of one back-end that wait or run, and as many errands. Each takes some hundred bytes, and
+/// holds keys that the store held before.
 const MOST_WAITING: u32 = 10_000;
 /// Most attempts at one errand.
 const MOST_ATTEMPTS: u32 = 10;
@@ -102,8 +103,10 @@ where
         }
         // Not all at the same moment, when a back-end is back that many wait for.
         let jittered = pause.mul_f64(rand::random_range(0.75..1.25));
-        // An error means that the time is over, or that whoever could say "closing" is gone.
-        let _ = timeout(jittered, closing.wait_for(|closing| *closing)).await;
+        if let Ok(Err(_)) = timeout(jittered, closing.wait_for(|closing| *closing)).await {
+            // Whoever could say so is gone, and so is the store.
+            return outcome;
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     attempt().await

@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 
 use super::chores::Settled;
 use super::entry::{Entry, State};
-use super::sign_out::SignOut;
+use super::sign_out::{Fate, SignOut, SignOutBy};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::Guarded;
-use crate::domain::{SessionKeys, UnixSeconds};
+use crate::domain::{Person, SessionHandle, SessionKeys, UnixSeconds};
 
 impl KeyStore {
     /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
@@ -20,10 +20,23 @@ impl KeyStore {
         self.end_session(portal, session, until, None);
     }
 
-    /// The same for somebody who signs out, and says at how many back-ends they were signed in. `sign_out`
-    /// learns when nothing is given out any more, and what becomes of each back-end session.
+    /// The same for somebody who signs out, and says how many open back-end sessions they had. `sign_out`
+    /// learns when nothing is given out any more, and what becomes of each. A login or a check that is
+    /// under way is not among them: it ends its session by itself when it finds out.
     pub fn sign_out(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: &Arc<SignOut>) -> usize {
         self.end_session(portal, session, until, Some(sign_out))
+    }
+
+    /// Ends what is left of a portal session that has ended by itself. Others end when nobody uses them any
+    /// more, since only a portal session that is kept here is known to have ended when nobody shows it.
+    pub fn expire(&self, person: &Person) {
+        let SessionHandle { portal, id } = &person.session;
+        let sign_out = SignOut::unasked(SignOutBy::Expiry, Some(portal), Some(person.identity.user()));
+        let sign_out = Arc::new(sign_out);
+        let ended = self.end_session(portal, id, person.expires, Some(&sign_out));
+        if ended > 0 {
+            sign_out.report(ended);
+        }
     }
 
     fn end_session(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: Option<&Arc<SignOut>>) -> usize {
@@ -43,7 +56,21 @@ impl KeyStore {
         } else {
             self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
         }
-        self.end_all(entries, sign_out)
+        self.end_all(entries, sign_out) + self.end_beside(portal, session, sign_out)
+    }
+
+    /// Ends what the session opened at back-ends without keys that are held here, and says how many there
+    /// were.
+    fn end_beside(&self, portal: &str, session: &str, sign_out: Option<&Arc<SignOut>>) -> usize {
+        let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
+        let mut ended = 0;
+        for backend in self.backends.load().values() {
+            for keys in backend.opened_beside(&session) {
+                self.log_out_for(backend, Arc::new(keys), Cause::Logout, sign_out);
+                ended += 1;
+            }
+        }
+        ended
     }
 
     /// Ends sessions that were taken out of the map, and says how many of them were open.
@@ -76,7 +103,13 @@ impl KeyStore {
     }
 
     /// Whether there was a session to log out.
-    fn close_for(&self, entry: &Entry, backend: &Arc<Guarded>, cause: Cause, sign_out: Option<&Arc<SignOut>>) -> bool {
+    pub(super) fn close_for(
+        &self,
+        entry: &Entry,
+        backend: &Arc<Guarded>,
+        cause: Cause,
+        sign_out: Option<&Arc<SignOut>>,
+    ) -> bool {
         let state = std::mem::replace(&mut *entry.state.lock(), State::Ended);
         let State::Open(keys) = state else { return false };
         self.forget(backend, cause);
@@ -113,6 +146,9 @@ impl KeyStore {
         let cause = cause.as_str();
         if !backend.ends_sessions() {
             backend.metrics().count_logout(cause, "left");
+            if let Some(sign_out) = sign_out {
+                sign_out.settled(Fate::Left);
+            }
             return;
         }
         backend.metrics().logouts_waiting.inc();
@@ -137,12 +173,12 @@ impl KeyStore {
                     tracing::warn!(backend, cause, "too many logouts are waiting; one session is left to expire");
                 }
             }
-            let heard = matches!(settled, Settled::Heard);
-            if !heard {
+            let fate = if matches!(settled, Settled::Heard) { Fate::Heard } else { Fate::GivenUp };
+            if matches!(fate, Fate::GivenUp) {
                 from.metrics().count_logout(cause, "given_up");
             }
             if let Some(sign_out) = sign_out {
-                sign_out.settled(heard);
+                sign_out.settled(fate);
             }
         });
     }

@@ -87,12 +87,16 @@ impl Entry {
         }
     }
 
+    /// The name at the back-end.
+    pub(super) fn login(&self) -> &str {
+        self.holder.login.as_deref().unwrap_or(&self.holder.user)
+    }
+
     /// Whether these keys are exactly what is wanted.
     pub(super) fn is(&self, wanted: &Wanted<'_>) -> bool {
-        let login = self.holder.login.as_deref().unwrap_or(&self.holder.user);
         self.backend == wanted.backend
             && *self.holder.user == *wanted.user
-            && login == wanted.login
+            && self.login() == wanted.login
             && self.holder.bound.as_ref().is_none_or(|bound| wanted.client.is_some_and(|client| bound.fits(client)))
     }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::candidates::Candidate;
 use super::entry::{Entry, State, Wanted};
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
 use super::store::{Cause, KeyStore, SessionName};
-use crate::backend::{Attempt, Guarded, Liveness, Login, Outage};
+use crate::backend::{Attempt, Guarded, Liveness, Login, Outage, Refusal};
 use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
 use crate::portal::{NoPassword, Portal, PortalSession};
 
@@ -51,7 +52,8 @@ pub fn password_of(portal: &Arc<Portal>, backend: &Guarded, session: &Arc<Portal
             let (portal, session) = (Arc::clone(portal), Arc::clone(session));
             Arc::new(move || portal.password(&session).map(Some))
         }
-        CredentialSource::None => Arc::new(|| Ok(None)),
+        // The back-end's own: derived by the store, which knows which of several was refused, or a master's.
+        CredentialSource::Derived | CredentialSource::Master | CredentialSource::None => Arc::new(|| Ok(None)),
     }
 }
 
@@ -63,6 +65,13 @@ struct Applicant {
     password: OpenPassword,
     person: Arc<Person>,
     roles: Vec<String>,
+}
+
+impl Applicant {
+    fn attempt(&self, password: Option<Secret>) -> Attempt {
+        let (login, client) = (self.login.clone(), self.client.clone());
+        Attempt { login, password, client, person: Arc::clone(&self.person), roles: self.roles.clone() }
+    }
 }
 
 /// What an entry needs.
@@ -168,17 +177,30 @@ impl KeyStore {
         Some(Begun::Wait(receiver))
     }
 
-    /// What a login would send, unless it is known that it would be in vain.
-    fn prepare(&self, backend: &Guarded, applicant: &Applicant) -> Result<(Attempt, Fingerprint), Obtained> {
-        let password = (applicant.password)().map_err(Obtained::NoPassword)?;
-        let fingerprint = self.refusals.fingerprint(backend.id(), &applicant.login, password.as_ref());
-        if let Some(said) = self.refusals.find(&fingerprint, self.clock.now()) {
-            backend.metrics().refused.inc();
-            return Err(said);
+    /// The passwords that a login would try, in this order, less those known to be in vain.
+    fn prepare(&self, backend: &Guarded, applicant: &Applicant) -> Result<Vec<Candidate>, Obtained> {
+        let all = self.candidates(backend, &applicant.login, &applicant.password)?;
+        let mut said = None;
+        let mut left = Vec::with_capacity(all.len());
+        for candidate in all {
+            match self.refusals.find(&candidate.fingerprint, self.clock.now()) {
+                None => left.push(candidate),
+                Some(refused @ Obtained::Refused(_)) => said = Some(refused),
+                // The account is left alone for a while, whatever the password.
+                Some(other) => {
+                    left.clear();
+                    said = Some(other);
+                    break;
+                }
+            }
         }
-        let (login, client) = (applicant.login.clone(), applicant.client.clone());
-        let (person, roles) = (Arc::clone(&applicant.person), applicant.roles.clone());
-        Ok((Attempt { login, password, client, person, roles }, fingerprint))
+        match said {
+            Some(said) if left.is_empty() => {
+                backend.metrics().refused.inc();
+                Err(said)
+            }
+            _ => Ok(left),
+        }
     }
 
     /// Refreshes a session in the background. Its keys go on being used meanwhile.
@@ -301,32 +323,41 @@ impl Task {
             return store.why_ended(&self.entry);
         }
         // Also because the same password may have been refused while we waited for our turn.
-        let (attempt, fingerprint) = match store.prepare(&self.backend, &self.applicant) {
-            Ok(prepared) => prepared,
+        let candidates = match store.prepare(&self.backend, &self.applicant) {
+            Ok(candidates) => candidates,
             Err(obtained) => return self.fail(obtained),
         };
-        match self.backend.login(&attempt).await {
-            Ok(Login::Opened(keys)) => {
-                store.refusals.forget(&fingerprint);
-                self.drop_held();
-                self.entry.open(store.clock.now());
-                self.backend.metrics().keys.inc();
-                self.keep(Arc::new(keys))
-            }
-            Ok(Login::Refused(refusal)) => {
-                let (now, pause) = (store.clock.now(), self.backend.limits().refused_for);
-                store.refusals.remember(fingerprint, now, pause, Obtained::Refused(refusal));
-                self.fail(Obtained::Refused(refusal))
-            }
-            Err(outage) => {
-                let pause = self.pause_after(&outage, &fingerprint);
-                let obtained = Obtained::Unavailable(outage);
-                if let Some(pause) = pause {
-                    store.refusals.remember(fingerprint, store.clock.now(), pause, obtained.clone());
+        let mut obtained = Obtained::Busy;
+        for candidate in candidates {
+            let Candidate { password, fingerprint } = candidate;
+            match self.backend.login(&self.applicant.attempt(password)).await {
+                Ok(Login::Opened(keys)) => {
+                    store.refusals.forget(&fingerprint);
+                    self.drop_held();
+                    self.entry.open(store.clock.now());
+                    self.backend.metrics().keys.inc();
+                    store.remember_worked(&self.backend, &self.applicant.login, fingerprint);
+                    return self.keep(Arc::new(keys));
                 }
-                self.fail(obtained)
+                Ok(Login::Refused(refusal)) => {
+                    let (now, pause) = (store.clock.now(), self.backend.limits().refused_for);
+                    obtained = Obtained::Refused(refusal);
+                    store.refusals.remember(fingerprint, now, pause, obtained.clone());
+                    if refusal != Refusal::Credentials {
+                        break;
+                    }
+                }
+                Err(outage) => {
+                    let pause = self.pause_after(&outage, &fingerprint);
+                    obtained = Obtained::Unavailable(outage);
+                    if let Some(pause) = pause {
+                        store.refusals.remember(fingerprint, store.clock.now(), pause, obtained.clone());
+                    }
+                    break;
+                }
             }
         }
+        self.fail(obtained)
     }
 
     /// How long this person is left alone after an outage that is about them alone, or may be.
@@ -385,8 +416,10 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
+        // Once the outcome was told, the entry may be busy with what others have begun since.
+        let told = self.sender.borrow().is_some();
         let busy = matches!(&*self.entry.state.lock(), State::Busy(_));
-        if busy {
+        if busy && !told {
             self.fail(Obtained::Busy);
         }
     }

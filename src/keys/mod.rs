@@ -6,6 +6,8 @@
 //! outcomes too. [`KeyStore::tick`] does what time asks for: keep-alives, expiry, clean-up; a session
 //! at rest costs no timer and no task.
 
+mod candidates;
+mod changes;
 mod chores;
 mod ends;
 mod entry;
@@ -25,3 +27,4 @@ pub use login::{OpenPassword, Order, password_of};
 pub use outcome::{Found, NoKeys, Obtained};
 pub use sign_out::{SignOut, SignOutBy};
 pub use store::KeyStore;
+pub use turns::Turn;

@@ -58,11 +58,6 @@ impl Refusals {
         self.remembered.get(fingerprint).map(|said| said.pause)
     }
 
-    /// The password is good.
-    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
-        self.remembered.remove(fingerprint);
-    }
-
     pub(super) fn remember(&self, fingerprint: Fingerprint, now: Moment, pause: Duration, obtained: Obtained) {
         if self.remembered.len() >= MOST {
             self.forget_old(now);
@@ -73,6 +68,10 @@ impl Refusals {
             any.map(|any| self.remembered.remove(&any));
         }
         self.remembered.insert(fingerprint, Said { until: now.plus(pause), pause, obtained });
+    }
+
+    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
+        self.remembered.remove(fingerprint);
     }
 
     pub(super) fn forget_old(&self, now: Moment) {

@@ -14,6 +14,10 @@ pub enum SignOutBy {
     Api,
     /// A service that a portal or a back-end offers.
     Service,
+    /// The time at which the portal session ends.
+    Expiry,
+    /// A new password, or the end of the account.
+    Account,
 }
 
 impl SignOutBy {
@@ -24,6 +28,8 @@ impl SignOutBy {
             Self::Browser => "browser",
             Self::Api => "api",
             Self::Service => "service",
+            Self::Expiry => "expiry",
+            Self::Account => "account",
         }
     }
 }
@@ -34,13 +40,25 @@ impl SignOutBy {
 /// the back-ends, when the last of them has heard or was given up. The session's id is in neither.
 pub struct SignOut {
     by: SignOutBy,
-    portal: String,
+    portal: Option<String>,
     user: OnceLock<String>,
     request_id: Option<String>,
     arrived: Stopwatch,
-    refused_after: Histogram,
+    refused_after: Option<Histogram>,
     heard: AtomicUsize,
+    left: AtomicUsize,
     given_up: AtomicUsize,
+}
+
+/// What became of one back-end session of somebody who signed out.
+#[derive(Clone, Copy)]
+pub(super) enum Fate {
+    /// The back-end has heard of it.
+    Heard,
+    /// The back-end cannot be told.
+    Left,
+    /// It will not be told any more.
+    GivenUp,
 }
 
 impl SignOut {
@@ -55,29 +73,47 @@ impl SignOut {
         arrived: Stopwatch,
         refused_after: Histogram,
     ) -> Self {
+        let mut sign_out = Self::unasked(by, Some(portal), user);
+        sign_out.request_id = request_id.map(str::to_owned);
+        sign_out.arrived = arrived;
+        sign_out.refused_after = Some(refused_after);
+        sign_out
+    }
+
+    /// Of somebody who did not ask for it, so that there is no time to measure; of one portal's session, or
+    /// of all.
+    pub(super) fn unasked(by: SignOutBy, portal: Option<&str>, user: Option<&str>) -> Self {
         Self {
             by,
-            portal: portal.to_owned(),
+            portal: portal.map(str::to_owned),
             user: user.map(|user| OnceLock::from(user.to_owned())).unwrap_or_default(),
-            request_id: request_id.map(str::to_owned),
-            arrived,
-            refused_after,
+            request_id: None,
+            arrived: Stopwatch::start(),
+            refused_after: None,
             heard: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
             given_up: AtomicUsize::new(0),
         }
     }
 
     /// Nothing is given out for the session any more. `user` is whose keys it had, if it had any.
     pub(super) fn refused_from_now(&self, user: Option<&str>) {
-        self.refused_after.observe(self.arrived.seconds());
+        if let Some(refused_after) = &self.refused_after {
+            refused_after.observe(self.arrived.seconds());
+        }
         if let Some(user) = user {
             self.user.get_or_init(|| user.to_owned());
         }
     }
 
-    /// A back-end has heard of it, or never will.
-    pub(super) fn settled(&self, heard: bool) {
-        (if heard { &self.heard } else { &self.given_up }).fetch_add(1, Ordering::Relaxed);
+    /// One of the back-end sessions is done with.
+    pub(super) fn settled(&self, fate: Fate) {
+        let counter = match fate {
+            Fate::Heard => &self.heard,
+            Fate::Left => &self.left,
+            Fate::GivenUp => &self.given_up,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Writes the line that says what was asked, and at how many back-ends the person was signed in.
@@ -96,7 +132,7 @@ impl SignOut {
 /// Whoever still has to tell a back-end holds it, so the end of it is the end of all.
 impl Drop for SignOut {
     fn drop(&mut self) {
-        let (heard, given_up) = (*self.heard.get_mut(), *self.given_up.get_mut());
+        let [heard, left, given_up] = [&mut self.heard, &mut self.left, &mut self.given_up].map(|all| *all.get_mut());
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -104,6 +140,7 @@ impl Drop for SignOut {
                     portal = self.portal,
                     user = self.user.get(),
                     heard,
+                    left,
                     given_up,
                     seconds = self.arrived.seconds(),
                     request_id = self.request_id,
@@ -111,7 +148,7 @@ impl Drop for SignOut {
                 )
             };
         }
-        match (heard, given_up) {
+        match (heard + left, given_up) {
             (0, 0) => {}
             (_, 0) => line!(info),
             _ => line!(warn),

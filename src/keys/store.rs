@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
+use super::candidates::Worked;
 use super::chores::Chores;
 use super::entry::{Due, Entry, State, Wanted};
 use super::outcome::{Found, Obtained};
@@ -106,6 +107,7 @@ pub struct KeyStore {
     limit: AtomicUsize,
     pub(super) backends: ArcSwap<HashMap<BackendId, Arc<Guarded>>>,
     pub(super) refusals: Refusals,
+    pub(super) worked: Worked,
     pub(super) turns: Turns,
     pub(super) revocations: Revocations,
     wheel: Wheel,
@@ -122,6 +124,7 @@ impl KeyStore {
             limit: AtomicUsize::new(limit),
             backends: ArcSwap::default(),
             refusals: Refusals::new(),
+            worked: Worked::default(),
             turns: Turns::default(),
             revocations: Revocations::default(),
             wheel: Wheel::new(clock.now()),

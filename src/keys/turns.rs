@@ -15,8 +15,8 @@ pub(super) struct Turns {
     users: DashMap<Name, Arc<Mutex<()>>>,
 }
 
-/// The right to log this user in. Given back when dropped.
-pub(super) struct Turn<'a> {
+/// The right to log this user in, or to have nobody do so. Given back when dropped.
+pub struct Turn<'a> {
     turns: &'a Turns,
     name: Name,
     guard: Option<OwnedMutexGuard<()>>,

@@ -6,6 +6,9 @@ pub enum ApiCall {
     DeleteSession,
     GetKeys,
     TouchSession,
+    PutPassword,
+    PutAccount,
+    DeleteAccount,
     GetDescription,
     /// None that there is.
     Unknown,
@@ -28,8 +31,17 @@ pub enum ApiOutcome {
 
 impl ApiCall {
     /// Every call.
-    pub const ALL: [Self; 6] =
-        [Self::PutSession, Self::DeleteSession, Self::GetKeys, Self::TouchSession, Self::GetDescription, Self::Unknown];
+    pub const ALL: [Self; 9] = [
+        Self::PutSession,
+        Self::DeleteSession,
+        Self::GetKeys,
+        Self::TouchSession,
+        Self::PutPassword,
+        Self::PutAccount,
+        Self::DeleteAccount,
+        Self::GetDescription,
+        Self::Unknown,
+    ];
 
     /// The word for it in metrics, logs and the description.
     #[must_use]
@@ -39,6 +51,9 @@ impl ApiCall {
             Self::DeleteSession => "delete_session",
             Self::GetKeys => "get_keys",
             Self::TouchSession => "touch_session",
+            Self::PutPassword => "put_password",
+            Self::PutAccount => "put_account",
+            Self::DeleteAccount => "delete_account",
             Self::GetDescription => "get_description",
             Self::Unknown => "unknown",
         }

@@ -55,6 +55,8 @@ pub struct Metrics {
     logouts_waiting: IntGaugeVec,
     revocation_seconds: Histogram,
     evictions: IntCounterVec,
+    account_changes: IntCounterVec,
+    account_changes_waiting: IntGaugeVec,
     backend_up: IntGaugeVec,
     api_calls: IntCounterVec,
     reloads: IntCounterVec,
@@ -113,6 +115,8 @@ pub struct BackendMetrics {
     pub evicted_logout: IntCounter,
     pub evicted_dead: IntCounter,
     pub up: IntGauge,
+    pub account_changes_waiting: IntGauge,
+    account_changes: IntCounterVec,
     pub logouts_waiting: IntGauge,
     logouts: IntCounterVec,
     name: String,
@@ -124,12 +128,19 @@ impl BackendMetrics {
     pub fn count_logout(&self, cause: &'static str, outcome: &'static str) {
         self.logouts.with_label_values(&[self.name.as_str(), cause, outcome]).inc();
     }
+
+    /// Counts one change of an account, both words from the lists below.
+    pub fn count_account_change(&self, change: &'static str, outcome: &'static str) {
+        self.account_changes.with_label_values(&[self.name.as_str(), change, outcome]).inc();
+    }
 }
 
 /// Why sessions are ended at the back-end: the causes of evictions, and a login that ended after
 /// its session had.
 const LOGOUT_CAUSES: [&str; 6] = ["idle", "age", "capacity", "logout", "dead", "late"];
 
+const ACCOUNT_CHANGES: [&str; 3] = ["password", "put", "remove"];
+const ACCOUNT_OUTCOMES: [&str; 4] = ["done", "refused", "pending", "replaced"];
 const LOGOUT_OUTCOMES: [&str; 4] = ["done", "failed", "given_up", "left"];
 
 impl Metrics {
@@ -221,6 +232,16 @@ impl Metrics {
                 "Back-end sessions no longer held, by cause.",
                 &["backend", "cause"],
             ),
+            account_changes: counters(
+                "keyward_account_changes_total",
+                "Changes of accounts, by change and outcome.",
+                &["backend", "change", "outcome"],
+            ),
+            account_changes_waiting: gauges(
+                "keyward_account_changes_waiting",
+                "Changes of accounts that are not done yet.",
+                &["backend"],
+            ),
             backend_up: gauges("keyward_backend_up", "0 while logins fail and are backed off, else 1.", &["backend"]),
             api_calls: counters(
                 "keyward_api_calls_total",
@@ -297,6 +318,11 @@ impl Metrics {
                 self.logouts.with_label_values(&[name, cause, outcome]);
             }
         }
+        for change in ACCOUNT_CHANGES {
+            for outcome in ACCOUNT_OUTCOMES {
+                self.account_changes.with_label_values(&[name, change, outcome]);
+            }
+        }
         let up = self.backend_up.with_label_values(&[name]);
         up.set(1);
         BackendMetrics {
@@ -322,6 +348,8 @@ impl Metrics {
             evicted_logout: eviction("logout"),
             evicted_dead: eviction("dead"),
             up,
+            account_changes_waiting: self.account_changes_waiting.with_label_values(&[name]),
+            account_changes: self.account_changes.clone(),
             logouts_waiting: self.logouts_waiting.with_label_values(&[name]),
             logouts: self.logouts.clone(),
             name: name.to_owned(),

@@ -4,10 +4,13 @@
 //! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
 //! makes a [`PortalSession`], so whoever holds one holds a checked one.
 
+mod login_url;
+mod one_time_token;
 mod registered;
 mod sessions;
 pub mod ticket;
 
+use login_url::LoginUrl;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
 
 use std::borrow::Cow;
@@ -15,11 +18,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{PortalSettings, Section};
-use crate::domain::{Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds};
+use crate::domain::{Clock, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds};
 use crate::observe::{Metrics, PortalMetrics};
+use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -36,6 +40,10 @@ pub struct Surroundings {
     pub name: String,
     /// Where sessions are kept for portals whose cookie says nothing of itself.
     pub sessions: Arc<Sessions>,
+    /// Calls to the portal that must arrive, although nobody waits for them.
+    pub errands: Arc<Errands>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What a kind of portal knows: how to check what the browser brings.
@@ -246,7 +254,12 @@ impl PortalPlan {
     /// Plans a portal from its settings; `None` when its kind is not known or nobody could sign in
     /// there, which is noted. Finishes the section.
     #[must_use]
-    pub fn read(mut settings: PortalSettings, sessions: &Arc<Sessions>) -> Option<Self> {
+    pub fn read(
+        mut settings: PortalSettings,
+        sessions: &Arc<Sessions>,
+        errands: &Arc<Errands>,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
             settings.section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
@@ -261,7 +274,8 @@ impl PortalPlan {
             ),
             Err(message) => settings.section.mistake("login_url", message),
         }
-        let surroundings = Surroundings { name: settings.name, sessions: Arc::clone(sessions) };
+        let (sessions, errands, clock) = (Arc::clone(sessions), Arc::clone(errands), Arc::clone(clock));
+        let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         settings.section.finish();
         Some(Self { name: surroundings.name, kind: kind.name, login_url: login_url.ok()?, verifier })
@@ -368,44 +382,11 @@ fn read_cookie_name(section: &mut Section) -> String {
     cookie
 }
 
-/// The address of a sign-in page; `after` is what follows the place for the address to return to,
-/// where there is such a place.
-struct LoginUrl {
-    before: String,
-    after: Option<String>,
-}
-
-impl LoginUrl {
-    fn parse(template: &str) -> Result<Self, &'static str> {
-        let parsed = url::Url::parse(&template.replacen("{url}", "x", 1));
-        let web = parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty());
-        // Printable ASCII only: the text goes into a header as it stands here.
-        if !web || !template.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
-            return Err(
-                "must be an http:// or https:// address such as \"https://portal.example.test/login?next={url}\"",
-            );
-        }
-        let (before, after) = match template.split_once("{url}") {
-            Some((before, after)) => (before, Some(after)),
-            None => (template, None),
-        };
-        if after.is_some_and(|after| after.contains("{url}")) {
-            return Err("may hold {url} only once");
-        }
-        Ok(Self { before: before.to_owned(), after: after.map(str::to_owned) })
-    }
-
-    fn returning_to(&self, url: &str) -> String {
-        let Some(after) = &self.after else { return self.before.clone() };
-        let encoded = percent_encoding::utf8_percent_encode(url, percent_encoding::NON_ALPHANUMERIC);
-        format!("{}{encoded}{after}", self.before)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Document, Draft, Mistake};
+    use crate::domain::ManualClock;
 
     fn draft(portal: &str) -> Draft {
         let text = format!("[[route]]\nhost = \"h\"\nportal = \"p\"\n[[portal]]\nname = \"p\"\n{portal}");
@@ -413,7 +394,8 @@ mod tests {
     }
 
     fn plan(mut draft: Draft) -> Option<PortalPlan> {
-        PortalPlan::read(draft.portals.remove(0), &Sessions::new(1))
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+        PortalPlan::read(draft.portals.remove(0), &Sessions::new(1), &Errands::new(), &clock)
     }
 
     fn read(portal: &str) -> (Option<PortalPlan>, Vec<String>) {
@@ -488,6 +470,9 @@ mod tests {
     fn a_kind_that_is_not_known_is_a_mistake_that_names_the_known() {
         let (portal, mistakes) = read("kind = \"tikcet\"\nlogin_url = \"https://p.test/\"\ncookie = \"c\"");
         assert!(portal.is_none());
-        assert_eq!(mistakes, ["k.toml: portal[p].kind: is not a known kind; choose ticket or registered"]);
+        assert_eq!(
+            mistakes,
+            ["k.toml: portal[p].kind: is not a known kind; choose ticket or registered or one-time-token"]
+        );
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Registered {
 impl Registered {
     /// For sessions of this portal, under this cookie.
     pub(super) fn new(cookie: String, surroundings: &Surroundings) -> Self {
-        let Surroundings { name, sessions } = surroundings;
+        let Surroundings { name, sessions, .. } = surroundings;
         Self { portal: name.clone(), cookie, sessions: Arc::clone(sessions) }
     }
 }

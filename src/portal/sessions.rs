@@ -8,14 +8,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
 
-use crate::domain::{Identity, Secret, UnixSeconds, decode_hex};
+use crate::domain::{Identity, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
 /// What a browser shows is kept only as a keyed hash: whoever reads this memory cannot sign in with it.
 /// Nothing is given up for want of room; a session that does not fit is refused.
 pub struct Sessions {
-    held: DashMap<Name, Arc<HeldSession>>,
+    held: DashMap<Name, Place>,
+    by_memo: DashMap<Name, Vec<Name>>,
     by_end: Mutex<BTreeSet<(UnixSeconds, Name)>>,
     limit: AtomicUsize,
     hash: Hmac<Sha256>,
@@ -29,8 +30,15 @@ pub struct HeldSession {
     pub expires: UnixSeconds,
     /// The password that came with it.
     pub password: Option<Secret>,
-    /// What the portal's kind wants to know of it later.
+    /// What the portal's kind wants to know of it later. Sessions can be found by it.
     pub memo: String,
+}
+
+/// A session, whose it is among the portals, and what its memo is filed under, where it has one.
+struct Place {
+    portal: Box<str>,
+    session: Arc<HeldSession>,
+    memo: Option<Name>,
 }
 
 impl fmt::Debug for HeldSession {
@@ -52,10 +60,10 @@ impl Sessions {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         let key: [u8; 64] = rand::random();
-        let (held, by_end) = (DashMap::new(), Mutex::default());
+        let (held, by_memo, by_end) = (DashMap::new(), DashMap::new(), Mutex::default());
         // HMAC takes a key of every length.
         let hash = Hmac::new(&key.into());
-        Arc::new(Self { held, by_end, limit: AtomicUsize::new(limit), hash })
+        Arc::new(Self { held, by_memo, by_end, limit: AtomicUsize::new(limit), hash })
     }
 
     /// Takes another limit. Sessions above it stay until they end.
@@ -66,7 +74,7 @@ impl Sessions {
     /// The id under which a session is known in the house, from what the browser shows for it.
     #[must_use]
     pub fn id_of(&self, portal: &str, shown: &str) -> String {
-        self.name(portal, shown).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.name(portal, shown))
     }
 
     /// Keeps a session, in the place of an earlier one for which the browser shows the same.
@@ -76,11 +84,18 @@ impl Sessions {
     pub fn keep(&self, portal: &str, shown: &str, session: HeldSession) -> Result<Kept, NoRoom> {
         let name = self.name(portal, shown);
         let expires = session.expires;
-        let kept = match self.held.entry(name) {
+        let memo = (!session.memo.is_empty()).then(|| self.name(portal, &session.memo));
+        let new = Place { portal: portal.into(), session: Arc::new(session), memo };
+        // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
+        match self.held.entry(name) {
             Entry::Occupied(mut held) => {
-                let earlier = held.insert(Arc::new(session));
-                self.by_end.lock().remove(&(earlier.expires, name));
-                Kept::Replaced(earlier)
+                let earlier = held.insert(new);
+                self.unfile(&earlier, &name);
+                self.file(memo, name);
+                let mut by_end = self.by_end.lock();
+                by_end.remove(&(earlier.session.expires, name));
+                by_end.insert((expires, name));
+                Ok(Kept::Replaced(earlier.session))
             }
             Entry::Vacant(place) => {
                 // The ends are counted, not the map: its length asks every shard.
@@ -88,44 +103,65 @@ impl Sessions {
                 if by_end.len() >= self.limit.load(Ordering::Relaxed) {
                     return Err(NoRoom);
                 }
-                place.insert(Arc::new(session));
+                place.insert(new);
                 by_end.insert((expires, name));
-                return Ok(Kept::New);
+                self.file(memo, name);
+                Ok(Kept::New)
             }
-        };
-        self.by_end.lock().insert((expires, name));
-        Ok(kept)
+        }
     }
 
     /// The session for which the browser shows this, if it has not ended.
     #[must_use]
     pub fn find(&self, portal: &str, shown: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
-        let held = self.held.get(&self.name(portal, shown)).map(|held| Arc::clone(&held))?;
+        let held = self.held.get(&self.name(portal, shown)).map(|held| Arc::clone(&held.session))?;
         (held.expires > now).then_some(held)
     }
 
     /// Forgets the session of this id, and gives it back if it was there.
     pub fn end(&self, id: &str) -> Option<Arc<HeldSession>> {
         let name = Name::try_from(decode_hex(id)?).ok()?;
-        let (_, ended) = self.held.remove(&name)?;
-        self.by_end.lock().remove(&(ended.expires, name));
-        Some(ended)
+        let Entry::Occupied(held) = self.held.entry(name) else { return None };
+        self.by_end.lock().remove(&(held.get().session.expires, name));
+        self.unfile(held.get(), &name);
+        Some(held.remove().session)
     }
 
-    /// Forgets those that have ended by themselves. Call it about once a second.
-    pub fn forget_ended(&self, now: UnixSeconds) {
+    /// The ids of a portal's sessions that have this memo.
+    #[must_use]
+    pub fn ids_with_memo(&self, portal: &str, memo: &str) -> Vec<String> {
+        let filed = self.by_memo.get(&self.name(portal, memo));
+        filed.map_or_else(Vec::new, |names| names.iter().map(hex).collect())
+    }
+
+    fn file(&self, memo: Option<Name>, name: Name) {
+        if let Some(memo) = memo {
+            self.by_memo.entry(memo).or_default().push(name);
+        }
+    }
+
+    fn unfile(&self, place: &Place, name: &Name) {
+        let Some(memo) = place.memo else { return };
+        self.by_memo.remove_if_mut(&memo, |_, names| {
+            names.retain(|other| other != name);
+            names.is_empty()
+        });
+    }
+
+    /// Forgets one that has ended by itself, and says whose it was. Call it until there is none.
+    pub fn next_ended(&self, now: UnixSeconds) -> Option<Person> {
         loop {
             let (end, name) = {
                 let mut by_end = self.by_end.lock();
-                match by_end.first() {
-                    Some((end, _)) if *end <= now => {}
-                    _ => return,
-                }
-                let Some(first) = by_end.pop_first() else { return };
-                first
+                by_end.first().filter(|(end, _)| *end <= now)?;
+                by_end.pop_first()?
             };
             // It may have been kept anew meanwhile.
-            self.held.remove_if(&name, |_, held| held.expires == end);
+            if let Some((_, ended)) = self.held.remove_if(&name, |_, held| held.session.expires == end) {
+                self.unfile(&ended, &name);
+                let session = SessionHandle { portal: ended.portal.into(), id: hex(&name) };
+                return Some(Person { session, identity: ended.session.identity.clone(), expires: end });
+            }
         }
     }
 
@@ -141,6 +177,10 @@ impl Sessions {
     }
 }
 
+fn hex(name: &Name) -> String {
+    name.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What became of a session that was to be kept.
 #[derive(Debug)]
 pub enum Kept {
@@ -153,6 +193,10 @@ pub enum Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn forget_ended(sessions: &Sessions, now: UnixSeconds) {
+        while sessions.next_ended(now).is_some() {}
+    }
 
     fn session(user: &str, expires: UnixSeconds) -> HeldSession {
         let identity = Identity::new(user.to_owned(), "", "", vec![]).unwrap();
@@ -184,6 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn sessions_are_found_by_their_memo_while_they_last() {
+        let sessions = Sessions::new(10);
+        let with = |memo: &str, expires| HeldSession { memo: memo.to_owned(), ..session("ana", expires) };
+        let found = |portal: &str, memo: &str| sessions.ids_with_memo(portal, memo).len();
+        sessions.keep("p", "a", with("m", 100)).unwrap();
+        sessions.keep("p", "b", with("m", 200)).unwrap();
+        sessions.keep("q", "c", with("m", 300)).unwrap();
+        sessions.keep("p", "d", with("", 300)).unwrap();
+        assert_eq!((found("p", "m"), found("q", "m"), found("p", "")), (2, 1, 0));
+        forget_ended(&sessions, 100);
+        assert_eq!(sessions.ids_with_memo("p", "m"), [sessions.id_of("p", "b")]);
+        sessions.keep("p", "b", with("n", 200)).unwrap();
+        assert_eq!((found("p", "m"), found("p", "n")), (0, 1));
+        assert!(sessions.end(&sessions.id_of("p", "b")).is_some());
+        assert!(sessions.end(&sessions.id_of("q", "c")).is_some());
+        assert!(sessions.by_memo.is_empty());
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_and_nobody_has_to_go() {
         let sessions = Sessions::new(2);
         sessions.keep("p", "a", session("ana", 100)).unwrap();
@@ -191,9 +254,9 @@ mod tests {
         assert_eq!(sessions.keep("p", "c", session("cleo", 300)).err(), Some(NoRoom));
         assert!(matches!(sessions.keep("p", "a", session("amy", 150)), Ok(Kept::Replaced(old)) if old.expires == 100));
         assert_eq!(user(&sessions, "p", "a", 0).as_deref(), Some("amy"));
-        sessions.forget_ended(120);
+        forget_ended(&sessions, 120);
         assert_eq!(user(&sessions, "p", "a", 120).as_deref(), Some("amy"));
-        sessions.forget_ended(150);
+        forget_ended(&sessions, 150);
         assert!(sessions.keep("p", "c", session("cleo", 300)).is_ok());
         assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (2, 2));
     }
@@ -204,5 +267,27 @@ mod tests {
         let [one, two] = [Sessions::new(1), Sessions::new(1)].map(|sessions| sessions.id_of("p", shown));
         assert_ne!(one, two, "without the key of the process nobody can test guesses");
         assert_eq!(one.len(), 32, "half a hash, however long the value is");
+    }
+
+    #[test]
+    fn sessions_that_come_and_go_at_once_leave_no_note_behind() {
+        let sessions = Sessions::new(100);
+        std::thread::scope(|scope| {
+            for thread in 0..8_u64 {
+                let sessions = &sessions;
+                scope.spawn(move || {
+                    for round in 0..5000 {
+                        if thread % 2 == 0 {
+                            sessions.keep("p", "shown", session("ana", 1000 + thread * 5000 + round)).unwrap();
+                        } else {
+                            sessions.end(&sessions.id_of("p", "shown"));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(sessions.held.len(), sessions.by_end.lock().len());
+        forget_ended(&sessions, 1_000_000);
+        assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (0, 0));
     }
 }

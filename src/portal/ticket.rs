@@ -37,7 +37,7 @@ use std::borrow::Cow;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use memchr::memchr;
@@ -48,7 +48,7 @@ use sha2::Sha256;
 use super::read_cookie_name;
 use super::{Kind, NoPassword, Password, PortalSession, Scratch, SignedSession, Surroundings, Verdict, Verifier};
 use crate::config::Section;
-use crate::domain::{Identity, IdentityError, Reason, Secret, UnixSeconds, decode_hex};
+use crate::domain::{Identity, IdentityError, KeyMaterialError, Reason, Secret, UnixSeconds, key_material};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "ticket", build };
@@ -62,8 +62,6 @@ const MOST_VERIFIED: usize = 16;
 const CLOCK_SKEW: u64 = 60;
 /// Length of an AES-GCM nonce, in bytes.
 const NONCE: usize = 12;
-/// Shortest secret, in bytes.
-const SHORTEST_SECRET: usize = 32;
 
 /// Secrets that are printed in the documentation of this program.
 const EXAMPLE_SECRETS: [&str; 2] =
@@ -83,12 +81,9 @@ pub enum TicketKeyError {
     /// The id stands in the ticket between dots.
     #[error("the id must have 1 to 64 of the characters A-Z a-z 0-9 - and _")]
     Id,
-    /// `base64:` or `hex:` in front of something else.
-    #[error("the secret is not what its prefix base64: or hex: says")]
-    Encoding,
-    /// Short secrets are guessed.
-    #[error("the secret must be at least 32 bytes long")]
-    TooShort,
+    /// The secret is none.
+    #[error(transparent)]
+    Secret(#[from] KeyMaterialError),
 }
 
 impl TicketKey {
@@ -101,17 +96,7 @@ impl TicketKey {
         if !id_fits || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
             return Err(TicketKeyError::Id);
         }
-        let text = secret.expose_secret();
-        let bytes = if let Some(encoded) = text.strip_prefix("base64:") {
-            STANDARD.decode(encoded.trim()).map_err(|_| TicketKeyError::Encoding)?
-        } else if let Some(encoded) = text.strip_prefix("hex:") {
-            decode_hex(encoded.trim()).ok_or(TicketKeyError::Encoding)?
-        } else {
-            text.as_bytes().to_vec()
-        };
-        if bytes.len() < SHORTEST_SECRET {
-            return Err(TicketKeyError::TooShort);
-        }
+        let bytes = key_material(secret)?;
         let derive = |info: &str| {
             let mut key = [0; 32];
             // Fails only for keys of more than 8160 bytes.
@@ -119,7 +104,7 @@ impl TicketKey {
             key
         };
         let mac =
-            Hmac::<Sha256>::new_from_slice(&derive("keyward ticket mac v1")).map_err(|_| TicketKeyError::TooShort)?;
+            Hmac::<Sha256>::new_from_slice(&derive("keyward ticket mac v1")).map_err(|_| KeyMaterialError::TooShort)?;
         let seal = Aes256Gcm::new(&derive("keyward ticket seal v1").into());
         Ok(Self { id: id.to_owned(), mac, seal })
     }

@@ -12,8 +12,8 @@ use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, naviga
 use super::pages::{nothing_here, own_origin};
 use super::set_cookie::{Scope, SetCookie};
 use super::{Live, State, answer, html, question};
-use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn};
-use crate::handover::{Arrival, LIFETIME, Step, Visit};
+use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn, escape};
+use crate::handover::{Arrival, Given, LIFETIME, Step, Visit};
 
 /// Longest body of a call, in bytes.
 const LONGEST_BODY: usize = 16 * 1024;
@@ -71,6 +71,7 @@ struct Door<'a> {
 struct Parameters {
     from: Option<String>,
     state: Option<String>,
+    at: Option<String>,
     token: Option<String>,
     then: Option<String>,
     return_to: Option<String>,
@@ -92,6 +93,7 @@ impl Parameters {
             let place = match &*name {
                 "from" => &mut read.from,
                 "state" => &mut read.state,
+                "at" => &mut read.at,
                 "token" => &mut read.token,
                 "then" => &mut read.then,
                 RETURN_PARAMETER => &mut read.return_to,
@@ -109,7 +111,7 @@ impl Parameters {
         match (self.from.as_deref(), self.state.as_deref(), self.token.as_deref(), self.then.as_deref()) {
             (None, None, None, None) => Some(Step::Start),
             (Some(from), None, None, None) => Some(Step::Greet(from)),
-            (None, Some(mark), None, None) => Some(Step::Mint(mark)),
+            (None, Some(mark), None, None) => Some(Step::Mint { mark, at: self.at.as_deref() }),
             (None, None, Some(token), None) => Some(Step::Redeem { token, state }),
             (None, None, None, Some("open")) => Some(Step::Open),
             _ => None,
@@ -122,7 +124,7 @@ impl Asked {
     fn step<'a>(&'a self, caller: Caller<'a>, state: Option<&'a str>) -> Option<Step<'a>> {
         match (caller, self.state.as_deref(), self.token.as_deref()) {
             (Caller::Own, None, None) => Some(Step::Start),
-            (Caller::Own, Some(mark), None) => Some(Step::Mint(mark)),
+            (Caller::Own, Some(mark), None) => Some(Step::Mint { mark, at: None }),
             (Caller::Listed(origin), None, None) => Some(Step::Greet(origin)),
             (_, None, Some(token)) => Some(Step::Redeem { token, state }),
             _ => None,
@@ -178,11 +180,7 @@ impl Door<'_> {
                 self.give(&mut response, &cookies, scope);
                 response
             }
-            Arrival::Onward(location) => see_other(&location),
-            Arrival::Across { at, parameters, .. } => {
-                let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                see_other(&at.with(&parameters))
-            }
+            Arrival::Onward(onward) | Arrival::Across { onward, .. } => see_other(&onward),
             Arrival::Greeted { state, onward, .. } => {
                 let mut response = see_other(&onward);
                 self.remember(&mut response, state.expose_secret(), scope);
@@ -196,7 +194,7 @@ impl Door<'_> {
                 &format!(
                     "<p>This way into the application can be used once, within a minute, by the browser that asked for \
                      it, and that browser must take cookies.</p>\n<p><a href=\"{}\">Try once more</a></p>",
-                    html::escape(&again)
+                    escape(&again)
                 ),
             ),
             other => self.tell_no(other, is_page).await,
@@ -212,11 +210,9 @@ impl Door<'_> {
                 self.give(&mut response, &cookies, scope);
                 response
             }
-            (Arrival::Onward(location), _) => says(StatusCode::OK, &json!({"url": location})),
-            (Arrival::Across { at, by_script: true, .. }, _) => says(StatusCode::OK, &json!({"at": at.address})),
-            (Arrival::Across { at, parameters, .. }, _) => {
-                let parameters: Vec<_> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                says(StatusCode::OK, &json!({"url": at.with(&parameters)}))
+            (Arrival::Across { at: Some(at), .. }, _) => says(StatusCode::OK, &json!({"at": at.address})),
+            (Arrival::Onward(onward) | Arrival::Across { onward, .. }, _) => {
+                says(StatusCode::OK, &json!({"url": onward}))
             }
             (Arrival::Greeted { state, mark, onward }, caller) => {
                 let to = if caller == Caller::Own { json!({"url": onward}) } else { json!({"state": mark}) };
@@ -253,13 +249,16 @@ impl Door<'_> {
         }
     }
 
-    fn give(&self, response: &mut HttpResponse, cookies: &[crate::handover::Given], scope: Scope) {
+    fn give(&self, response: &mut HttpResponse, cookies: &[Given], scope: Scope) {
         for given in cookies {
             let (value, domain) = (given.value.expose_secret(), given.domain.as_deref());
             append(response, &SetCookie { name: &given.name, value, domain, lives: None, scope });
         }
-        // It has served.
-        append(response, &SetCookie::gone(self.state_name(), None, scope.secure));
+        let name = self.state_name();
+        if !question::cookies(self.request.headers()).values(name).is_empty() {
+            // It has served.
+            append(response, &SetCookie { scope, ..SetCookie::gone(name, None, scope.secure) });
+        }
     }
 
     fn remember(&self, response: &mut HttpResponse, state: &str, scope: Scope) {

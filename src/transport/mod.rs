@@ -23,13 +23,13 @@ use actix_web::http::header::HeaderName;
 use actix_web::{Route, guard, web};
 use arc_swap::ArcSwap;
 
+use crate::accounts::Provisioner;
 use crate::decision::Gate;
 use crate::domain::ApiKey;
 use crate::handover::{Reception, SelfService, Services};
 use crate::observe::Metrics;
 
 pub use client::Trust;
-pub(crate) use html::escape;
 pub use listener::{ListenError, Listeners, Servers};
 
 /// What a reload replaces, all at once.
@@ -48,6 +48,8 @@ pub struct Live {
     pub self_service: SelfService,
     /// Who may call the API.
     pub api_keys: Vec<ApiKey>,
+    /// Changes of passwords and accounts.
+    pub accounts: Arc<Provisioner>,
     /// What portals and back-ends offer beside.
     pub services: Services,
 }

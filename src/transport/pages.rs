@@ -8,7 +8,7 @@ use url::Url;
 use super::set_cookie::SetCookie;
 use super::{Live, State, enter, get_or_head, html, question, services, touch};
 use crate::decision::Host;
-use crate::domain::Reach;
+use crate::domain::{Reach, escape};
 use crate::handover::{Provenance, SignOutBy, SignOutRequest};
 
 /// The pages for people, under `/.keyward/`.
@@ -62,10 +62,11 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let cookies = question::cookies(request.headers());
     live.self_service.sign_out(&cookies, &arrival);
     let mut response = signed_out(asked.as_deref(), &live);
-    let origin = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok());
-    for gone in origin.iter().flat_map(|origin| live.reception.cookies_given(origin, &cookies)) {
-        let secure = origin.as_ref().is_some_and(|origin| origin.scheme() == "https");
-        enter::append(&mut response, &SetCookie::gone(&gone.name, gone.domain.as_deref(), secure));
+    if let Some(origin) = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok()) {
+        for gone in live.reception.cookies_given(&origin, &cookies) {
+            let gone = SetCookie::gone(&gone.name, gone.domain.as_deref(), origin.scheme() == "https");
+            enter::append(&mut response, &gone);
+        }
     }
     response
 }
@@ -95,7 +96,7 @@ fn ask_first(asked: Option<&str>, live: &Live) -> HttpResponse {
     let body = format!(
         "<p>Another page sent you here. Do you want to sign out of every application?</p>\n\
          <form method=\"post\" action=\"/.keyward/logout{}\"><button>Sign out</button></form>",
-        html::escape(&query)
+        escape(&query)
     );
     let mut page = html::page(&mut HttpResponse::Ok(), "Sign out?", &body);
     // Where browsers send no Sec-Fetch-Site (plain http, old ones) only the Origin tells that the form

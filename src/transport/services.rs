@@ -35,7 +35,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Pay
     let headers = request.headers();
     let header = |name: &str| question::only(headers, &HeaderName::from_bytes(name.as_bytes()).ok()?);
     let origin = own_origin(request, &live).unwrap_or_default();
-    let call = Call {
+    let asked = |vouched| Call {
         reach,
         method,
         path,
@@ -45,15 +45,33 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Pay
         client: live.trust.client(request.head()),
         header: &header,
         body: &body,
+        vouched,
     };
-    let mut answer = None;
-    for service in takers {
+    let takers: Vec<_> = takers.collect();
+    let mut last = None;
+    let mut voucher = None;
+    let call = asked(None);
+    for (index, service) in takers.iter().enumerate() {
         match service.answer(&call, &live.self_service).await {
             Answered::Here(reply) => return respond(reply),
-            Answered::Elsewhere(reply) => answer = Some(reply),
+            Answered::Elsewhere(reply) => last = Some(reply),
+            Answered::Vouched { person, reply } => {
+                last = Some(reply);
+                voucher = Some((index, person));
+                break;
+            }
         }
     }
-    match answer {
+    if let Some((voucher, person)) = voucher {
+        // The others hear it again, with the word of the one that knows the caller.
+        let call = asked(person.as_ref());
+        for (_, service) in takers.iter().enumerate().filter(|(index, _)| *index != voucher) {
+            if let Answered::Here(reply) = service.answer(&call, &live.self_service).await {
+                return respond(reply);
+            }
+        }
+    }
+    match last {
         Some(reply) => respond(reply),
         None => nothing(reach).await,
     }

@@ -4,6 +4,8 @@
 //! bounded, and no error repeats what was sent or received: addresses hold keys, bodies passwords.
 
 mod answer;
+mod errands;
+mod jwt;
 mod outage;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,8 @@ use crate::domain::Clock;
 use crate::domain::Outage;
 
 pub use answer::{Answer, Location};
+pub use errands::{Errands, Try};
+pub use jwt::{Hs256, claims};
 pub use reqwest::Method;
 pub use reqwest::header::HeaderName;
 
@@ -102,13 +106,6 @@ impl Wire {
     pub const fn base(&self) -> &Url {
         &self.base
     }
-
-    /// The clock that dates what comes in, for those who must date what goes out.
-    #[must_use]
-    pub fn clock(&self) -> &dyn Clock {
-        &*self.clock
-    }
-
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
@@ -157,7 +154,15 @@ impl Wire {
         Ok(Answer::new(status, headers, body, is_cut, url, authority, self.clock.unix()))
     }
 
-    fn address(&self, target: &str) -> Url {
+    /// Where time comes from, as the answers have it.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The whole address of a path with its query.
+    #[must_use]
+    pub fn address(&self, target: &str) -> Url {
         let mut url = self.base.clone();
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let path = format!("{}{path}", self.base.path().trim_end_matches('/'));

@@ -28,8 +28,14 @@ impl House {
 
     /// With more lines in the configuration.
     pub async fn with(more: &str) -> Self {
+        Self::started(more, |setup| setup).await
+    }
+
+    /// The same, with the set-up changed.
+    pub async fn started(more: &str, change: impl FnOnce(Setup) -> Setup) -> Self {
         let (mail, post) = (mailboxes().await, mailboxes().await);
-        let keyward = Setup::new(&Self::config(&mail.url(), &post.url(), more)).with_api().start().await;
+        let setup = Setup::new(&Self::config(&mail.url(), &post.url(), more)).with_api();
+        let keyward = change(setup).start().await;
         Self { keyward, mail, post }
     }
 

@@ -23,6 +23,9 @@ async fn a_registered_session_opens_the_mailbox_until_it_is_deleted() {
     let refused = house.ask(INBOX, &cookie(SID)).await;
     assert_eq!((refused.assert_refuses().status, refused.reason().as_str()), (401, "no_session"));
     until("the sign-out at the application", || async { house.mail.sessions() == 0 }).await;
+    let line = house.keyward.log_lines().into_iter().find(|line| line["message"] == "signed out").unwrap();
+    let told = ["by", "portal", "user", "backend_sessions"].map(|key| line[key].clone());
+    assert_eq!(told, [json!("api"), json!("shop"), json!("alice"), json!(1)]);
     assert_eq!(house.delete(SID).await.status, 204, "as often as one likes");
 }
 
@@ -63,6 +66,10 @@ async fn a_session_ends_by_its_time_and_may_be_prolonged_before() {
     house.put(OTHER, &session("bob")).await;
     until("the end of the session", || async { house.ask(INBOX, &cookie(SID)).await.status == 401 }).await;
     assert_eq!(house.keys(SID, "mail").await.status, 404);
+    until("the end at the application", || async { house.mail.sessions() == 0 }).await;
+    let line = house.keyward.log_lines().into_iter().find(|line| line["message"] == "signed out").unwrap();
+    let told = ["by", "portal", "user", "backend_sessions"].map(|key| line[key].clone());
+    assert_eq!(told, [json!("expiry"), json!("shop"), json!("alice"), json!(1)]);
     house.ask(INBOX, &cookie(OTHER)).await.assert_allows("bob");
     assert_eq!(house.register(SID, "alice").await.status, 201, "nobody signed it out, so the portal may go on");
     house.ask(INBOX, &cookie(SID)).await.assert_allows("alice");
@@ -357,4 +364,27 @@ async fn a_reload_keeps_what_was_registered() {
     house.keyward.rewrite(&House::config(&house.mail.url(), &house.post.url(), "[limits]\nsessions = 5"));
     house.keyward.reload("applied").await;
     house.ask(INBOX, &cookie(SID)).await.assert_allows("alice");
+}
+
+#[tokio::test]
+async fn cookies_that_nobody_told_of_push_nobody_out_and_leave_nothing() {
+    let house = House::with("[limits]\nsessions = 2").await;
+    house.register(SID, "alice").await;
+    let mut connection = house.keyward.connect().await;
+    let mut ask = async |number: usize| {
+        let shown = format!("shop_session={number:032}; shop_session={}", "A".repeat(4096));
+        let answer = connection.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(shown)).await;
+        assert_eq!(answer.status, 401);
+    };
+    for number in 0..200 {
+        ask(number).await;
+    }
+    let before = house.keyward.memory();
+    for number in 200..3000 {
+        ask(number).await;
+    }
+    let grown = house.keyward.memory().saturating_sub(before);
+    assert!(grown < 4 * 1024 * 1024, "{grown} bytes more");
+    house.ask(INBOX, &cookie(SID)).await.assert_allows("alice");
+    assert_eq!(house.register("and-there-is-room", "bob").await.status, 201);
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod axigen;
+mod epixel;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod form;
@@ -86,6 +87,7 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
+    ("epixel", epixel::SETTINGS, || Box::pin(epixel::start())),
     ("open-xchange", "", || Box::pin(open_xchange::start())),
     ("open-xchange", "login_action = 'formlogin'\napi_path = '/appsuite/api'", || Box::pin(open_xchange::start())),
     ("sogo", "", || Box::pin(sogo::start())),

@@ -66,8 +66,11 @@ struct Session {
     url_key: String,
 }
 
+/// Everybody who has a mailbox; the stand-in for the command line may share them.
+pub type Mailboxes = Arc<Mutex<Vec<Person>>>;
+
 struct State {
-    people: Vec<Person>,
+    people: Mailboxes,
     variant: Variant,
     sessions: Vec<Session>,
     attempts: HashMap<String, usize>,
@@ -87,7 +90,7 @@ impl Axigen {
     /// Starts with these mailboxes, on a port that the system chooses.
     pub async fn start(people: Vec<Person>) -> io::Result<Self> {
         let state = Arc::new(Mutex::new(State {
-            people,
+            people: Arc::new(Mutex::new(people)),
             variant: Variant::Documented,
             sessions: Vec::new(),
             attempts: HashMap::new(),
@@ -109,7 +112,12 @@ impl Axigen {
     }
 
     pub fn add(&self, person: Person) {
-        locked(&self.state).people.push(person);
+        locked(&locked(&self.state).people).push(person);
+    }
+
+    /// Everybody who has a mailbox, to be shared.
+    pub fn mailboxes(&self) -> Mailboxes {
+        Arc::clone(&locked(&self.state).people)
     }
 
     /// Answers logins in another way from now on.
@@ -262,7 +270,7 @@ impl State {
 
     fn try_login(&mut self, login: &str, password: &str) -> bool {
         *self.attempts.entry(login.to_owned()).or_default() += 1;
-        let right = self.people.iter().any(|person| person.login == login && person.password == password);
+        let right = locked(&self.people).iter().any(|person| person.login == login && person.password == password);
         if right {
             *self.logins.entry(login.to_owned()).or_default() += 1;
         }
@@ -289,7 +297,8 @@ impl State {
 
     fn mailbox(&self, index: usize) -> Reply {
         let session = &self.sessions[index];
-        let name = self.people.iter().find(|person| person.login == session.login).map_or("", |person| &person.name);
+        let people = locked(&self.people);
+        let name = people.iter().find(|person| person.login == session.login).map_or("", |person| &person.name);
         let (login, name) = (escaped(&session.login), escaped(name));
         Reply::html(
             200,

@@ -2,6 +2,11 @@
 #![allow(dead_code, reason = "every test file uses another part, so that nothing can be expected of all of them")]
 
 pub mod axigen;
+pub mod axigen_cli;
+#[cfg(test)]
+pub mod epixel_client;
+#[cfg(test)]
+pub mod epixel_host;
 // The demo, which includes this file, has no use for it.
 #[cfg(test)]
 pub mod open_xchange;

@@ -252,7 +252,7 @@ async fn go_wrong(stream: &mut TcpStream, fault: Fault, request: Request, shared
         }
         Fault::Keys(key) => {
             let target = &request.target;
-            let marks = ["action=login", "preauth=", "SSOLOGIN="];
+            let marks = ["action=login", "preauth=", "SSOLOGIN=", "/login?token="];
             let login = request.method == "POST" || marks.iter().any(|mark| target.contains(mark));
             let mut reply = (shared.handler)(request).await;
             for (name, value) in &mut reply.headers {

@@ -110,6 +110,21 @@ async fn who_comes_to_the_application_first_is_led_through_the_portal_and_back_t
 }
 
 #[tokio::test]
+async fn an_address_too_long_to_come_back_to_is_left_out() {
+    let house = House::start(LISTED, &[MAIL_ROUTE]).await;
+    for (length, kept) in [(1500, true), (3000, false)] {
+        let page = format!("{MAIL}/{}", "x/".repeat(length / 2));
+        let login = house.keyward.ask(Door::AuthRequest, &Ask::page(&page)).await.login();
+        assert_eq!(login.contains("return%5Fto"), kept);
+        assert!(login.contains("%2Fenter%2Fmail"), "{login}");
+        let asked: String = url::form_urlencoded::byte_serialize(page.as_bytes()).collect();
+        let mut alice = Browser::of(&Ticket::of("alice"));
+        let answer = alice.step(&house, &format!("{START}?return_to={asked}")).await;
+        assert_eq!(answer.status, if kept { 303 } else { 403 });
+    }
+}
+
+#[tokio::test]
 async fn who_changes_at_the_portal_is_somebody_else_at_the_application() {
     let house = House::start(LISTED, &[MAIL_ROUTE]).await;
     let mut browser = Browser::of(&Ticket::of("alice"));
@@ -209,6 +224,22 @@ async fn a_token_is_for_one_browser_one_host_and_one_back_end() {
 }
 
 #[tokio::test]
+async fn a_token_opens_no_other_back_end_of_the_same_host() {
+    let house = House::with(LISTED, &["host = \"webmail.other.test\"\npath = \"/mail\""], |config| {
+        let files = "host = \"webmail.other.test\"\npath = \"/files\"";
+        Setup::new(&config.replace("host = \"files.other.test\"", files))
+    });
+    let house = house.await;
+    let mut alice = Browser::of(&Ticket::of("alice"));
+    let token = up_to_the_token(&house, &mut alice, START).await;
+    let at_files = token.replace("/enter/mail", "/enter/files");
+    let answer = house.get(&at_files, &[&alice.cookies("webmail.other.test")]).await;
+    assert_eq!((answer.status, answer.all("Set-Cookie").len()), (403, 0), "{answer:?}");
+    let location = alice.enter(&house, &START.replace("/mail", "/files")).await;
+    assert!(location.starts_with("https://webmail.other.test/files/?_h="), "{location}");
+}
+
+#[tokio::test]
 async fn a_state_is_one_and_not_guessed() {
     let house = House::start(LISTED, &[MAIL_ROUTE]).await;
     let mut alice = Browser::of(&Ticket::of("alice"));
@@ -222,7 +253,12 @@ async fn a_state_is_one_and_not_guessed() {
     ] {
         let token = up_to_the_token(&house, &mut alice, START).await;
         let state = alice.cookie("webmail.other.test", "__Host-keyward_state").unwrap();
-        let mark = alice.way.iter().rev().find_map(|address| Some(address.split_once("state=")?.1.to_owned())).unwrap();
+        let mark = alice
+            .way
+            .iter()
+            .rev()
+            .find_map(|address| Some(address.split_once("state=")?.1.split('&').next()?.to_owned()))
+            .unwrap();
         assert_ne!(state, mark, "the state itself is in no address");
         let answer = house.get(&token, &[&cookies.replace("STATE", &state).replace("MARK", &mark)]).await;
         assert_eq!((answer.status, answer.all("Set-Cookie").len()), (403, 0), "{cookies}");
@@ -273,6 +309,10 @@ async fn what_is_not_configured_opens_no_way() {
         // The steps at the wrong place.
         format!("{THERE}?state={mark}"),
         format!("{START}?from=https%3A%2F%2Fportal.example.test"),
+        format!("{START}?state={mark}&at=https%3A%2F%2Fevil.test"),
+        format!("{START}?state={mark}&at=https%3A%2F%2Fwebmail.other.test%3A8443"),
+        format!("{START}?state={mark}&at=http%3A%2F%2Fwebmail.other.test"),
+        format!("{START}?state={mark}&at="),
         format!("{THERE}?from=https%3A%2F%2Fevil.test"),
         format!("{THERE}?from=https%3A%2F%2Fportal.example.test%2F"),
         format!("{THERE}?from=null"),
@@ -282,6 +322,7 @@ async fn what_is_not_configured_opens_no_way() {
         format!("{START}?state={mark}&token=x"),
         format!("{THERE}?from=https%3A%2F%2Fportal.example.test&token=x"),
         format!("{START}?then=other"),
+        format!("{START}?then=open"),
         format!("{START}?return_to=https%3A%2F%2Fportal.example.test&return_to=x"),
     ] {
         let answer = house.get(&address, &[&cookie]).await;

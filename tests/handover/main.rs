@@ -13,6 +13,7 @@ mod addresses;
 mod chromium;
 mod house;
 mod one_domain;
+mod portals;
 mod script;
 mod town;
 mod walk;

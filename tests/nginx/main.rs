@@ -2,6 +2,7 @@
 //! scripted application: every trap that `auth_request` has laid for its users.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod axigen;
 mod calendars;
 mod house;
 mod kinds;
@@ -485,7 +486,34 @@ async fn the_file_of_every_kind_is_accepted() {
             format!("server {{ listen {address}; server_name {0}.test; include keyward/{0}.inc; }}", kind.name);
         site.push_str(&format!("upstream {upstream} {{ server 127.0.0.1:9; }}\n{server}\n"));
     }
+    let more = "include keyward/portal.inc; include keyward/epixel-host.inc;";
+    site.push_str(&format!("server {{ listen {address}; server_name portal.test; {more} }}\n"));
+    site.push_str("upstream portal { server 127.0.0.1:9; }\n");
     let directory = tempfile::tempdir().unwrap();
     let nginx = Nginx::start_shipped(directory.path(), &site, address).await;
     assert!(nginx.is_ok(), "{nginx:?}");
+}
+
+#[tokio::test]
+async fn a_token_arrives_whole_and_stays_out_of_the_log() {
+    let script = |asked: &Message| {
+        let cookie = [("Set-Cookie", "a=1; Path=/"), ("Location", "/mail/")];
+        if asked.asked().starts_with("GET /sso/") { answer(303, &cookie, "") } else { answer(200, &[], "{}") }
+    };
+    let extra = "proxy_hide_header Set-Cookie; include keyward/one-time-token.inc;";
+    let house = House::with_extra(extra, script, |_| answer(200, &[], "mail")).await;
+    let sent = ["Cookie: keyward=S", "X-Forwarded-Proto: https", "Sec-Purpose: prefetch"];
+    let arrived = house.ask(MAIL, "GET /sso/epixel/login?token=TOKEN%2B", &sent);
+    assert_eq!((arrived.status(), arrived.header("Set-Cookie")), (303, Some("a=1; Path=/")));
+    let asked = house.keyward.only();
+    assert_eq!(asked.asked(), "GET /sso/epixel/login?token=TOKEN%2B");
+    assert_eq!((asked.header("Cookie"), asked.header("X-Forwarded-Proto")), (Some("keyward=S"), Some("http")));
+    assert_eq!(asked.header("Sec-Purpose"), Some("prefetch"));
+    let ended = house.ask(MAIL, "POST /sso/epixel/logout", &["apikey: K", "Content-Length: 0"]);
+    assert_eq!(ended.status(), 200);
+    let asked = house.keyward.only();
+    assert_eq!((asked.asked(), asked.header("apikey")), ("POST /sso/epixel/logout", Some("K")));
+    drop(house.nginx);
+    let log = std::fs::read_to_string(house.directory.path().join("mail.log")).unwrap();
+    assert!(log.contains("/sso/epixel/login") && !log.contains("TOKEN"), "{log}");
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use keyward::backend::Guarded;
-use keyward::domain::{Answered, Call, Client, Cookies, Desk, Person, Reach, SessionHandle};
+use keyward::domain::{Answered, Call, Client, Cookies, Desk, KnownAs, Person, Reach, SessionHandle};
 
 use crate::fakes::server::{Reply, Request, Server, locked};
 
@@ -62,11 +62,13 @@ pub async fn ask(connector: &Guarded, request: &Request) -> Reply {
         },
         header: &header,
         body: &request.body,
+        vouched: None,
     };
     let Some(service) = connector.service().filter(|service| service.takes(call.reach, call.method, path)) else {
         return Reply::new(404, "");
     };
-    let (Answered::Here(reply) | Answered::Elsewhere(reply)) = service.answer(&call, &Nobody).await;
+    let answered = service.answer(&call, &Nobody).await;
+    let (Answered::Here(reply) | Answered::Elsewhere(reply) | Answered::Vouched { reply, .. }) = answered;
     let answer = Reply::new(reply.status, reply.body);
     reply.headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value))
 }
@@ -78,8 +80,8 @@ impl Desk for Nobody {
         None
     }
 
-    fn may_enter(&self, _: &Person, _: &str) -> bool {
-        false
+    fn known_as(&self, _: &Person, _: &str) -> Option<KnownAs> {
+        None
     }
 
     fn sign_out(&self, _: &SessionHandle) {}

@@ -219,22 +219,8 @@ fn settings_are_read_to_the_end_and_all_mistakes_come_out_together() {
         ("roundcube", "surface = 'legacy'", &["surface"]),
         ("telnet", "surface = 'legacy'", &["kind"]),
     ] {
-        let Profile { name, url, credentials, login, limits, roles, .. } = profile(&[]);
         let mut document = Section::from_toml(&format!("[backend]\n{text}")).unwrap();
-        let (section, kind) = (document.section("backend"), kind.to_owned());
-        let settings = BackendSettings {
-            name,
-            kind,
-            url,
-            credentials,
-            login,
-            limits,
-            roles,
-            enter: EnterTerms::default(),
-            written: 0,
-            section,
-        };
-        let built = BackendPlan::read(settings, &clock());
+        let built = BackendPlan::read(settings(&mut document, kind, CredentialSource::Portal), &clock());
         let mistakes = document.mistakes();
         let noted: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.key.strip_prefix("backend.")).collect();
         assert_eq!(noted, keys, "{text}");
@@ -243,26 +229,38 @@ fn settings_are_read_to_the_end_and_all_mistakes_come_out_together() {
 }
 
 #[test]
-fn where_a_password_is_needed_none_is_a_mistake() {
-    for (credentials, mistakes) in [(CredentialSource::Portal, 0), (CredentialSource::None, 1)] {
-        let Profile { name, kind, url, login, limits, roles, .. } = profile(&[]);
-        let mut document = Section::from_toml("").unwrap();
-        let section = document.section("backend");
-        let settings = BackendSettings {
-            name,
-            kind,
-            url,
-            credentials,
-            login,
-            limits,
-            roles,
-            enter: EnterTerms::default(),
-            written: 0,
-            section,
-        };
-        let _ = BackendPlan::read(settings, &clock());
-        assert_eq!(document.mistakes().len(), mistakes);
+fn credentials_that_a_kind_has_no_use_for_are_a_mistake() {
+    const MASTER: &str = "[backend.master]\nuser = 'm'\nsecret = 'x'";
+    for (kind, credentials, text, keys) in [
+        ("axigen", CredentialSource::Portal, "", &[][..]),
+        ("axigen", CredentialSource::None, "", &["credentials"]),
+        ("axigen", CredentialSource::Master, "", &["credentials"]),
+        ("axigen", CredentialSource::Master, MASTER, &["credentials", "master"]),
+        ("roundcube", CredentialSource::Master, "", &["credentials"]),
+        ("roundcube", CredentialSource::Master, MASTER, &[]),
+        // It is only warned of.
+        ("roundcube", CredentialSource::Portal, MASTER, &[]),
+        (
+            "roundcube",
+            CredentialSource::Master,
+            "[backend.master]\nuser = 'a b'\nseparator = 'x'",
+            &["master.user", "master.separator", "master.secret"],
+        ),
+    ] {
+        let mut document = Section::from_toml(&format!("[backend]\n{text}")).unwrap();
+        let _ = BackendPlan::read(settings(&mut document, kind, credentials), &clock());
+        let mistakes = document.mistakes();
+        let noted: Vec<&str> = mistakes.iter().filter_map(|mistake| mistake.key.strip_prefix("backend.")).collect();
+        assert_eq!(noted, keys, "{kind} {credentials:?} {text}");
     }
+}
+
+/// What was written under `[backend]`, with the common keys of every test.
+fn settings(document: &mut Section, kind: &str, credentials: CredentialSource) -> BackendSettings {
+    let Profile { name, url, login, limits, roles, .. } = profile(&[]);
+    let (kind, derivation, section) = (kind.to_owned(), Vec::new(), document.section("backend"));
+    let enter = EnterTerms::default();
+    BackendSettings { name, kind, url, credentials, derivation, login, limits, roles, enter, written: 0, section }
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! What can be set for the kind `websydian`.
 
+use std::borrow::Cow;
+
+use quick_xml::escape::{escape, partial_escape};
+
 use super::service::{Authorize, KeyPlace};
 use super::tickets::Tickets;
 use crate::config::Section;
@@ -9,6 +13,8 @@ use crate::domain::{ApiKey, ExposeSecret};
 pub(super) const COOKIE: &str = "WSYID1";
 /// What stands for the in-page key in `logout_path`.
 pub(super) const SID: &str = "{sid}";
+/// What stands for the person's name in `signed_in_texts`.
+const LOGIN: &str = "{login}";
 /// Shortest key of the service, in bytes.
 const SHORTEST_KEY: usize = 32;
 /// The keys in the reference and in the example.
@@ -26,7 +32,8 @@ pub(super) struct Settings {
     /// cookie it restores the session instead of making one (documented for 3.x).
     pub check_path: String,
     /// `signed_in_texts`: texts that stand on that page when somebody is signed in, and not on an
-    /// anonymous one. The site draws its pages itself, so there is no default.
+    /// anonymous one. The site draws its pages itself, so there is no default. [`LOGIN`] in one stands for
+    /// the person's name at the site, which then must be the right one's.
     pub signed_in_texts: Vec<String>,
     /// `login_parameter`: `SSOLOGIN` (documented example). The names are the site's own.
     pub login_parameter: String,
@@ -79,6 +86,16 @@ impl Settings {
             site,
         }
     }
+
+    /// Whether a page is one of somebody who is signed in: of this person, where the texts tell.
+    pub(super) fn is_signed_in(&self, page: &str, login: &str) -> bool {
+        let shows = |text: &String| {
+            // Sites differ in what they escape.
+            let spellings = [Cow::from(login), escape(login), partial_escape(login)];
+            spellings.iter().any(|login| page.contains(&text.replace(LOGIN, login)))
+        };
+        self.signed_in_texts.iter().any(shows)
+    }
 }
 
 /// The part of an address that makes a cookie's name, too.
@@ -101,8 +118,13 @@ fn signed_in_texts(section: &mut Section) -> Vec<String> {
             "is missing, and there is no default: the site answers a refused login with an anonymous page, so name \
              a text that only somebody who is signed in sees, such as [\"Log out\"]",
         );
-    } else if !section.noted(KEY) && (texts.is_empty() || texts.iter().any(|text| text.trim().is_empty())) {
-        section.mistake(KEY, "must name at least one text; no text would make every page a signed-in one");
+    } else if !section.noted(KEY)
+        && (texts.is_empty() || texts.iter().any(|text| text.replace(LOGIN, "").trim().is_empty()))
+    {
+        section.mistake(
+            KEY,
+            "must name at least one text, and each must say more than {login}: else any page may look signed in",
+        );
     }
     texts
 }

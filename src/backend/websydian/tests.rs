@@ -7,7 +7,7 @@ use super::message::{Malformed, Spelling, answer, fault, read, wsdl};
 use super::service::{Authorize, KeyPlace};
 use super::xml::{self, XmlError};
 use super::*;
-use crate::domain::{Answered, ApiKey, Call, Cookies, Desk, Person, Reach, Reply, SessionHandle};
+use crate::domain::{Answered, ApiKey, Call, Client, Cookies, Desk, KnownAs, Person, Reach, Reply, SessionHandle};
 
 const SOAP: &str = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">{header}<s:Body>\
     <a:AuthorizeSession xmlns:a=\"urn:sso:websydian\"><a:Login>ANA</a:Login><a:Password>t-1&amp;</a:Password>\
@@ -129,8 +129,8 @@ impl Desk for Nobody {
         None
     }
 
-    fn may_enter(&self, _: &Person, _: &str) -> bool {
-        false
+    fn known_as(&self, _: &Person, _: &str) -> Option<KnownAs> {
+        None
     }
 
     fn sign_out(&self, _: &SessionHandle) {}
@@ -161,6 +161,7 @@ async fn ask(service: &Authorize, start: &str, header: Option<(&str, &str)>, bod
         },
         header: &|name| header.filter(|(held, _)| *held == name).map(|(_, value)| value),
         body: body.as_bytes(),
+        vouched: None,
     };
     if !service.takes(Reach::Servers, method, path) {
         return None;
@@ -173,7 +174,7 @@ fn status(answered: Option<Answered>) -> (u16, bool) {
     match answered {
         None => (404, false),
         Some(Answered::Here(reply)) => (reply.status, true),
-        Some(Answered::Elsewhere(reply)) => (reply.status, false),
+        Some(Answered::Elsewhere(reply) | Answered::Vouched { reply, .. }) => (reply.status, false),
     }
 }
 

@@ -133,3 +133,21 @@ fn a_table_becomes_json_with_its_own_spelling() {
     let json = serde_json::Value::Object(root.section("j").all_json().into_iter().collect());
     assert_eq!(json, serde_json::json!({ "userName": "x", "n": 0, "b": true, "l": [1.5, { "Deep": "y" }] }));
 }
+
+#[test]
+fn a_table_is_another_when_what_it_says_or_a_file_that_it_names_has_changed() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "one").unwrap();
+    let text = |secret: &str| {
+        let path = file.path().to_str().unwrap();
+        format!("a = 1\n[[key]]\nid = \"x\"\nsecret_file = \"{path}\"\n[[key]]\nid = \"y\"\nsecret = \"{secret}\"")
+    };
+    let fingerprint = |text: &str| section(text).fingerprint();
+    let before = fingerprint(&text("s"));
+    for _ in 0..10 {
+        assert_eq!(fingerprint(&text("s")), before);
+    }
+    assert_ne!(fingerprint(&text("t")), before);
+    std::fs::write(file.path(), "two").unwrap();
+    assert_ne!(fingerprint(&text("s")), before);
+}

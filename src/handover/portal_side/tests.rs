@@ -9,6 +9,7 @@ use crate::handover::{Entrance, SignOutRequest};
 use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
 use crate::portal::{PortalPlan, Sessions};
+use crate::wire::Errands;
 
 const SID: &str = "what-the-browser-shows";
 
@@ -45,8 +46,9 @@ fn house(binding: Binding) -> SelfService {
     let text = "[[portal]]\nname = \"shop\"\nkind = \"registered\"\ncookie = \"c\"\nlogin_url = \"https://p.test/\"\n";
     let mut draft = Draft::read(Document::parse("k.toml", text).unwrap());
     let metrics = Metrics::new();
-    let portal = PortalPlan::read(draft.portals.remove(0), &Sessions::new(9)).unwrap().build(&metrics);
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1000));
+    let portal = PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &clock);
+    let portal = portal.unwrap().build(&metrics);
     let profile = Profile {
         name: "mail".to_owned(),
         kind: "tied".to_owned(),

@@ -210,3 +210,14 @@ async fn a_dead_back_end_costs_a_request_its_login_timeout_and_then_nothing() {
     assert!(matches!(world.ask(&BEN).await, Obtained::Unavailable(Outage::BackingOff { .. })));
     assert_eq!(start.elapsed().as_secs(), 10);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_begins_the_moment_a_login_has_ended_is_left_alone_by_it() {
+    let world = World::new(Script::default());
+    for round in 0..3000 {
+        world.clock.advance(SECONDS(301));
+        let obtained = world.ask_for(&ANA, true).await;
+        assert!(matches!(obtained, Obtained::Keys(_)), "round {round}: {obtained:?}");
+    }
+    assert_eq!(world.logins(), 3000);
+}

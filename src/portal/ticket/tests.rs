@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Clock, ManualClock};
+use crate::domain::{Clock, ManualClock, decode_hex};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const OTHER_SECRET: &str = "another secret of thirty-two bytes";
@@ -414,10 +415,10 @@ fn secrets_come_as_text_base64_or_hex_and_short_ones_are_refused() {
     }
     let made = |id: &str, secret: &str| TicketKey::new(id, &Secret::from(secret)).err();
     for secret in ["base64:?", "base64:AAA", "hex:0", "hex:zz", "hex:é"] {
-        assert_eq!(made("k", secret), Some(TicketKeyError::Encoding), "{secret}");
+        assert_eq!(made("k", secret), Some(TicketKeyError::Secret(KeyMaterialError::Encoding)), "{secret}");
     }
     for secret in ["", &SECRET[1..], "base64:AAAA", "hex:00ff"] {
-        assert_eq!(made("k", secret), Some(TicketKeyError::TooShort), "{secret}");
+        assert_eq!(made("k", secret), Some(TicketKeyError::Secret(KeyMaterialError::TooShort)), "{secret}");
     }
     for id in ["", "a.b", "a b", "ä", &"x".repeat(65)] {
         assert_eq!(made(id, SECRET), Some(TicketKeyError::Id), "{id}");

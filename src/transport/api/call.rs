@@ -101,7 +101,36 @@ pub(super) async fn read(payload: Payload) -> Result<Bytes, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::FromRequest;
+    use actix_web::error::PayloadError;
+    use actix_web::test::TestRequest;
+    use futures_util::StreamExt;
+    use futures_util::stream::{iter, pending};
+
     use super::*;
+
+    /// A body in pieces, which may never end.
+    async fn body(pieces: usize, ends: bool) -> Result<usize, u16> {
+        let pieces = iter((0..pieces).map(|_| Ok::<_, PayloadError>(Bytes::from_static(&[b'x'; 1024]))));
+        let rest = if ends { iter(None).left_stream() } else { pending().right_stream() };
+        let payload = actix_web::dev::Payload::from(pieces.chain(rest).boxed_local());
+        let request = TestRequest::get().to_http_request();
+        let payload = Payload::from_request(&request, &mut { payload }).await.unwrap();
+        read(payload).await.map(|body| body.len()).map_err(|problem| problem.into_response().status().as_u16())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_ends_within_its_size_and_its_time() {
+        for (pieces, ends, read) in [
+            (0, true, Ok(0)),
+            (64, true, Ok(64 * 1024)),
+            (65, true, Err(413)),
+            (65, false, Err(413)),
+            (3, false, Err(408)),
+        ] {
+            assert_eq!(body(pieces, ends).await, read, "{pieces} {ends}");
+        }
+    }
 
     #[test]
     fn a_path_is_compared_segment_by_segment_as_it_came() {

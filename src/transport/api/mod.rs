@@ -4,6 +4,7 @@
 //! compares it with `openapi.json`, which describes every call to those who make them. A new call is a
 //! line in the table of its file, a word in [`ApiCall`] and its part of the description.
 
+mod accounts;
 mod call;
 mod problem;
 mod sessions;
@@ -22,7 +23,7 @@ use call::{Answer, Asked, Call};
 pub(super) use problem::Problem;
 
 /// Every call there is, by the file that answers it.
-const CALLS: &[&[Call]] = &[sessions::CALLS, &[DESCRIPTION]];
+const CALLS: &[&[Call]] = &[sessions::CALLS, accounts::CALLS, &[DESCRIPTION]];
 
 const DESCRIPTION: Call =
     Call { kind: ApiCall::GetDescription, method: Method::GET, path: "/v1/openapi.json", answer: describe };

@@ -21,6 +21,8 @@ pub struct Problem {
     retry_after: Option<Duration>,
     /// The methods that are known there, where another was asked with.
     allow: Option<String>,
+    /// What became of a change at each back-end.
+    backends: Option<serde_json::Value>,
 }
 
 impl Problem {
@@ -48,7 +50,7 @@ impl Problem {
 
     pub(super) const fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
         let detail = Cow::Borrowed(detail);
-        Self { status, title, detail, reason: None, retry_after: None, allow: None }
+        Self { status, title, detail, reason: None, retry_after: None, allow: None, backends: None }
     }
 
     /// The same, with other words about what to do.
@@ -59,6 +61,11 @@ impl Problem {
     /// The same, with the advice to ask again.
     pub(super) fn again_after(self, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..self }
+    }
+
+    /// The same, with what became of a change at each back-end.
+    pub(super) fn with_backends(self, backends: serde_json::Value) -> Self {
+        Self { backends: Some(backends), ..self }
     }
 
     pub(super) fn method_not_allowed(allowed: &[&str]) -> Self {
@@ -86,6 +93,9 @@ impl Problem {
         });
         if let Some(reason) = self.reason {
             body["reason"] = reason.as_str().into();
+        }
+        if let Some(backends) = self.backends {
+            body["backends"] = backends;
         }
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));

@@ -30,7 +30,7 @@ pub(super) const CALLS: &[Call] = &[
 ];
 
 /// Longest password, in bytes: about what a ticket can carry.
-const LONGEST_PASSWORD: usize = 4096;
+pub(super) const LONGEST_PASSWORD: usize = 4096;
 
 /// The browser's `User-Agent`, since the caller has one of its own.
 static USER_AGENT: HeaderName = HeaderName::from_static("x-keyward-user-agent");
@@ -39,7 +39,7 @@ static ADDRESS: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The ticket that vouches for a session which only the browser knows.
 static TICKET: HeaderName = HeaderName::from_static("x-keyward-ticket");
 
-const fn unprocessable(title: &'static str, detail: &'static str) -> Problem {
+pub(super) const fn unprocessable(title: &'static str, detail: &'static str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, title, detail)
 }
 
@@ -60,7 +60,7 @@ const NO_BODY: Problem = Problem::new(StatusCode::BAD_REQUEST, "a body that nobo
 const NO_PORTAL: Problem = Problem::new(
     StatusCode::FORBIDDEN,
     "a key without a portal",
-    "there are several portals; write portal = in the [[api.key]]",
+    "nothing says which portal it is for; write portal = in its [[api.key]]",
 );
 const NOT_HERE: Problem = Problem::new(
     StatusCode::FORBIDDEN,
@@ -115,7 +115,7 @@ struct Told {
 }
 
 /// Read as a text and not as an option, so that `null` is what it is: the wrong type.
-fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+pub(super) fn password<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     String::deserialize(deserializer).map(|password| Some(Secret::from(password)))
 }
 
@@ -129,7 +129,7 @@ fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
 
 impl Asked<'_> {
     /// The side of the portal whose server calls.
-    fn portal(&self) -> Result<PortalSide<'_>, Problem> {
+    pub(super) fn portal(&self) -> Result<PortalSide<'_>, Problem> {
         self.live.self_service.portal_side(self.key.portal()).ok_or(NO_PORTAL)
     }
 
@@ -139,7 +139,7 @@ impl Asked<'_> {
         if fits { Ok(sid) } else { Err(SID) }
     }
 
-    fn without_body(&self) -> Result<(), Problem> {
+    pub(super) fn without_body(&self) -> Result<(), Problem> {
         if self.body.is_empty() { Ok(()) } else { Err(NO_BODY) }
     }
 
@@ -201,7 +201,7 @@ fn touch<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
         asked.without_body()?;
         let touched = asked.portal()?.touch(&asked.sid()?);
         let sessions = touched.map_err(|reason| Problem::refused(StatusCode::NOT_FOUND, reason))?;
-        Ok(in_json(&json!({ "sessions": sessions })))
+        Ok(in_json(StatusCode::OK, &json!({ "sessions": sessions })))
     };
     ready(touch()).boxed_local()
 }
@@ -217,7 +217,7 @@ fn keys<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
         // One that is no text is no ticket.
         let ticket = ticket.map(|ticket| std::str::from_utf8(ticket).unwrap_or_default());
         match portal.open(&sid, ticket, &backend, &asked.browser()?).await {
-            Ok(opened) => Ok(in_json(&written(&opened))),
+            Ok(opened) => Ok(in_json(StatusCode::OK, &written(&opened))),
             Err(NotOpened::NoSession(reason)) => Err(Problem::refused(StatusCode::NOT_FOUND, reason)),
             Err(NotOpened::Denied(reason)) => Err(Problem::refused(StatusCode::FORBIDDEN, reason)),
             Err(NotOpened::Unavailable { reason, retry_after }) => Err(Problem::unavailable(reason, retry_after)),
@@ -253,8 +253,8 @@ fn empty(status: StatusCode) -> HttpResponse {
     not_stored(status).finish()
 }
 
-fn in_json(body: &Value) -> HttpResponse {
-    not_stored(StatusCode::OK).content_type("application/json").body(body.to_string())
+pub(super) fn in_json(status: StatusCode, body: &Value) -> HttpResponse {
+    not_stored(status).content_type("application/json").body(body.to_string())
 }
 
 fn not_stored(status: StatusCode) -> HttpResponseBuilder {

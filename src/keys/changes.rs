@@ -1,0 +1,47 @@
+//! What a change of somebody's account means for what is held of them.
+
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::sign_out::{SignOut, SignOutBy};
+use super::store::{Cause, KeyStore};
+use super::turns::Turn;
+use crate::backend::Guarded;
+use crate::domain::Secret;
+
+impl KeyStore {
+    /// Waits until nobody signs this person in at this back-end, and keeps it so until the turn is dropped.
+    pub async fn turn(&self, backend: &Guarded, login: &str) -> Turn<'_> {
+        self.turns.wait(backend.id(), login).await
+    }
+
+    /// Ends all sessions of this name at this back-end, whatever portal sessions they belong to. Those go
+    /// on, and sign in anew. Names are compared without regard to case, as mail servers often do.
+    pub fn end_at(&self, backend: &Guarded, login: &str) {
+        let is_theirs =
+            |entry: &&Arc<Entry>| entry.backend == backend.id() && entry.login().eq_ignore_ascii_case(login);
+        // Found first and taken out then: looking at everybody holds nobody up who only reads.
+        let mut theirs: Vec<Arc<Entry>> = Vec::new();
+        for held in &self.sessions {
+            theirs.extend(held.entries.iter().filter(is_theirs).cloned());
+        }
+        let sign_out = Arc::new(SignOut::unasked(SignOutBy::Account, None, Some(login)));
+        let mut ended = 0;
+        for entry in theirs {
+            self.remove(&entry);
+            if let Some(backend) = self.backends.load().get(&entry.backend) {
+                ended += usize::from(self.close_for(&entry, backend, Cause::Logout, Some(&sign_out)));
+            }
+        }
+        if ended > 0 {
+            sign_out.report(ended);
+        }
+    }
+
+    /// This password is the right one now, whatever the back-end said of it before.
+    pub fn forget_refusal(&self, backend: &Guarded, login: &str, password: &Secret) {
+        let fingerprint = self.refusals.fingerprint(backend.id(), login, Some(password));
+        self.refusals.forget(&fingerprint);
+        self.remember_worked(backend, login, fingerprint);
+    }
+}

@@ -1,0 +1,107 @@
+//! Portal kind `one-time-token`: a host, such as Epixel MLM Software, sends the browser with a token that
+//! works once. Keyward asks the host whose it is and makes a session of its own.
+//!
+//! The workflow is documented by the vendor: the token is verified with the host, which gives an API
+//! session and an access token; the sign-in is acknowledged; whoever ends the session tells the other.
+//! Of the bodies only the name `api_sid` is, so every other name and every path is a setting with a
+//! default of ours.
+//!
+//! The flow has no state that is tied to the browser, so anybody can send somebody a link of their own.
+//! Nobody who is signed in is therefore replaced by somebody else unasked.
+
+mod arrivals;
+mod doors;
+mod host;
+mod pages;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::arrivals::Arrivals;
+use self::host::Host;
+use self::settings::{HostSettings, Settings};
+use super::registered::Registered;
+use super::{Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings, Verdict, Verifier};
+use crate::config::Section;
+use crate::domain::{Secret, Service, UnixSeconds};
+use crate::wire::{Errands, Try, Wire};
+
+/// This kind's entry in the table.
+pub const KIND: Kind = Kind { name: "one-time-token", build };
+
+/// Longest time for a TCP and TLS handshake; a shorter `host_timeout` cuts it anyway.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier> {
+    let sessions = Registered::new(settings::cookie(section), surroundings);
+    let host = HostSettings::read(section);
+    let settings = Settings::read(section, &host.apikey);
+    let wire = match Wire::new(host.url.clone(), None, CONNECT_TIMEOUT, Arc::clone(&surroundings.clock)) {
+        Ok(wire) => wire,
+        Err(error) => {
+            section.mistake("host", &error.to_string());
+            return Box::new(sessions);
+        }
+    };
+    let Surroundings { name, sessions: kept, errands, clock } = surroundings;
+    Box::new(OneTimeToken {
+        name: name.clone(),
+        sessions,
+        settings,
+        host: Arc::new(Host::new(host, wire)),
+        arrivals: Arrivals::new(Arc::clone(clock)),
+        kept: Arc::clone(kept),
+        errands: Arc::clone(errands),
+    })
+}
+
+struct OneTimeToken {
+    name: String,
+    /// Our own sessions, by our own cookie.
+    sessions: Registered,
+    settings: Settings,
+    host: Arc<Host>,
+    arrivals: Arrivals,
+    /// Where they are kept. The memo of a session is the host's name for it.
+    kept: Arc<Sessions>,
+    errands: Arc<Errands>,
+}
+
+impl Verifier for OneTimeToken {
+    fn cookie(&self) -> &str {
+        self.sessions.cookie()
+    }
+
+    fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        self.sessions.verify(presented, now, scratch)
+    }
+
+    fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
+        self.sessions.signed(presented)
+    }
+
+    fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
+        self.sessions.password(session)
+    }
+
+    /// The host is told, which has all others of the same API session end. Those that are here it need not
+    /// tell us of.
+    fn end(&self, id: &str) -> Option<UnixSeconds> {
+        let ended = self.kept.end(id)?;
+        for other in self.kept.ids_with_memo(&self.name, &ended.memo) {
+            self.kept.end(&other);
+        }
+        let (host, api_sid) = (Arc::clone(&self.host), ended.memo.clone());
+        let farewell: Try = Box::new(move || {
+            let (host, api_sid) = (Arc::clone(&host), api_sid.clone());
+            Box::pin(async move { host.log_out(&api_sid).await })
+        });
+        self.errands.begin(&self.name, "logout", farewell);
+        Some(ended.expires)
+    }
+
+    fn service(&self) -> Option<&dyn Service> {
+        Some(self)
+    }
+}

@@ -1,0 +1,364 @@
+//! What this kind offers: to browsers the way in, to the host the way to end a session.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use url::Url;
+use url::form_urlencoded;
+
+use super::OneTimeToken;
+use super::arrivals::{Arrival, Pending, random};
+use super::host::Word;
+use super::pages;
+use crate::domain::{Answered, ApiKey, Call, Desk, Identity, IdentityError, Outage, Reach, Reply, Service};
+use crate::domain::{SessionHandle, UnixSeconds};
+use crate::portal::{HeldSession, Verifier};
+use crate::wire::Try;
+
+/// Longest token, in bytes.
+const LONGEST_TOKEN: usize = 4096;
+/// The parameter under which an arrival that was put aside comes back.
+const CONTINUE: &str = "continue";
+
+/// What a browser brings to the login address.
+enum Brought {
+    Token(String),
+    Continue(String),
+    Nothing,
+}
+
+impl Service for OneTimeToken {
+    fn takes(&self, reach: Reach, method: &str, path: &str) -> bool {
+        let is = |known: &str| bare(path) == bare(known);
+        match reach {
+            // No HEAD: whoever looks ahead must not use up a token.
+            Reach::Browsers if is(&self.settings.login_path) => matches!(method, "GET" | "POST"),
+            Reach::Browsers => self.settings.logout_from_outside && method == "POST" && is(&self.settings.logout_path),
+            Reach::Servers => method == "POST" && is(&self.settings.logout_path),
+        }
+    }
+
+    fn answer<'a>(&'a self, call: &'a Call<'a>, desk: &'a dyn Desk) -> BoxFuture<'a, Answered> {
+        Box::pin(async move {
+            if bare(call.path) == bare(&self.settings.login_path) && call.reach == Reach::Browsers {
+                return Answered::Here(self.arrive(call, desk).await);
+            }
+            self.logout_by_host(call, desk)
+        })
+    }
+}
+
+impl OneTimeToken {
+    async fn arrive(&self, call: &Call<'_>, desk: &dyn Desk) -> Reply {
+        let for_later = ["sec-purpose", "purpose"].into_iter().filter_map(|name| (call.header)(name));
+        if for_later.into_iter().any(|purpose| purpose.contains("prefetch")) {
+            // It would use up the token for a page that perhaps nobody looks at.
+            return pages::later();
+        }
+        if !is_secure(call) && self.sessions.cookie().starts_with("__") {
+            tracing::error!(
+                portal = self.name,
+                "nobody can sign in over http with this cookie; set `cookie`, or see the web server's X-Forwarded-Proto"
+            );
+            return pages::needs_https();
+        }
+        let posted = call.method == "POST";
+        let fields = fields(if posted { call.body } else { call.query.as_bytes() });
+        match self.brought(&fields) {
+            Brought::Nothing => pages::no_link(),
+            Brought::Token(token) => match self.ask_host(&token, call, &fields).await {
+                Ok(Some(arrival)) if posted => self.once_more_by_get(arrival),
+                Ok(Some(arrival)) => self.admit(arrival, call, desk),
+                Ok(None) => pages::worthless_link(),
+                Err(outage) => {
+                    tracing::warn!(portal = self.name, %outage, "a one-time token could not be verified");
+                    pages::later()
+                }
+            },
+            Brought::Continue(name) if posted => {
+                let live = self.live(call);
+                // The name is known to nobody but this page of ours, so another site cannot send the form.
+                let agreed = |pending: &Pending| {
+                    pending.instead_of.as_ref().is_some_and(|old| live.iter().any(|session| session.id == *old))
+                };
+                match self.arrivals.take(&name, agreed) {
+                    Some(pending) => self.let_in(pending.arrival, call, desk),
+                    None => pages::worthless_link(),
+                }
+            }
+            Brought::Continue(name) => match self.arrivals.take(&name, |pending| pending.instead_of.is_none()) {
+                Some(pending) => self.admit(pending.arrival, call, desk),
+                None => pages::worthless_link(),
+            },
+        }
+    }
+
+    /// One token, or one arrival that was put aside. Two of either could mean two things.
+    fn brought(&self, fields: &[(String, String)]) -> Brought {
+        let mut found = Brought::Nothing;
+        for (name, value) in fields {
+            let new = if *name == CONTINUE {
+                Brought::Continue(value.clone())
+            } else if self.host.names().token.has(name) {
+                Brought::Token(value.clone())
+            } else {
+                continue;
+            };
+            let fits = (1..=LONGEST_TOKEN).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
+            if !fits || !matches!(found, Brought::Nothing) {
+                return Brought::Nothing;
+            }
+            found = new;
+        }
+        found
+    }
+
+    async fn ask_host(
+        &self,
+        token: &str,
+        call: &Call<'_>,
+        fields: &[(String, String)],
+    ) -> Result<Option<Arrival>, Outage> {
+        let Some(word) = self.host.verify(token).await? else { return Ok(None) };
+        let identity = self.identity(&word.about).map_err(|what| Outage::Protocol(what.to_string()))?;
+        let expires = self.end_of(&word);
+        let next = self.next(call.origin, fields);
+        Ok(Some(Arrival { identity, api_sid: word.api_sid, expires, next }))
+    }
+
+    fn end_of(&self, word: &Word) -> UnixSeconds {
+        let lifetime = self.settings.session_lifetime.as_secs();
+        self.host.clock().unix().saturating_add(word.expires_in.map_or(lifetime, |told| told.min(lifetime)))
+    }
+
+    fn identity(&self, about: &Value) -> Result<Identity<'static>, Unusable> {
+        let members = &self.settings.members;
+        let user = match members.user.find(about) {
+            Some(Value::String(user)) => user.clone(),
+            Some(Value::Number(number)) if number.is_u64() => number.to_string(),
+            _ => return Err(Unusable::Member("user")),
+        };
+        let text = |names: &crate::config::Names, what| match names.find(about) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(_) => Err(Unusable::Member(what)),
+        };
+        let roles = match members.roles.find(about) {
+            None => Vec::new(),
+            Some(Value::Array(roles)) => {
+                let role =
+                    |role: &Value| role.as_str().map(|role| role.to_owned().into()).ok_or(Unusable::Member("roles"));
+                roles.iter().map(role).collect::<Result<_, _>>()?
+            }
+            Some(_) => return Err(Unusable::Member("roles")),
+        };
+        let (name, email) = (text(&members.name, "name")?, text(&members.email, "email")?);
+        Ok(Identity::new(user, name, email, roles)?)
+    }
+
+    /// A form that another site's page sent comes without our cookie (`SameSite=Lax`), so nobody would see
+    /// that somebody is signed in. The browser is sent once more, by a navigation, with which it comes.
+    fn once_more_by_get(&self, arrival: Arrival) -> Reply {
+        match self.arrivals.put_aside(Pending { arrival, instead_of: None }) {
+            Some(name) => Reply::see_other(format!("{}?{CONTINUE}={name}", self.settings.login_path)),
+            None => pages::later(),
+        }
+    }
+
+    /// Lets somebody in, unless somebody else is signed in: anybody can send a link of their own.
+    fn admit(&self, arrival: Arrival, call: &Call<'_>, desk: &dyn Desk) -> Reply {
+        let other = self.live(call).into_iter().find(|session| session.user != arrival.identity.user());
+        let Some(other) = other else { return self.let_in(arrival, call, desk) };
+        let then = arrival.identity.user().to_owned();
+        let pending = Pending { arrival, instead_of: Some(other.id) };
+        match self.arrivals.put_aside(pending) {
+            Some(name) => {
+                let (action, stay) = (&self.settings.login_path, &self.settings.application);
+                pages::other_person(&other.user, &then, action, &name, stay)
+            }
+            None => pages::later(),
+        }
+    }
+
+    /// Makes a session, always a new one, in the place of those that the browser has.
+    fn let_in(&self, arrival: Arrival, call: &Call<'_>, desk: &dyn Desk) -> Reply {
+        let Arrival { identity, api_sid, expires, next } = arrival;
+        let (user, shown) = (identity.user().to_owned(), random());
+        let session = HeldSession { identity, expires, password: None, memo: api_sid.clone() };
+        if self.kept.keep(&self.name, &shown, session).is_err() {
+            tracing::warn!(portal = self.name, "no more sessions can be kept; raise [limits] sessions");
+            return pages::later();
+        }
+        let id = self.kept.id_of(&self.name, &shown);
+        // Looked at only now: an end that comes later finds the session itself.
+        if self.arrivals.has_ended(&api_sid) {
+            self.kept.end(&id);
+            return pages::worthless_link();
+        }
+        for old in self.live(call) {
+            self.end_quietly(old.id, desk);
+        }
+        self.errands.begin(&self.name, "acknowledgement", self.acknowledgement(api_sid, id));
+        tracing::info!(portal = self.name, user, "signed in by a one-time token");
+        let secure = if is_secure(call) { "; Secure" } else { "" };
+        let cookie = format!("{}={shown}; Path=/; HttpOnly; SameSite=Lax{secure}", self.sessions.cookie());
+        Reply::see_other(next).header("set-cookie", cookie)
+    }
+
+    /// Should it fail for good, the person stays signed in; only the host's sign-out may not reach us.
+    fn acknowledgement(&self, api_sid: String, id: String) -> Try {
+        let (host, kept, portal) = (Arc::clone(&self.host), Arc::clone(&self.kept), self.name.clone());
+        Box::new(move || {
+            let (host, kept, portal) = (Arc::clone(&host), Arc::clone(&kept), portal.clone());
+            let (api_sid, id) = (api_sid.clone(), id.clone());
+            Box::pin(async move {
+                if !host.acknowledge(&api_sid).await? {
+                    tracing::info!(portal, "the host ended a session before it was acknowledged");
+                    kept.end(&id);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// The sessions of this portal that the browser shows and that have not ended.
+    fn live(&self, call: &Call<'_>) -> Vec<crate::portal::SignedSession> {
+        let now = self.host.clock().unix();
+        let mut live = self.sessions.signed(&call.cookies.values(self.sessions.cookie()));
+        live.retain(|session| session.expires > now);
+        live
+    }
+
+    /// Ends a session here and at the applications. The host hears nothing of it.
+    fn end_quietly(&self, id: String, desk: &dyn Desk) {
+        self.kept.end(&id);
+        desk.sign_out(&SessionHandle { portal: self.name.clone(), id });
+    }
+
+    /// The host, or another client through it, has ended an API session. Also well where there is none.
+    fn logout_by_host(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
+        let caller = (call.header)("apikey").and_then(|key| ApiKey::find(&self.settings.callers, key));
+        if caller.is_none() {
+            return Answered::Elsewhere(problem(
+                401,
+                "invalid_apikey",
+                "the header apikey is missing, or not known here",
+            ));
+        }
+        let json = serde_json::from_slice(call.body).ok().filter(Value::is_object);
+        let body = json.unwrap_or_else(|| {
+            let fields = fields(call.body).into_iter().map(|(name, value)| (name, Value::from(value)));
+            Value::Object(fields.collect())
+        });
+        let Some(api_sid) = self.host.names().api_sid.text(&body).filter(|api_sid| !api_sid.is_empty()) else {
+            return Answered::Here(problem(400, "invalid_request", "the body must name the API session"));
+        };
+        self.arrivals.note_end(api_sid);
+        let ids = self.kept.ids_with_memo(&self.name, api_sid);
+        for id in ids {
+            self.end_quietly(id, desk);
+        }
+        Answered::Here(Reply::json(200, &json!({ "status": "success" })))
+    }
+
+    /// Where to go on to: a place on this host, whatever the address says.
+    fn next(&self, origin: &str, fields: &[(String, String)]) -> String {
+        let mut asked = fields.iter().filter(|(name, _)| *name == self.settings.next_parameter);
+        let place = match (asked.next(), asked.next()) {
+            (Some((_, asked)), None) => place_on(origin, asked),
+            _ => None,
+        };
+        place.unwrap_or_else(|| self.settings.application.clone())
+    }
+}
+
+/// Why nobody can be made of what the host said.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("it does not say who it is: see {0} in [portal.members]")]
+    Member(&'static str),
+    #[error("what it says of the person cannot be used: {0}")]
+    Identity(#[from] IdentityError),
+}
+
+fn problem(status: u16, error: &str, message: &str) -> Reply {
+    Reply::json(status, &json!({ "error": error, "message": message }))
+}
+
+/// A path with its query on this very origin, written anew; `None` for everything else.
+fn place_on(origin: &str, asked: &str) -> Option<String> {
+    let own = Url::parse(origin).ok()?;
+    let plain = |byte: u8| (0x21..0x7f).contains(&byte) && byte != b'\\';
+    let is_path = asked.starts_with('/') && !asked.starts_with("//");
+    let is_whole = asked.starts_with("https://") || asked.starts_with("http://");
+    if !(is_path || is_whole) || !asked.bytes().all(plain) {
+        return None;
+    }
+    let place = own.join(asked).ok().filter(|place| place.origin() == own.origin())?;
+    if !place.username().is_empty() || place.password().is_some() {
+        return None;
+    }
+    let query = place.query().map(|query| format!("?{query}")).unwrap_or_default();
+    // Dot segments are gone by now, and may have left two slashes in front.
+    let path = place.path();
+    (!path.starts_with("//")).then(|| format!("{path}{query}"))
+}
+
+fn is_secure(call: &Call<'_>) -> bool {
+    call.origin.starts_with("https://")
+}
+
+fn fields(encoded: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(encoded).into_owned().collect()
+}
+
+fn bare(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_to_go_on_to_is_on_this_host() {
+        let own = "https://mail.example.test";
+        for (asked, place) in [
+            ("/", Some("/")),
+            ("/mail/?folder=INBOX&x=%2F", Some("/mail/?folder=INBOX&x=%2F")),
+            ("/a/../b", Some("/b")),
+            ("/@evil.test", Some("/@evil.test")),
+            ("/a?next=//evil.test", Some("/a?next=//evil.test")),
+            ("/a#b", Some("/a")),
+            ("https://mail.example.test/a?b=c", Some("/a?b=c")),
+            ("https://MAIL.example.test:443", Some("/")),
+            ("https://mail.example.test//evil.test", None),
+            ("https://u@mail.example.test/", None),
+            ("https://:p@mail.example.test/", None),
+            ("https://mail.example.test:8443/", None),
+            ("https://mail.example.test.evil.test/", None),
+            ("http://mail.example.test/", None),
+            ("", None),
+            ("mail", None),
+            ("//evil.test", None),
+            ("///evil.test", None),
+            ("/.//evil.test", None),
+            ("/..//evil.test", None),
+            ("/%2e//evil.test", None),
+            ("/\\evil.test", None),
+            ("\\\\evil.test", None),
+            ("/\t/evil.test", None),
+            ("/\r\nSet-Cookie: a=b", None),
+            (" //evil.test", None),
+            ("https://evil.test/", None),
+            ("https:evil.test", None),
+            ("https://mail.example.test@evil.test/", None),
+            ("javascript:alert(1)", None),
+            ("/\u{fffd}", None),
+        ] {
+            assert_eq!(place_on(own, asked).as_deref(), place, "{asked:?}");
+        }
+        assert_eq!(place_on("", "/mail/"), None);
+    }
+}
