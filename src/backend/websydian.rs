@@ -212,8 +212,7 @@ impl Websydian {
     async fn look(&self, keys: &SessionKeys) -> Result<(Liveness, String), Outage> {
         let memo = Memo::of(keys);
         let request = Request::get(self.settings.check_path.as_str()).cookies(keys.cookies());
-        let request = memo.as_from(request).repeatable().beginning_only();
-        let answer = self.wire.send(&request).await?.or_outage()?;
+        let answer = self.wire.send(&memo.as_from(request).repeatable().beginning_only()).await?.or_outage()?;
         if answer.status() != 200 {
             let status = answer.status();
             return Err(Outage::Protocol(format!("it answered a check with status {status}; see check_path")));
