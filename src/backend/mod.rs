@@ -41,6 +41,7 @@ pub const KINDS: &[Kind] = &[
     zimbra::KIND,
 ];
 
+use std::any::Any;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -61,6 +62,9 @@ pub struct Kind {
     /// returned after a mistake is thrown away.
     pub build: fn(&mut Section, Wire) -> Box<dyn Backend>,
 }
+
+/// What a connector hands to its successor; only connectors of the same kind understand it.
+pub type Memory = Arc<dyn Any + Send + Sync>;
 
 /// One web application, seen from the server side.
 ///
@@ -122,6 +126,14 @@ pub trait Backend: Send + Sync + 'static {
     fn opened_beside(&self, _session: &SessionHandle) -> Vec<SessionKeys> {
         Vec::new()
     }
+
+    /// What must outlive the connector when its back-end's settings change.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    /// Takes over the memory of the connector whose place it takes: one of the same name, kind and address.
+    fn remember(&mut self, _memory: Memory) {}
 
     /// What the application is offered beside being signed in to, where it needs something.
     fn service(&self) -> Option<&dyn Service> {

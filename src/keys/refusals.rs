@@ -58,6 +58,11 @@ impl Refusals {
         self.remembered.get(fingerprint).map(|said| said.pause)
     }
 
+    /// The password is good.
+    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
+        self.remembered.remove(fingerprint);
+    }
+
     pub(super) fn remember(&self, fingerprint: Fingerprint, now: Moment, pause: Duration, obtained: Obtained) {
         if self.remembered.len() >= MOST {
             self.forget_old(now);

@@ -3,6 +3,7 @@
 
 mod answer;
 mod api;
+mod body;
 mod client;
 mod decisions;
 mod enter;

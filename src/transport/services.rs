@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::origin::own_origin;
 use super::problem::Problem;
-use super::{State, nothing_here, question};
+use super::{State, body, nothing_here, question};
 use crate::domain::{Answered, Call, Reach, Reply};
 
 /// Longest body of a call, in bytes.
@@ -20,17 +20,16 @@ pub(super) fn configure(service: &mut web::ServiceConfig, reach: Reach) {
     service.default_service(web::to(handler));
 }
 
-async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Payload) -> HttpResponse {
+async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::Payload) -> HttpResponse {
     let live = state.live.load_full();
     let (method, path) = (request.method().as_str(), request.path());
     let mut takers = live.services.taking(reach, method, path).peekable();
     if takers.peek().is_none() {
         return nothing(reach).await;
     }
-    let body = match body.to_bytes_limited(LONGEST_BODY).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST),
-        Err(_) => return plain(StatusCode::PAYLOAD_TOO_LARGE),
+    let body = match body::read(payload, LONGEST_BODY).await {
+        Ok(body) => body,
+        Err(error) => return plain(error.status()),
     };
     let headers = request.headers();
     let header = |name: &str| question::only(headers, &HeaderName::from_bytes(name.as_bytes()).ok()?);
