@@ -293,7 +293,7 @@ async fn a_change_of_an_account_ends_every_session_of_that_name_and_no_other() {
     for who in [&ANA, &elsewhere, &BEN] {
         key(&world.ask(who).await);
     }
-    world.store.end_at(&world.backend, "ANA");
+    world.store.end_at(&world.backend, "ANA").await;
     world.settle().await;
     assert_eq!(world.script.logouts.lock().unwrap().len(), 2);
     assert_eq!(world.store.len(), 1);
