@@ -219,7 +219,7 @@ async fn with_a_witness_a_database_that_is_down_refuses_nobody() {
     assert!(matches!(outcome, Ok(Login::Refused(Refusal::Credentials))), "{outcome:?}");
     let requests = stage.proxy.requests();
     let targets: Vec<&str> = requests.iter().map(|request| request.target.as_str()).collect();
-    assert_eq!(targets, ["/SOGo/connect", "/SOGo/connect", "/SOGo/so/witness/logoff"]);
+    assert_eq!(targets, ["/SOGo/connect", "/SOGo/connect", "/SOGo/so/nobody/logoff"]);
     let held = requests[2].header("cookie").unwrap();
     let after = stage.ask("/so/berta.mayer/Mail/view", held, None, None).await;
     assert!(after.headers.iter().any(|(_, value)| value.contains("=discard")), "the witness's session is over");
@@ -252,6 +252,38 @@ async fn only_a_login_of_the_witness_confirms_a_refusal() {
             Err(Outage::Unreachable(_)) => assert!(!confirmed, "{page}"),
             other => panic!("{page}: {other:?}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_owner_cannot_be_found_out_is_ended() {
+    for (location, uid) in [
+        ("/SOGo/ana", Some("ana")),
+        ("/SOGo/so/ana", Some("ana")),
+        ("/SOGo/so/ana/Mail/view", Some("ana")),
+        ("/SOGo/so//Mail", None),
+        ("https://elsewhere.example.test/SOGo/ana", None),
+    ] {
+        let server = Server::start(move |request| async move {
+            if request.target != "/SOGo/connect" {
+                return Reply::new(302, "").with("location", location);
+            }
+            let session = Reply::new(200, "{\"cn\":\"Ana\"}").with("set-cookie", "0xHIGHFLYxSOGo=s; path=/SOGo/");
+            session.with("set-cookie", "XSRF-TOKEN=t; path=/SOGo/")
+        });
+        let server = server.await.unwrap();
+        let backend = connector(&format!("{}/SOGo", server.url()), "");
+        let outcome = backend.login(&attempt("ana", RIGHT)).await;
+        let asked = server.requests().into_iter().map(|request| request.target).collect::<Vec<_>>();
+        let ended = asked.iter().any(|target| target == "/SOGo/so/nobody/logoff");
+        let opened = match outcome {
+            Ok(Login::Opened(keys)) => Some(keys.memo().to_owned()),
+            other => {
+                assert!(matches!(other, Err(Outage::Protocol(_))), "{location}: {other:?}");
+                None
+            }
+        };
+        assert_eq!((opened.as_deref(), ended), (uid, uid.is_none()), "{location}");
     }
 }
 

@@ -124,12 +124,18 @@ impl Sogo {
             let why = "it does not sign the witness in either: its directory is down, or witness_password is wrong";
             return Err(Outage::Unreachable(why.to_owned()));
         }
-        // It has told what it was asked for. Its session would stay for ever; whether it goes is no matter here.
+        // It has told what it was asked for.
+        self.abandon(&answer).await;
+        Ok(())
+    }
+
+    /// Ends the session of a login that nobody will use, since it would stay for ever. Whether it goes is
+    /// no matter here. SOGo asks for no name in the address of a log-out (seen).
+    async fn abandon(&self, answer: &Answer) {
         if let Some(session) = answer.cookies_left().iter().find(|cookie| cookie.name == SESSION) {
-            let request = Request::get("/so/witness/logoff").cookies(&format!("{SESSION}={}", session.value));
+            let request = Request::get("/so/nobody/logoff").cookies(&format!("{SESSION}={}", session.value));
             let _ = self.wire.send(&request.repeatable().beginning_only()).await;
         }
-        Ok(())
     }
 
     async fn opened(&self, answer: &Answer) -> Result<SessionKeys, Outage> {
@@ -144,7 +150,13 @@ impl Sogo {
         };
         let unreadable = |error: SessionKeysError| Outage::Protocol(error.to_string());
         let nobodys = keys(String::new()).map_err(unreadable)?;
-        keys(self.whose(&nobodys).await?).map_err(unreadable)
+        match self.whose(&nobodys).await {
+            Ok(uid) => keys(uid).map_err(unreadable),
+            Err(outage) => {
+                self.abandon(answer).await;
+                Err(outage)
+            }
+        }
     }
 
     /// The name of the mailbox in addresses, as it stands there: SOGo sends its first page on to it.
@@ -153,7 +165,9 @@ impl Sogo {
         let answer = self.wire.send(&request).await?.or_outage()?;
         let uid = match answer.location() {
             Some(Location::Here { path, .. }) if answer.redirects() => {
-                path.rsplit('/').next().unwrap_or_default().to_owned()
+                // `/SOGo/ana` (seen); its other addresses are `/SOGo/so/ana/…`.
+                let below = path.rsplit_once("/so/").and_then(|(_, below)| below.split('/').next());
+                below.or_else(|| path.rsplit('/').next()).unwrap_or_default().to_owned()
             }
             _ => String::new(),
         };
