@@ -148,6 +148,8 @@ async fn a_new_password_reaches_every_application_and_the_next_sign_in_uses_it()
 
     until("the old sessions end", || async { world.mail.sessions() == 0 && world.files.sessions() == 0 }).await;
     assert_eq!(world.post.sessions(), 1, "where the old password is still the right one, its session goes on");
+    let by_account = |line: &Value| line["message"] == "signed out" && line["by"] == "account";
+    assert_eq!(world.keyward.log_lines().into_iter().filter(by_account).count(), 2, "one for each application");
     // The new password works at once, whatever was remembered of it.
     world.ask("mail", &ticket("another-session-of-ana", NEW)).await.assert_allows(ANA);
     world.ask("mail", &ticket(SID, NEW)).await.assert_allows(ANA);
@@ -269,6 +271,7 @@ async fn a_newer_change_takes_the_place_of_one_that_waits() {
         assert_eq!(world.mail_cli.password(ANA).as_deref(), Some(password));
     }
     assert_eq!(world.waiting("post").await, 1.0);
+    assert_eq!(world.changes("post", "password", "replaced").await, 2.0);
     let post_cli = world.post_comes_up().await;
     until("the change is made", || async { world.waiting("post").await == 0.0 }).await;
     assert_eq!(post_cli.password(ANA).as_deref(), Some("third"));

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FIRST_PAUSE, LONGEST_PAUSE, NotBegun};
+use super::{FIRST_PAUSE, LONGEST_PAUSE, NotBegun, Outcome};
 use crate::backend::{AccountChange, BackendId, Guarded};
 use crate::domain::Moment;
 
@@ -74,8 +74,11 @@ impl Waiting {
         self.last_number += 1;
         let number = self.last_number;
         let earlier = self.changes.remove(&account);
-        if earlier.is_none() {
-            backend.metrics().account_changes_waiting.inc();
+        match &earlier {
+            Some(earlier) => {
+                backend.metrics().count_account_change(earlier.change.as_str(), Outcome::Replaced.as_str())
+            }
+            None => backend.metrics().account_changes_waiting.inc(),
         }
         let change = match (earlier.map(|held| held.change), change) {
             // The account may not be there yet.

@@ -14,6 +14,9 @@ use crate::observe::Metrics;
 use crate::portal::Sessions;
 use crate::wire::Errands;
 
+/// Sessions that are ended before other tasks get their turn.
+const BATCH: usize = 512;
+
 /// What a running process keeps through every reload.
 pub(super) struct Foundation {
     pub keys: Arc<KeyStore>,
@@ -47,6 +50,18 @@ impl Foundation {
         Self { keys, sessions, errands, accounts, tokens, metrics, clock, settled }
     }
 
+    /// Signs out of everywhere whose portal session has ended by itself.
+    async fn end_expired(&self) {
+        let mut ended = 0;
+        while let Some(person) = self.sessions.next_ended(self.settled.unix()) {
+            self.keys.expire(&person);
+            ended += 1;
+            if ended % BATCH == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// Does once a second what time asks for, for ever.
     pub async fn tick(self: Arc<Self>) {
         let mut interval = tokio::time::interval(Duration::from_secs(1));
@@ -59,7 +74,7 @@ impl Foundation {
     }
 
     async fn do_chores(&self) {
-        self.sessions.forget_ended(self.settled.unix());
+        self.end_expired().await;
         self.accounts.tick();
         self.keys.tick().await;
     }

@@ -217,6 +217,24 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Reads `bind`.
+    fn read(section: &mut Section, default: Self) -> Self {
+        let Some(words) = section.texts("bind") else { return default };
+        let mut binding = Self::default();
+        for (index, word) in words.iter().enumerate() {
+            match word.as_str() {
+                "user-agent" => binding.user_agent = true,
+                "address" => binding.address = true,
+                "accept-language" => binding.accept_language = true,
+                _ => {
+                    let remedy = "must be one of \"user-agent\", \"address\" and \"accept-language\"";
+                    section.mistake(&format!("bind[{}]", index + 1), remedy);
+                }
+            }
+        }
+        binding
+    }
+
     /// Whether a session is tied to anything of the browser.
     #[must_use]
     pub const fn any(self) -> bool {

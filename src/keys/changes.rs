@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::Entry;
+use super::sign_out::{SignOut, SignOutBy};
 use super::store::{Cause, KeyStore};
 use super::turns::Turn;
 use crate::backend::{BackendId, Guarded};
@@ -30,11 +31,16 @@ impl KeyStore {
         for held in &self.sessions {
             theirs.extend(held.entries.iter().filter(is_theirs).cloned());
         }
+        let sign_out = Arc::new(SignOut::unasked(SignOutBy::Account, None, Some(login)));
+        let mut ended = 0;
         for entry in theirs {
             self.remove(&entry);
             if let Some(backend) = self.backends.load().get(&entry.backend) {
-                self.close(&entry, backend, Cause::Logout);
+                ended += usize::from(self.close_for(&entry, backend, Cause::Logout, Some(&sign_out)));
             }
+        }
+        if ended > 0 {
+            sign_out.report(ended);
         }
     }
 

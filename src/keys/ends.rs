@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 
 use super::chores::Settled;
 use super::entry::{Entry, State};
-use super::sign_out::{Fate, SignOut};
+use super::sign_out::{Fate, SignOut, SignOutBy};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::Guarded;
-use crate::domain::{SessionHandle, SessionKeys, UnixSeconds};
+use crate::domain::{Person, SessionHandle, SessionKeys, UnixSeconds};
 
 impl KeyStore {
     /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
@@ -25,6 +25,18 @@ impl KeyStore {
     /// under way is not among them: it ends its session by itself when it finds out.
     pub fn sign_out(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: &Arc<SignOut>) -> usize {
         self.end_session(portal, session, until, Some(sign_out))
+    }
+
+    /// Ends what is left of a portal session that has ended by itself. Others end when nobody uses them any
+    /// more, since only a portal session that is kept here is known to have ended when nobody shows it.
+    pub fn expire(&self, person: &Person) {
+        let SessionHandle { portal, id } = &person.session;
+        let sign_out = SignOut::unasked(SignOutBy::Expiry, Some(portal), Some(person.identity.user()));
+        let sign_out = Arc::new(sign_out);
+        let ended = self.end_session(portal, id, person.expires, Some(&sign_out));
+        if ended > 0 {
+            sign_out.report(ended);
+        }
     }
 
     fn end_session(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: Option<&Arc<SignOut>>) -> usize {
@@ -97,7 +109,13 @@ impl KeyStore {
     }
 
     /// Whether there was a session to log out.
-    fn close_for(&self, entry: &Entry, backend: &Arc<Guarded>, cause: Cause, sign_out: Option<&Arc<SignOut>>) -> bool {
+    pub(super) fn close_for(
+        &self,
+        entry: &Entry,
+        backend: &Arc<Guarded>,
+        cause: Cause,
+        sign_out: Option<&Arc<SignOut>>,
+    ) -> bool {
         let state = std::mem::replace(&mut *entry.state.lock(), State::Ended);
         let State::Open(keys) = state else { return false };
         self.forget(backend, cause);

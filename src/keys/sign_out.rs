@@ -14,6 +14,10 @@ pub enum SignOutBy {
     Api,
     /// A service that a portal or a back-end offers.
     Service,
+    /// The time at which the portal session ends.
+    Expiry,
+    /// A new password, or the end of the account.
+    Account,
 }
 
 impl SignOutBy {
@@ -24,6 +28,8 @@ impl SignOutBy {
             Self::Browser => "browser",
             Self::Api => "api",
             Self::Service => "service",
+            Self::Expiry => "expiry",
+            Self::Account => "account",
         }
     }
 }
@@ -34,11 +40,11 @@ impl SignOutBy {
 /// the back-ends, when the last of them has heard or was given up. The session's id is in neither.
 pub struct SignOut {
     by: SignOutBy,
-    portal: String,
+    portal: Option<String>,
     user: OnceLock<String>,
     request_id: Option<String>,
     arrived: Stopwatch,
-    refused_after: Histogram,
+    refused_after: Option<Histogram>,
     heard: AtomicUsize,
     left: AtomicUsize,
     given_up: AtomicUsize,
@@ -67,13 +73,23 @@ impl SignOut {
         arrived: Stopwatch,
         refused_after: Histogram,
     ) -> Self {
+        let mut sign_out = Self::unasked(by, Some(portal), user);
+        sign_out.request_id = request_id.map(str::to_owned);
+        sign_out.arrived = arrived;
+        sign_out.refused_after = Some(refused_after);
+        sign_out
+    }
+
+    /// Of somebody who did not ask for it, so that there is no time to measure; of one portal's session, or
+    /// of all.
+    pub(super) fn unasked(by: SignOutBy, portal: Option<&str>, user: Option<&str>) -> Self {
         Self {
             by,
-            portal: portal.to_owned(),
+            portal: portal.map(str::to_owned),
             user: user.map(|user| OnceLock::from(user.to_owned())).unwrap_or_default(),
-            request_id: request_id.map(str::to_owned),
-            arrived,
-            refused_after,
+            request_id: None,
+            arrived: Stopwatch::start(),
+            refused_after: None,
             heard: AtomicUsize::new(0),
             left: AtomicUsize::new(0),
             given_up: AtomicUsize::new(0),
@@ -82,7 +98,9 @@ impl SignOut {
 
     /// Nothing is given out for the session any more. `user` is whose keys it had, if it had any.
     pub(super) fn refused_from_now(&self, user: Option<&str>) {
-        self.refused_after.observe(self.arrived.seconds());
+        if let Some(refused_after) = &self.refused_after {
+            refused_after.observe(self.arrived.seconds());
+        }
         if let Some(user) = user {
             self.user.get_or_init(|| user.to_owned());
         }

@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
 
-use crate::domain::{Identity, Secret, UnixSeconds, decode_hex};
+use crate::domain::{Identity, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
@@ -38,8 +38,9 @@ pub struct HeldSession {
     pub memo: String,
 }
 
-/// A session, and what its memo is filed under, where it has one.
+/// A session, whose it is among the portals, and what its memo is filed under, where it has one.
 struct Place {
+    portal: Box<str>,
     session: Arc<HeldSession>,
     memo: Option<Name>,
 }
@@ -94,7 +95,7 @@ impl Sessions {
         let name = self.name(portal, shown);
         let expires = session.expires;
         let memo = (!session.memo.is_empty()).then(|| self.name(portal, &session.memo));
-        let new = Place { session: Arc::new(session), memo };
+        let new = Place { portal: portal.into(), session: Arc::new(session), memo };
         // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
         match self.held.entry(name) {
             Entry::Occupied(mut held) => {
@@ -176,21 +177,20 @@ impl Sessions {
         });
     }
 
-    /// Forgets those that have ended by themselves, by a clock that does not jump. Call it about once a second.
-    pub fn forget_ended(&self, now: UnixSeconds) {
+    /// Forgets one that has ended by itself, by a clock that does not jump, and says whose it was. Call it until
+    /// there is none.
+    pub fn next_ended(&self, now: UnixSeconds) -> Option<Person> {
         loop {
             let (end, name) = {
                 let mut by_end = self.by_end.lock();
-                match by_end.first() {
-                    Some((end, _)) if *end <= now => {}
-                    _ => return,
-                }
-                let Some(first) = by_end.pop_first() else { return };
-                first
+                by_end.first().filter(|(end, _)| *end <= now)?;
+                by_end.pop_first()?
             };
             // It may have been kept anew meanwhile.
             if let Some((_, ended)) = self.held.remove_if(&name, |_, held| held.session.expires == end) {
                 self.unfile(&ended, &name);
+                let session = SessionHandle { portal: ended.portal.into(), id: hex(&name) };
+                return Some(Person { session, identity: ended.session.identity.clone(), expires: end });
             }
         }
     }
@@ -223,6 +223,10 @@ pub enum Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn forget_ended(sessions: &Sessions, now: UnixSeconds) {
+        while sessions.next_ended(now).is_some() {}
+    }
 
     fn session(user: &str, expires: UnixSeconds) -> HeldSession {
         let identity = Identity::new(user.to_owned(), "", "", vec![]).unwrap();
@@ -263,7 +267,7 @@ mod tests {
         sessions.keep("q", "c", with("m", 300)).unwrap();
         sessions.keep("p", "d", with("", 300)).unwrap();
         assert_eq!((found("p", "m"), found("q", "m"), found("p", "")), (2, 1, 0));
-        sessions.forget_ended(100);
+        forget_ended(&sessions, 100);
         assert_eq!(sessions.ids_with_memo("p", "m"), [sessions.id_of("p", "b")]);
         sessions.keep("p", "b", with("n", 200)).unwrap();
         assert_eq!((found("p", "m"), found("p", "n")), (0, 1));
@@ -280,9 +284,9 @@ mod tests {
         assert_eq!(sessions.keep("p", "c", session("cleo", 300)).err(), Some(NoRoom));
         assert!(matches!(sessions.keep("p", "a", session("amy", 150)), Ok(Kept::Replaced(old)) if old.expires == 100));
         assert_eq!(user(&sessions, "p", "a", 0).as_deref(), Some("amy"));
-        sessions.forget_ended(120);
+        forget_ended(&sessions, 120);
         assert_eq!(user(&sessions, "p", "a", 120).as_deref(), Some("amy"));
-        sessions.forget_ended(150);
+        forget_ended(&sessions, 150);
         assert!(sessions.keep("p", "c", session("cleo", 300)).is_ok());
         assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (2, 2));
     }
@@ -313,7 +317,7 @@ mod tests {
             }
         });
         assert_eq!(sessions.held.len(), sessions.by_end.lock().len());
-        sessions.forget_ended(1_000_000);
+        forget_ended(&sessions, 1_000_000);
         assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (0, 0));
     }
 }

@@ -8,10 +8,9 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, navigates};
-use super::pages::{nothing_here, own_origin};
+use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, navigates, own_origin};
 use super::set_cookie::{Scope, SetCookie};
-use super::{Live, State, answer, body, html, question};
+use super::{Live, State, answer, body, html, nothing_here, question};
 use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn, escape};
 use crate::handover::{Arrival, Given, LIFETIME, Step, Visit};
 

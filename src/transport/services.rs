@@ -4,9 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::api::Problem;
-use super::pages::{nothing_here, own_origin};
-use super::{State, body, question};
+use super::origin::own_origin;
+use super::problem::Problem;
+use super::{State, body, nothing_here, question};
 use crate::domain::{Answered, Call, Reach, Reply};
 
 /// Longest body of a call, in bytes.

@@ -66,6 +66,10 @@ async fn a_session_ends_by_its_time_and_may_be_prolonged_before() {
     house.put(OTHER, &session("bob")).await;
     until("the end of the session", || async { house.ask(INBOX, &cookie(SID)).await.status == 401 }).await;
     assert_eq!(house.keys(SID, "mail").await.status, 404);
+    until("the end at the application", || async { house.mail.sessions() == 0 }).await;
+    let line = house.keyward.log_lines().into_iter().find(|line| line["message"] == "signed out").unwrap();
+    let told = ["by", "portal", "user", "backend_sessions"].map(|key| line[key].clone());
+    assert_eq!(told, [json!("expiry"), json!("shop"), json!("alice"), json!(1)]);
     house.ask(INBOX, &cookie(OTHER)).await.assert_allows("bob");
     assert_eq!(house.register(SID, "alice").await.status, 201, "nobody signed it out, so the portal may go on");
     house.ask(INBOX, &cookie(SID)).await.assert_allows("alice");

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod axigen;
+mod calendars;
 mod house;
+mod kinds;
 mod pages;
 mod servers;
 mod sogo;
@@ -133,23 +135,6 @@ async fn cookies_from_keyward_reach_the_browser_each_in_its_own_line() {
     let house = House::with(script, |_| answer(200, &[("Set-Cookie", "app=3")], "")).await;
     let answered = house.ask(MAIL, "GET /", &[]);
     assert_eq!(answered.all("Set-Cookie"), ["app=3", "a=1; Path=/", "b=2; Expires=Thu, 01 Jan"]);
-}
-
-#[tokio::test]
-async fn a_cookie_with_a_path_in_its_name_goes_upstream_once_and_never_to_the_browser() {
-    let keys = "theme=dark; WSYID1/express/site/shop=17.0a9b";
-    let script = move |asked: &Message| allow(asked).replace("theme=dark; _hmail=COOKIEKEY", keys);
-    let set = [("Set-Cookie", "WSYID1/express/site/shop=18.ffff; Path=/")];
-    let house = House::with(script, move |_| answer(200, &set, "shop")).await;
-    let sent = "Cookie: theme=dark; WSYID1/express/site/shop=1.bad";
-    let answered = house.ask(SHOP, "GET /express/site/shop", &[sent]);
-    assert_eq!((answered.status(), answered.all("Set-Cookie").len()), (200, 0));
-    assert_eq!(house.keyward.only().header("Cookie"), sent.strip_prefix("Cookie: "), "Keyward cuts it");
-    assert_eq!(house.application.only().header("Cookie"), Some(keys));
-    for target in ["/express/site/shop?SSOLOGIN=BEN&SSOPWD=t", "/?ssopwd=x"] {
-        assert_eq!(house.ask(SHOP, &format!("GET {target}"), &[]).status(), 403, "{target}");
-    }
-    assert_eq!((house.keyward.take().len(), house.application.take().len()), (0, 0));
 }
 
 #[tokio::test]
@@ -380,52 +365,6 @@ async fn keywards_pages_are_asked_for_by_the_path_that_nginx_understood() {
     assert_eq!(out.status(), 400, "above the root is nowhere");
     house.ask(MAIL, "GET /.keyward/..%2fauthz/renew", &[]);
     assert!(house.keyward.take().iter().all(|asked| asked.asked() == "GET /authz/auth-request"));
-}
-
-#[tokio::test]
-async fn calendars_and_phones_go_past_keyward_without_any_key_or_identity() {
-    let house = House::allowing().await;
-    let said = ["Authorization: Basic QQ==", "Cookie: portal=T", "Remote-User: bob", "X-Forwarded-For: 10.9.8.7"];
-    for path in ["/caldav/ana/", "/Microsoft-Server-ActiveSync?Cmd=Sync", "/.well-known/carddav", "/CalDAV"] {
-        assert_eq!(house.ask(MAIL, &format!("PROPFIND {path}"), &said).status(), 200);
-        let seen = house.application.only();
-        assert_eq!(seen.asked(), format!("PROPFIND {path}"));
-        assert_eq!(seen.header("Authorization"), Some("Basic QQ=="));
-        assert_eq!((seen.header("Cookie"), seen.header("X-Forwarded-For")), (None, Some("127.0.0.1")));
-        assert!(IDENTITY.iter().all(|name| seen.header(name).is_none()), "{path}");
-        assert!(house.keyward.take().is_empty(), "{path}");
-    }
-    for path in ["/caldavx", "/x/caldav/", "/caldav/..%2fmail", "/caldav/../mail"] {
-        house.ask(MAIL, &format!("GET {path}"), &said);
-        assert_eq!(house.keyward.take().len(), 1, "{path} is the webmail's");
-        house.application.take();
-    }
-}
-
-#[tokio::test]
-async fn no_disguise_of_a_calendar_leads_around_keyward() {
-    let house = House::allowing().await;
-    for path in [
-        "/index.hsp/../caldav/",
-        "/x/%2e%2e/caldav/",
-        "/x/%2E%2E/caldav/",
-        "/api/v1/login/cookie/../../../../caldav/x",
-        "/caldav/..;/x",
-        "/caldav/x;y",
-        "//caldav/x",
-        "/caldav//x",
-        "/%63aldav/../x",
-        "/caldav/%2e%2e%2fx",
-        "/caldav/./x",
-        "/caldav/a/..",
-    ] {
-        house.ask(MAIL, &format!("GET {path}"), &[]);
-        // Refused, or asked about like any other page.
-        assert!(house.application.take().is_empty() || !house.keyward.take().is_empty(), "{path}");
-        house.keyward.take();
-    }
-    assert_eq!(house.ask(MAIL, "GET /caldav/a..b/x.ics?q=a/../b;c", &[]).status(), 200);
-    assert_eq!(house.application.only().asked(), "GET /caldav/a..b/x.ics?q=a/../b;c");
 }
 
 #[tokio::test]

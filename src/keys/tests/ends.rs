@@ -1,6 +1,7 @@
 //! Ending sessions: sign-out, reload, the end of the process.
 
 use super::*;
+use crate::domain::{Identity, Person, SessionHandle};
 
 #[tokio::test]
 async fn a_login_that_ends_after_the_sign_out_is_thrown_away_and_logged_out() {
@@ -283,4 +284,39 @@ async fn a_sign_out_measures_until_when_it_was_good_for_something_and_says_at_ho
     assert_eq!(seconds().get_sample_count(), 3);
     assert!(seconds().get_sample_sum() < 1.0, "although the back-end is down");
     assert!(matches!(world.ask(&BEN).await, Obtained::Revoked));
+}
+
+#[tokio::test]
+async fn a_change_of_an_account_ends_every_session_of_that_name_and_no_other() {
+    let world = World::new(Script::default());
+    let elsewhere = Who { sid: "sid-of-ana-0000002", ..ANA };
+    for who in [&ANA, &elsewhere, &BEN] {
+        key(&world.ask(who).await);
+    }
+    world.store.end_at(&world.backend, "ANA").await;
+    world.settle().await;
+    assert_eq!(world.script.logouts.lock().unwrap().len(), 2);
+    assert_eq!(world.store.len(), 1);
+    assert!(world.counted(r#"keyward_keys{backend="mail"} 1"#));
+    key(&world.ask(&BEN).await);
+    assert_eq!(world.logins(), 3);
+    key(&world.ask(&ANA).await);
+    assert_eq!(world.logins(), 4, "the portal session goes on, and signs in anew");
+}
+
+#[tokio::test]
+async fn a_portal_session_that_ends_by_itself_is_signed_out_of_everywhere() {
+    let world = World::new(Script::default());
+    world.ask(&ANA).await;
+    world.ask(&BEN).await;
+    let session = SessionHandle { portal: "portal".to_owned(), id: ANA.sid.to_owned() };
+    let identity = Identity::new("ana", "", "", Vec::new()).unwrap();
+    let ana = Person { session, identity, expires: 1_000_000 };
+    world.store.expire(&ana);
+    world.store.expire(&ana);
+    world.settle().await;
+    assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ana-1"]);
+    assert_eq!(world.store.len(), 1, "ben's is still there");
+    // A session of that name that is longer good is another one.
+    assert_eq!(key(&world.ask(&ANA).await), "ana-3");
 }

@@ -8,10 +8,10 @@ use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::Problem;
 use crate::domain::ApiKey;
 use crate::observe::ApiCall;
 use crate::transport::body::{self, NoBody};
+use crate::transport::problem::Problem;
 use crate::transport::{Live, question};
 
 /// Longest body of a call, in bytes.
