@@ -1,8 +1,10 @@
 //! Who does the portal say this is?
 //!
-//! A portal looks at the browser's cookies and says *genuine* or *rejected*. *Could not ask* is for
-//! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
-//! makes a [`PortalSession`], so whoever holds one holds a checked one.
+//! A portal looks at the browser's cookies and says *genuine* or *rejected*. Nobody is asked while a
+//! decision waits: a `ticket` says all of it, a `registered` session was told of through the API, and
+//! whose a `one-time-token` is was asked when it arrived, by the [`Service`] of that kind. So [`Verdict`]
+//! has no word for *could not ask*. Only this room makes a [`PortalSession`], so whoever holds one holds
+//! a checked one. [`Sessions`] keeps those of portals whose cookie says nothing of itself.
 
 mod login_url;
 mod one_time_token;
@@ -279,6 +281,18 @@ impl PortalPlan {
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         settings.section.finish();
         Some(Self { name: surroundings.name, kind: kind.name, login_url: login_url.ok()?, verifier })
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is told of its sessions through the API.
+    #[must_use]
+    pub fn registers(&self) -> bool {
+        self.verifier.registers()
     }
 
     /// Takes it into use.
