@@ -146,7 +146,7 @@ fn open(
 ) -> Result<(Server, ListenAddress), ListenError> {
     let application = move || {
         // What a listener says of all the rest takes the place of this.
-        let pages = App::new().default_service(web::to(pages::nothing_here)).configure(&configure);
+        let pages = App::new().default_service(web::to(pages::nothing_at_all)).configure(&configure);
         let doors = doors.clone();
         apply_fn_factory(pages, move |request: Request, pages: &_| match decisions::at(&doors, request.path()) {
             Some(door) => Either::Left(decisions::decide(request, door).map(Ok)),

@@ -138,7 +138,14 @@ pub(super) fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
     Some(Host::parse(host).ok()?.origin(secure))
 }
 
-/// What is not there, on this listener.
+/// What a link led people to, and is not there.
 pub(super) async fn nothing_here() -> HttpResponse {
+    let advice = "<p>This address leads to no application, or not to one for this host. Go back to where you came from, \
+                  and tell whoever runs this service which link led here.</p>";
+    html::page(&mut HttpResponse::NotFound(), "There is nothing here", advice)
+}
+
+/// What is not there, and no link leads to.
+pub(super) async fn nothing_at_all() -> HttpResponse {
     HttpResponse::NotFound().insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store"))).finish()
 }

@@ -5,7 +5,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::api::Problem;
-use super::pages::{nothing_here, own_origin};
+use super::pages::{nothing_at_all, own_origin};
 use super::{State, question};
 use crate::domain::{Answered, Call, Reach, Reply};
 
@@ -80,7 +80,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Pay
 /// What is not there: servers are told in their own way.
 async fn nothing(reach: Reach) -> HttpResponse {
     match reach {
-        Reach::Browsers => nothing_here().await,
+        Reach::Browsers => nothing_at_all().await,
         Reach::Servers => Problem::NOT_FOUND.into_response(),
     }
 }
