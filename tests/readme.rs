@@ -55,6 +55,22 @@ fn every_configuration_that_is_shown_is_right() {
 }
 
 #[test]
+fn the_readme_has_a_row_for_every_kind() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for kind in KINDS {
+        let row = format!("| [`{0}`](examples/{0}/) | ", kind.name);
+        assert!(readme.contains(&row), "README.md has no row {row}");
+    }
+    for kind in keyward::portal::KINDS {
+        assert!(
+            readme.contains(&format!("| `{}` | ", kind.name)),
+            "README.md has no row for portals of kind {}",
+            kind.name
+        );
+    }
+}
+
+#[test]
 fn every_file_that_a_readme_links_to_is_there() {
     let mut names = [
         "README.md",

@@ -46,24 +46,32 @@ async fn stage_with(options: Options, settings: &str) -> Stage {
     let servers = servers.expect("SOGo and MariaDB are installed; tests/run does it");
     let address = servers.address();
     let proxy = Server::start(move |request| async move { forward(address, &request).await.unwrap() }).await.unwrap();
-    let url = format!("{}/SOGo", proxy.url()).parse().unwrap();
-    let wire = Wire::new(url, None, Duration::from_secs(5), Arc::new(SystemClock::new())).unwrap();
+    let backend = connector(&format!("{}/SOGo", proxy.url()), settings);
+    Stage { backend, proxy, servers, _workspace: workspace }
+}
+
+fn connector(url: &str, settings: &str) -> Box<dyn Backend> {
+    let wire = Wire::new(url.parse().unwrap(), None, Duration::from_secs(5), Arc::new(SystemClock::new())).unwrap();
     let kind = KINDS.iter().find(|kind| kind.name == "sogo").unwrap();
     let mut section = Section::from_toml(settings).unwrap();
     let backend = (kind.build)(&mut section, wire);
     assert_eq!(section.mistakes(), vec![]);
-    Stage { backend, proxy, servers, _workspace: workspace }
+    backend
+}
+
+fn attempt(login: &str, password: &str) -> Attempt {
+    let client = Client {
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
+        accept_language: Cow::Borrowed(b"en"),
+    };
+    let (password, person) = (Some(Secret::from(password)), signed_in(login));
+    Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() }
 }
 
 impl Stage {
     async fn login(&self, login: &str, password: &str) -> Result<Login, Outage> {
-        let client = Client {
-            address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
-            user_agent: Cow::Borrowed(b"Mozilla/5.0 (test)"),
-            accept_language: Cow::Borrowed(b"en"),
-        };
-        let (password, person) = (Some(Secret::from(password)), signed_in(login));
-        let attempt = Attempt { login: login.to_owned(), password, client, person, roles: Vec::new() };
+        let attempt = attempt(login, password);
         if let Some(refusal) = self.backend.foresees(&attempt) {
             return Ok(Login::Refused(refusal));
         }
@@ -211,7 +219,7 @@ async fn with_a_witness_a_database_that_is_down_refuses_nobody() {
     assert!(matches!(outcome, Ok(Login::Refused(Refusal::Credentials))), "{outcome:?}");
     let requests = stage.proxy.requests();
     let targets: Vec<&str> = requests.iter().map(|request| request.target.as_str()).collect();
-    assert_eq!(targets, ["/SOGo/connect", "/SOGo/connect", "/SOGo/so/witness/logoff"]);
+    assert_eq!(targets, ["/SOGo/connect", "/SOGo/connect", "/SOGo/so/nobody/logoff"]);
     let held = requests[2].header("cookie").unwrap();
     let after = stage.ask("/so/berta.mayer/Mail/view", held, None, None).await;
     assert!(after.headers.iter().any(|(_, value)| value.contains("=discard")), "the witness's session is over");
@@ -224,6 +232,59 @@ async fn with_a_witness_a_database_that_is_down_refuses_nobody() {
         }
     }
     stage.servers.check().unwrap();
+}
+
+#[tokio::test]
+async fn only_a_login_of_the_witness_confirms_a_refusal() {
+    for (page, confirmed) in [("{\"cn\":\"W\"}", true), ("", false), ("null", false), ("<h1>Maintenance</h1>", false)] {
+        let server = Server::start(move |request| async move {
+            let asks_the_witness = String::from_utf8_lossy(&request.body).contains("keeper");
+            match asks_the_witness {
+                true => Reply::new(200, page),
+                false => Reply::new(403, "{\"LDAPPasswordPolicyError\":-1}"),
+            }
+        });
+        let server = server.await.unwrap();
+        let backend = connector(&format!("{}/SOGo", server.url()), "witness = 'keeper'\nwitness_password = 'x'");
+        let outcome = backend.login(&attempt("anna.schmidt", "wrong")).await;
+        match outcome {
+            Ok(Login::Refused(Refusal::Credentials)) => assert!(confirmed, "{page}"),
+            Err(Outage::Unreachable(_)) => assert!(!confirmed, "{page}"),
+            other => panic!("{page}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_owner_cannot_be_found_out_is_ended() {
+    for (location, uid) in [
+        ("/SOGo/ana", Some("ana")),
+        ("/SOGo/so/ana", Some("ana")),
+        ("/SOGo/so/ana/Mail/view", Some("ana")),
+        ("/SOGo/so//Mail", None),
+        ("https://elsewhere.example.test/SOGo/ana", None),
+    ] {
+        let server = Server::start(move |request| async move {
+            if request.target != "/SOGo/connect" {
+                return Reply::new(302, "").with("location", location);
+            }
+            let session = Reply::new(200, "{\"cn\":\"Ana\"}").with("set-cookie", "0xHIGHFLYxSOGo=s; path=/SOGo/");
+            session.with("set-cookie", "XSRF-TOKEN=t; path=/SOGo/")
+        });
+        let server = server.await.unwrap();
+        let backend = connector(&format!("{}/SOGo", server.url()), "");
+        let outcome = backend.login(&attempt("ana", RIGHT)).await;
+        let asked = server.requests().into_iter().map(|request| request.target).collect::<Vec<_>>();
+        let ended = asked.iter().any(|target| target == "/SOGo/so/nobody/logoff");
+        let opened = match outcome {
+            Ok(Login::Opened(keys)) => Some(keys.memo().to_owned()),
+            other => {
+                assert!(matches!(other, Err(Outage::Protocol(_))), "{location}: {other:?}");
+                None
+            }
+        };
+        assert_eq!((opened.as_deref(), ended), (uid, uid.is_none()), "{location}");
+    }
 }
 
 #[test]

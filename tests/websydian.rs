@@ -224,9 +224,12 @@ async fn a_page_of_somebody_else_is_nobodys_session() {
     for keys in [&keys, &odd] {
         assert!(matches!(stage.connector.check(keys).await, Ok(Liveness::Alive)));
     }
-    for (page, alive) in
-        [("Signed in as ANA<a", true), ("Signed in as ANABEL<a", false), ("Signed in as BEN<a", false), ("", false)]
-    {
+    for (page, alive) in [
+        ("Signed in as ANA<a", true),
+        ("Signed in as ANABEL<a", false),
+        ("Signed in as BEN<a", false),
+        ("Sign in", false),
+    ] {
         stage.express.misbehave(Some(Fault::Instead(Reply::html(200, page))));
         let liveness = stage.connector.check(&keys).await;
         assert_eq!(matches!(liveness, Ok(Liveness::Alive)), alive, "{page}: {liveness:?}");
@@ -314,6 +317,29 @@ async fn a_cookie_of_another_site_path_is_taken_if_it_is_the_only_one() {
     let named = Stage::new(&format!("{LEAST}\ncookie = 'shop'")).await;
     named.express.rename_cookie("shop");
     assert!(named.keys(ANA).await.cookies().starts_with("shop="));
+}
+
+#[tokio::test]
+async fn a_page_that_is_blank_or_cut_off_tells_of_nobody() {
+    let stage = Stage::new(LEAST).await;
+    let keys = stage.keys(ANA).await;
+    let filler = "<p>filler</p>".repeat(40_000);
+    for (page, known) in [
+        (String::new(), None),
+        (" \r\n".to_owned(), None),
+        (filler.clone(), None),
+        (format!("Signed in as ANA{filler}"), Some(true)),
+        ("<p>Please sign in</p>".to_owned(), Some(false)),
+    ] {
+        stage.express.misbehave(Some(Fault::Instead(Reply::html(200, page))));
+        let outcome = stage.connector.check(&keys).await;
+        let fits = match (&outcome, known) {
+            (Ok(Liveness::Alive), Some(true)) | (Ok(Liveness::Dead), Some(false)) => true,
+            (Err(Outage::Protocol(why)), None) => why.contains("check_path"),
+            _ => false,
+        };
+        assert!(fits, "{known:?}: {outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -112,6 +112,21 @@ async fn a_400_is_a_refusal_only_in_known_words() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_down_and_a_mailbox_that_moves_are_nobodys_refusal() {
+    let front = zimbra().await;
+    let (backend, _) = built(&front.url(), &format!("preauth_key = '{}'", "f".repeat(64)));
+    front.say("system failure: unable to lookup account via query: (mail=account@example.test) message: LDAP error");
+    let outcome = login(&*backend).await;
+    assert!(matches!(outcome, Err(Outage::Unreachable(_))), "{outcome:?}");
+    front.say("account is in maintenance mode");
+    let outcome = login(&*backend).await;
+    assert!(matches!(outcome, Err(Outage::Locked { retry_after: None })), "{outcome:?}");
+    front.say("account is not active: ana@example.test");
+    let outcome = login(&*backend).await;
+    assert!(matches!(outcome, Ok(Login::Refused(Refusal::Credentials))), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn an_end_that_was_set_is_sent_and_kept() {
     let front = zimbra().await;
     let backend = connector(&front.url(), "expires = '12h'");

@@ -114,7 +114,7 @@ impl Provisioner {
         });
         let reports = join_all(attempts).await;
         for (backend, login) in &sessions_end {
-            self.keys.end_at(backend, login);
+            self.keys.end_at(backend, login).await;
         }
         reports
     }
@@ -167,7 +167,7 @@ impl Provisioner {
                 if let Some(password) = change.password() {
                     self.keys.forget_refusal(&backend, &account.login, password);
                 }
-                self.keys.end_at(&backend, &account.login);
+                self.keys.end_at(&backend, &account.login).await;
                 Outcome::Done
             }
             Ok(Err(refusal)) => Outcome::Refused(refusal),

@@ -40,6 +40,8 @@ impl Foundation {
         let runtime = tokio::runtime::Handle::current();
         errands.run_on(runtime.clone());
         let keys = KeyStore::new(settings.key_limit, Arc::clone(&clock), runtime.clone());
+        let ended_at = Arc::clone(&keys);
+        sessions.at_the_end(move |portal, id, until| ended_at.revoke(portal, id, until));
         let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
         Self { keys, sessions, errands, accounts, tokens, metrics, clock }

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use self::ledger::{Guest, Ledger, Minted, Way};
+use self::ledger::{GONE_FOR, Guest, Ledger, Minted, Way};
 use self::settings::Settings;
-use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal};
+use super::{Attempt, Backend, Kind, Liveness, Login, Memory, Outage, Refusal};
 use crate::config::Section;
 use crate::domain::{Clock, ExposeSecret, KnownAs, Service, SessionHandle, SessionKeys};
 use crate::wire::{Answer, Location, Request, Wire, form_encoded};
@@ -31,13 +31,13 @@ pub const KIND: Kind = Kind { name: "epixel", build };
 
 fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
     let settings = Settings::read(section, &wire);
-    let ledger = Ledger::new(settings.token_lifetime, Arc::clone(wire.clock()));
+    let ledger = Arc::new(Ledger::new(settings.token_lifetime, Arc::clone(wire.clock())));
     Box::new(Epixel { settings, ledger, wire })
 }
 
 struct Epixel {
     settings: Settings,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
     wire: Wire,
 }
 
@@ -83,6 +83,17 @@ impl Backend for Epixel {
         self.ledger.take_beside(session).into_iter().filter_map(|api_sid| keys(api_sid).ok()).collect()
     }
 
+    fn memory(&self) -> Option<Memory> {
+        Some(Arc::clone(&self.ledger) as Memory)
+    }
+
+    fn remember(&mut self, memory: Memory) {
+        if let Ok(ledger) = memory.downcast::<Ledger>() {
+            ledger.set_token_lifetime(self.settings.token_lifetime);
+            self.ledger = ledger;
+        }
+    }
+
     fn service(&self) -> Option<&dyn Service> {
         Some(self)
     }
@@ -104,8 +115,8 @@ impl Epixel {
         let guest = Guest { person: attempt.person.as_ref().clone(), known_as };
         let minted = self.ledger.mint(guest, Way::Keyward);
         let Ok(Minted { api_sid, token }) = minted else {
-            // There is room for others.
-            return Err(Outage::Locked { retry_after: None });
+            // There is room for others, and for this person in a moment.
+            return Err(Outage::Locked { retry_after: Some(GONE_FOR) });
         };
         let target = self.with_token(&self.settings.login_path, &token);
         let request = Request::get(target)

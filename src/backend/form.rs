@@ -66,10 +66,7 @@ impl Backend for Form {
             let Some(exchange) = &self.settings.logout else { return Ok(()) };
             let memo = Memo::read(keys.memo());
             let request = with_keys(exchange.request(&later(&memo), &memo.browser())?, keys);
-            match self.wire.send(&request.repeatable().beginning_only()).await?.outage() {
-                Some(outage) => Err(outage),
-                None => Ok(()),
-            }
+            self.wire.send(&request.repeatable().beginning_only()).await?.or_outage().map(drop)
         })
     }
 

@@ -168,7 +168,12 @@ impl BackendPlan {
         if let Some(unchanged) = unchanged {
             return Arc::clone(unchanged);
         }
-        let Self { profile, backend, derivation, enter, written } = self;
+        let Self { profile, mut backend, derivation, enter, written } = self;
+        let id = BackendId::of(&profile.name, &profile.kind, profile.url.as_str());
+        let before = running.iter().find(|one| one.id == id);
+        if let Some(memory) = before.and_then(|before| before.backend.memory()) {
+            backend.remember(memory);
+        }
         let guarded = Guarded::wrap(profile, backend, metrics, clock);
         Arc::new(Guarded { derivation, enter, written: Some(written), ..guarded })
     }

@@ -42,6 +42,7 @@ pub const KINDS: &[Kind] = &[
     zimbra::KIND,
 ];
 
+use std::any::Any;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -62,6 +63,9 @@ pub struct Kind {
     /// returned after a mistake is thrown away.
     pub build: fn(&mut Section, Wire) -> Box<dyn Backend>,
 }
+
+/// What a connector hands to its successor; only connectors of the same kind understand it.
+pub type Memory = Arc<dyn Any + Send + Sync>;
 
 /// One web application, seen from the server side.
 ///
@@ -123,6 +127,14 @@ pub trait Backend: Send + Sync + 'static {
     fn opened_beside(&self, _session: &SessionHandle) -> Vec<SessionKeys> {
         Vec::new()
     }
+
+    /// What must outlive the connector when its back-end's settings change.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    /// Takes over the memory of the connector whose place it takes: one of the same name, kind and address.
+    fn remember(&mut self, _memory: Memory) {}
 
     /// What the application is offered beside being signed in to, where it needs something.
     fn service(&self) -> Option<&dyn Service> {
@@ -206,6 +218,24 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Reads `bind`.
+    fn read(section: &mut Section, default: Self) -> Self {
+        let Some(words) = section.texts("bind") else { return default };
+        let mut binding = Self::default();
+        for (index, word) in words.iter().enumerate() {
+            match word.as_str() {
+                "user-agent" => binding.user_agent = true,
+                "address" => binding.address = true,
+                "accept-language" => binding.accept_language = true,
+                _ => {
+                    let remedy = "must be one of \"user-agent\", \"address\" and \"accept-language\"";
+                    section.mistake(&format!("bind[{}]", index + 1), remedy);
+                }
+            }
+        }
+        binding
+    }
+
     /// Whether a session is tied to anything of the browser.
     #[must_use]
     pub const fn any(self) -> bool {

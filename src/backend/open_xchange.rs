@@ -126,6 +126,10 @@ impl OpenXchange {
             if let Ok(stored) = self.wire.send(&request).await {
                 jar.take(&stored);
             }
+            if !jar.has_secret() {
+                let why = "it took the session away that it had just opened; does it see the browser's address?";
+                return Err(Outage::Protocol(why.to_owned()));
+            }
         }
         jar.into_keys(memo.to_string())
     }
@@ -155,10 +159,7 @@ impl OpenXchange {
         let Some(memo) = Memo::of(keys) else {
             return Err(Outage::Protocol("its keys are of another kind".to_owned()));
         };
-        let answer = self.wire.send(&self.ask("logout", keys.cookies(), &memo)).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&self.ask("logout", keys.cookies(), &memo)).await?.or_outage()?;
         match answer.status() {
             // Read: the session is unknown.
             403 => return Ok(()),
@@ -178,10 +179,7 @@ impl OpenXchange {
     /// Shows the session to the server, which keeps it alive: read, `refreshSecret` touches it, asks no
     /// mail server, and counts in no rate limit.
     async fn show(&self, keys: &SessionKeys, memo: &Memo) -> Result<Shown, Outage> {
-        let answer = self.wire.send(&self.ask("refreshSecret", keys.cookies(), memo)).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&self.ask("refreshSecret", keys.cookies(), memo)).await?.or_outage()?;
         let json = answer.json().unwrap_or_default();
         if let Some(code) = codes::of(&json) {
             return Ok(Shown::Refused(code));

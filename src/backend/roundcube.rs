@@ -87,10 +87,7 @@ impl Backend for Roundcube {
             // Without its token Roundcube answers with an error page and the session stays.
             let target = format!("/?{}", form_encoded(&[("_task", "logout"), ("_token", memo.token)]));
             let request = Request::get(target).cookies(keys.cookies()).repeatable().beginning_only();
-            match self.wire.send(&memo.as_from(request)).await?.outage() {
-                Some(outage) => Err(outage),
-                None => Ok(()),
-            }
+            self.wire.send(&memo.as_from(request)).await?.or_outage().map(drop)
         })
     }
 
@@ -112,10 +109,7 @@ impl Roundcube {
         };
         let form = self.fetch_form(&attempt.client).await?;
         let sent = Instant::now();
-        let answer = self.submit(&form, &login, password.expose_secret(), &attempt.client).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.submit(&form, &login, password.expose_secret(), &attempt.client).await?.or_outage()?;
         match answer.status() {
             302 | 303 => self.opened(&answer, &attempt.client).map(Login::Opened),
             // Before 1.5 a failed login was answered with 200.
@@ -125,10 +119,7 @@ impl Roundcube {
     }
 
     async fn fetch_form(&self, client: &Client<'_>) -> Result<Form, Outage> {
-        let answer = self.wire.send(&as_browser(Request::get(LOGIN_PAGE), client)).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&as_browser(Request::get(LOGIN_PAGE), client)).await?.or_outage()?;
         if answer.redirects() {
             return Err(Outage::Protocol(
                 "its login page is elsewhere; see `url`, and Roundcube's force_https".to_owned(),
@@ -215,10 +206,7 @@ impl Roundcube {
     async fn keep_alive(&self, keys: &SessionKeys) -> Result<Liveness, Outage> {
         let memo = Memo::of(keys);
         let request = Request::get(KEEP_ALIVE).header("x-requested-with", b"XMLHttpRequest").cookies(keys.cookies());
-        let answer = self.wire.send(&memo.as_from(request).repeatable()).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&memo.as_from(request).repeatable()).await?.or_outage()?;
         if answer.status() != 200 {
             return Err(Outage::Protocol(format!("it answered a keep-alive with status {}", answer.status())));
         }

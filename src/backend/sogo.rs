@@ -76,12 +76,7 @@ impl Backend for Sogo {
     }
 
     fn logout<'a>(&'a self, keys: &'a SessionKeys) -> BoxFuture<'a, Result<(), Outage>> {
-        Box::pin(async {
-            match self.wire.send(&own(keys, "logoff")).await?.outage() {
-                Some(outage) => Err(outage),
-                None => Ok(()),
-            }
-        })
+        Box::pin(async { self.wire.send(&own(keys, "logoff")).await?.or_outage().map(drop) })
     }
 
     fn owns_cookie(&self, name: &[u8]) -> bool {
@@ -102,10 +97,7 @@ impl Sogo {
         // SOGo writes the address into its log, where others look for people who try passwords.
         let address = attempt.client.address.to_string();
         let request = connect(&attempt.login, password).header("x-forwarded-for", address.as_bytes());
-        let answer = self.wire.send(&request).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&request).await?.or_outage()?;
         let json = answer.json().unwrap_or_default();
         match (answer.status(), json.get("LDAPPasswordPolicyError").and_then(serde_json::Value::as_i64)) {
             (200, None) if json.get("cn").is_some() => self.opened(&answer).await.map(Login::Opened),
@@ -126,20 +118,24 @@ impl Sogo {
     /// Whether a refusal can be believed.
     async fn ask_the_witness(&self) -> Result<(), Outage> {
         let Some(witness) = &self.witness else { return Ok(()) };
-        let answer = self.wire.send(&connect(&witness.name, &witness.password)).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
-        if answer.status() != 200 {
-            let why = "it refuses the witness as well: its directory is down, or witness_password is wrong";
+        let answer = self.wire.send(&connect(&witness.name, &witness.password)).await?.or_outage()?;
+        let signed_in = answer.status() == 200 && answer.json().is_some_and(|json| json.get("cn").is_some());
+        if !signed_in {
+            let why = "it does not sign the witness in either: its directory is down, or witness_password is wrong";
             return Err(Outage::Unreachable(why.to_owned()));
         }
-        // It has told what it was asked for. Its session would stay for ever; whether it goes is no matter here.
+        // It has told what it was asked for.
+        self.abandon(&answer).await;
+        Ok(())
+    }
+
+    /// Ends the session of a login that nobody will use, since it would stay for ever. Whether it goes is
+    /// no matter here. SOGo asks for no name in the address of a log-out (seen).
+    async fn abandon(&self, answer: &Answer) {
         if let Some(session) = answer.cookies_left().iter().find(|cookie| cookie.name == SESSION) {
-            let request = Request::get("/so/witness/logoff").cookies(&format!("{SESSION}={}", session.value));
+            let request = Request::get("/so/nobody/logoff").cookies(&format!("{SESSION}={}", session.value));
             let _ = self.wire.send(&request.repeatable().beginning_only()).await;
         }
-        Ok(())
     }
 
     async fn opened(&self, answer: &Answer) -> Result<SessionKeys, Outage> {
@@ -154,19 +150,24 @@ impl Sogo {
         };
         let unreadable = |error: SessionKeysError| Outage::Protocol(error.to_string());
         let nobodys = keys(String::new()).map_err(unreadable)?;
-        keys(self.whose(&nobodys).await?).map_err(unreadable)
+        match self.whose(&nobodys).await {
+            Ok(uid) => keys(uid).map_err(unreadable),
+            Err(outage) => {
+                self.abandon(answer).await;
+                Err(outage)
+            }
+        }
     }
 
     /// The name of the mailbox in addresses, as it stands there: SOGo sends its first page on to it.
     async fn whose(&self, keys: &SessionKeys) -> Result<String, Outage> {
         let request = Request::get("/").cookies(keys.cookies()).repeatable().beginning_only();
-        let answer = self.wire.send(&request).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&request).await?.or_outage()?;
         let uid = match answer.location() {
             Some(Location::Here { path, .. }) if answer.redirects() => {
-                path.rsplit('/').next().unwrap_or_default().to_owned()
+                // `/SOGo/ana` (seen); its other addresses are `/SOGo/so/ana/…`.
+                let below = path.rsplit_once("/so/").and_then(|(_, below)| below.split('/').next());
+                below.or_else(|| path.rsplit('/').next()).unwrap_or_default().to_owned()
             }
             _ => String::new(),
         };
@@ -181,10 +182,7 @@ impl Sogo {
     /// The smallest of its answers that a stranger does not get, which makes it as good a sign of life as any.
     async fn ask_the_date(&self, keys: &SessionKeys) -> Result<Liveness, Outage> {
         let token = keys.cookie(TOKEN).unwrap_or_default();
-        let answer = self.wire.send(&own(keys, "date").header("x-xsrf-token", token.as_bytes())).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&own(keys, "date").header("x-xsrf-token", token.as_bytes())).await?.or_outage()?;
         if answer.set_cookies().iter().any(|cookie| cookie.name == SESSION && cookie.value == "discard") {
             return Ok(Liveness::Dead);
         }

@@ -161,11 +161,7 @@ impl Websydian {
             .header("user-agent", &client.user_agent)
             .header("accept-language", &client.accept_language)
             .beginning_only();
-        let answer = self.wire.send(&Memo::of_attempt(attempt).as_from(request)).await?;
-        match answer.outage() {
-            Some(outage) => Err(outage),
-            None => Ok(answer),
-        }
+        self.wire.send(&Memo::of_attempt(attempt).as_from(request)).await?.or_outage()
     }
 
     /// The keys of whatever session an answer opened.
@@ -216,16 +212,18 @@ impl Websydian {
     async fn look(&self, keys: &SessionKeys) -> Result<(Liveness, String), Outage> {
         let memo = Memo::of(keys);
         let request = Request::get(self.settings.check_path.as_str()).cookies(keys.cookies());
-        let answer = self.wire.send(&memo.as_from(request).repeatable().beginning_only()).await?;
-        if let Some(outage) = answer.outage() {
-            return Err(outage);
-        }
+        let answer = self.wire.send(&memo.as_from(request).repeatable().beginning_only()).await?.or_outage()?;
         if answer.status() != 200 {
             let status = answer.status();
             return Err(Outage::Protocol(format!("it answered a check with status {status}; see check_path")));
         }
         let page = answer.text().into_owned();
         if !self.settings.is_signed_in(&page, &memo.login) {
+            if page.trim().is_empty() || answer.is_cut() {
+                let why = "its page is blank, or so long that signed_in_texts may stand behind what was read of it; \
+                           see check_path";
+                return Err(Outage::Protocol(why.to_owned()));
+            }
             return Ok((Liveness::Dead, String::new()));
         }
         let held = |(name, value): &(String, String)| keys.cookie(name) == Some(value);
@@ -259,10 +257,7 @@ impl Websydian {
             _ => Request::get(target.as_str()),
         };
         let request = Memo::of(keys).as_from(request.cookies(keys.cookies())).beginning_only();
-        match self.wire.send(&request).await?.outage() {
-            Some(outage) => Err(outage),
-            None => Ok(()),
-        }
+        self.wire.send(&request).await?.or_outage().map(drop)
     }
 
     /// Nobody will use this session; should ending it fail, it ends by itself.

@@ -9,7 +9,7 @@
 //!   `ZM_AUTH_TOKEN` (seen).
 //! - Everything that Zimbra itself does not like is 400 and a sentence (seen). The sentences are not
 //!   published, so those of a refusal are a setting. Two clocks that are more than five minutes apart
-//!   (documented) are answered likewise, and are nobody's refusal.
+//!   (documented) are answered likewise, and so is an LDAP server that is down (seen): nobody's refusal.
 //! - The server may send an account to the one that holds it, with `isredirect=1` (seen). What we send
 //!   opens the mailbox to whoever has it, so it goes to servers of the configuration only.
 //! - Checks and sign-outs are SOAP requests in JSON. Faults come with 500 and a code (seen); that the
@@ -33,6 +33,8 @@ pub const KIND: Kind = Kind { name: "zimbra", build };
 const CLOCKS_APART: u64 = 300;
 /// Cookies that Zimbra takes for a session, whatever `cookie` says (seen).
 const TOKENS: [&str; 3] = ["ZM_AUTH_TOKEN", "ZM_ADMIN_AUTH_TOKEN", "ZM_JWT"];
+/// How every sentence about Zimbra's own troubles begins (seen in `ServiceException`).
+const FAILURE: &str = "system failure";
 /// The key in the examples.
 const PUBLISHED: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 const KEY_REMEDY: &str = "is missing, and there is no default; write what \
@@ -58,14 +60,16 @@ fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
         login_path: path(section, "login_path", "/service/preauth"),
         keep_alive_path: path(section, "keep_alive_path", "/service/soap/NoOpRequest"),
         logout_path: path(section, "logout_path", "/service/soap/EndSessionRequest"),
-        refused_texts: texts(section, "refused_texts", &["authentication failed", "account", "maintenance"])
-            .into_iter()
-            .map(|text| text.to_lowercase())
-            .collect(),
+        refused_texts: lower(texts(section, "refused_texts", &["authentication failed", "account"])),
+        locked_texts: lower(texts(section, "locked_texts", &["maintenance mode"])),
         dead_codes: texts(section, "dead_codes", &["service.AUTH_EXPIRED", "service.AUTH_REQUIRED"]),
         home_servers: section.urls("home_servers").into_iter().map(|url| wire.to(url)).collect(),
         wire,
     })
+}
+
+fn lower(texts: Vec<String>) -> Vec<String> {
+    texts.into_iter().map(|text| text.to_lowercase()).collect()
 }
 
 fn preauth_key(section: &mut Section) -> Option<Secret> {
@@ -116,6 +120,9 @@ struct Zimbra {
     logout_path: String,
     /// `refused_texts`: words of a 400 that is about the account, in lower case (assumed).
     refused_texts: Vec<String>,
+    /// `locked_texts`: words of a 400 that is about an account for a while, in lower case: one that is
+    /// being moved or restored is in maintenance mode (seen).
+    locked_texts: Vec<String>,
     /// `dead_codes`: codes of a fault that say that there is no session (seen).
     dead_codes: Vec<String>,
     /// `home_servers`: where accounts may be sent on to.
@@ -185,8 +192,7 @@ impl Zimbra {
         let request = Request::get(format!("{}?{}", self.login_path, form_encoded(&fields)))
             .header("user-agent", &client.user_agent)
             .header("x-forwarded-for", client.address.to_string().as_bytes());
-        let answer = server.send(&request).await?;
-        answer.outage().map_or(Ok(answer), Err)
+        server.send(&request).await?.or_outage()
     }
 
     /// The server that holds the account, where it is another one than was asked.
@@ -231,7 +237,16 @@ impl Zimbra {
             return Err(Outage::Protocol("its clock and ours are more than five minutes apart; set them".to_owned()));
         }
         let text = answer.text().to_lowercase();
-        if self.refused_texts.iter().any(|known| text.contains(known)) {
+        let says = |texts: &[String]| texts.iter().any(|known| text.contains(known));
+        if text.contains(FAILURE) {
+            return Err(Outage::Unreachable(
+                "it reports a failure of its own, such as an LDAP server that is down".into(),
+            ));
+        }
+        if says(&self.locked_texts) {
+            return Err(Outage::Locked { retry_after: None });
+        }
+        if says(&self.refused_texts) {
             return Ok(Refusal::Credentials);
         }
         Err(Outage::Protocol("it answered with status 400 and words that are not in refused_texts".to_owned()))

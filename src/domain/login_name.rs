@@ -74,7 +74,7 @@ impl LoginName {
 
     /// The name of this person, or nothing where the identity lacks what the template wants: no
     /// e-mail address, or no `@` in it. `{local}` and `{domain}` split the user at its only `@`,
-    /// else the e-mail address; an address with two is nobody's.
+    /// else the e-mail address; an address with two, or with blanks around it, is nobody's.
     #[must_use]
     pub fn of<'a>(&self, identity: &'a Identity<'_>) -> Option<Cow<'a, str>> {
         // Nearly every installation has the plain `{sub}` or `{email}`, and the hot path asks.
@@ -96,7 +96,7 @@ impl LoginName {
             let source = if identity.user().contains('@') { identity.user() } else { identity.email() };
             source
                 .split_once('@')
-                .filter(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'))
+                .filter(|(local, domain)| is_whole(local) && is_whole(domain) && !domain.contains('@'))
         };
         let text = match part {
             Part::Text(_) => return None,
@@ -109,6 +109,11 @@ impl LoginName {
     }
 }
 
+/// Back-ends trim names, and "ana " would sign in as "ana".
+fn is_whole(part: &str) -> bool {
+    !part.is_empty() && part.trim() == part
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,12 +123,15 @@ mod tests {
         let ana = Identity::new("ana", "", "ana.dia@example.test", vec![]).unwrap();
         let twice = Identity::new("x@evil.test@example.test", "", "", vec![]).unwrap();
         let plain = Identity::new("ben", "", "", vec![]).unwrap();
+        let blank = Identity::new("ana @\u{a0}example.test", "", "", vec![]).unwrap();
         for (template, identity, name) in [
             ("{sub}", &ana, Some("ana")),
             ("{email}", &ana, Some("ana.dia@example.test")),
             ("{local}@mail.test", &ana, Some("ana.dia@mail.test")),
             ("{sub}@{domain}", &ana, Some("ana@example.test")),
             ("{local}", &twice, None),
+            ("{local}", &blank, None),
+            ("{domain}-{sub}", &blank, None),
             ("{email}", &plain, None),
         ] {
             assert_eq!(LoginName::parse(template).unwrap().of(identity).as_deref(), name, "{template}");

@@ -38,4 +38,4 @@ pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
-pub use text::{decode_hex, escape, is_control};
+pub use text::{decode_hex, escape, is_control, is_token};

@@ -79,6 +79,10 @@ pub trait Desk: Send + Sync {
     /// Whose session the cookies are: of the first portal that vouches for them.
     fn person(&self, cookies: &Cookies<'_>) -> Option<Person>;
 
+    /// The person as the portal knows them by now, where it told us; nobody where the session has ended or
+    /// become another user's.
+    fn as_now(&self, person: &Person) -> Option<Person>;
+
     /// As whom the back-end of this name knows the person, if a route leads them there.
     fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs>;
 

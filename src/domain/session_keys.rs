@@ -1,5 +1,7 @@
 use std::fmt;
 
+use super::is_token;
+
 /// Longest cookie, query pair or authorization value, in bytes. A SOGo session cookie has 4053.
 const LONGEST_KEY: usize = 6 * 1024;
 /// Longest cookie line of one back-end, in bytes.
@@ -208,11 +210,6 @@ impl SessionKeysBuilder {
         text.push_str(&self.memo);
         Ok(SessionKeys { text: text.into(), ends })
     }
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// RFC 6265's cookie-octet: no control character, blank, quote, comma, semicolon or backslash.

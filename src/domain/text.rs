@@ -5,6 +5,12 @@ pub fn is_control(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
+/// Whether a byte may stand in the name of a cookie or a header (RFC 9110, section 5.6.2).
+#[must_use]
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// The bytes that pairs of hexadecimal digits stand for.
 #[must_use]
 pub fn decode_hex(text: &str) -> Option<Vec<u8>> {

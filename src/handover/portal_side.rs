@@ -139,6 +139,9 @@ impl PortalSide<'_> {
             return Err(NotRegistered::SignedOut);
         }
         keys.leave_only(portal, &id, &user);
+        if matches!(&kept, Kept::Replaced(earlier) if earlier.identity.user() != user) {
+            keys.end_beside(portal, &id);
+        }
         tracing::info!(portal, user, "session registered");
         match kept {
             Kept::Replaced(earlier) if earlier.expires > now => Ok(Registered::Known),

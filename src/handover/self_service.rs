@@ -202,6 +202,18 @@ impl Desk for SelfService {
         self.first_session(cookies, |portal, session| session.person(portal.name()))
     }
 
+    fn as_now(&self, person: &Person) -> Option<Person> {
+        let SessionHandle { portal, id } = &person.session;
+        let portal = self.portals.iter().find(|one| one.name() == portal)?;
+        if self.keys.is_ended(portal.name(), id) {
+            return None;
+        }
+        // What others keep is known only to the browser.
+        let identity = portal.whose(id).unwrap_or_else(|| person.identity.clone());
+        let same = identity.user() == person.identity.user();
+        same.then(|| Person { identity, session: person.session.clone(), expires: person.expires })
+    }
+
     fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs> {
         let backend = &self.entrance(person, backend)?.backend;
         let login = backend.login_name(&person.identity)?.into_owned();

@@ -1,11 +1,13 @@
-use crate::domain::Cookies;
+use memchr::memchr;
+
+use crate::domain::{Cookies, is_token};
 
 /// Appends the complete upstream `Cookie` value: the browser's cookies that are not `cut`, then
 /// `keys` (already rendered as `a=1; b=2`, or empty).
 pub fn write_upstream_cookies(out: &mut Vec<u8>, sent: &Cookies<'_>, cut: impl Fn(&[u8]) -> bool, keys: &str) {
     let start = out.len();
     for (name, pair) in sent.pairs() {
-        if !cut(name) {
+        if !cut(name) && !hides(name, pair, &cut) {
             if out.len() > start {
                 out.extend_from_slice(b"; ");
             }
@@ -18,6 +20,22 @@ pub fn write_upstream_cookies(out: &mut Vec<u8>, sent: &Cookies<'_>, cut: impl F
         }
         out.extend_from_slice(keys.as_bytes());
     }
+}
+
+/// Whether some servers find another cookie in a pair than browsers do. To those that go by RFC 2965 a
+/// comma divides like a semicolon, and Grizzly (seen in 2.4) skips what is no token before a name and ends
+/// the name at what is none. It would take the first cookie of a name, and ours is the last.
+fn hides(name: &[u8], pair: &[u8], cut: &impl Fn(&[u8]) -> bool) -> bool {
+    let is_plain = !name.is_empty() && name.iter().copied().all(is_token);
+    if is_plain && memchr(b',', pair).is_none() {
+        return false;
+    }
+    pair.split(|byte| *byte == b',').any(|piece| {
+        let start = piece.iter().position(|byte| is_token(*byte)).unwrap_or(piece.len());
+        let token = &piece[start..];
+        let end = token.iter().position(|byte| !is_token(*byte)).unwrap_or(token.len());
+        end > 0 && cut(&token[..end])
+    })
 }
 
 #[cfg(test)]
@@ -47,6 +65,30 @@ mod tests {
             (&["Portal=t; portal2=t; xportal=t"], "", "Portal=t; portal2=t; xportal=t"),
         ] {
             assert_eq!(upstream(lines, keys), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_only_lenient_servers_would_find_is_cut() {
+        for line in [
+            "a=1,_hmail=evil",
+            "a=1, _hmail = evil",
+            "a,_hmail=evil",
+            "a=\"1,_hmail=evil\"",
+            "a=\"1;_hmail=evil;b=\",_hmail=evil",
+            "=_hmail=evil",
+            "\"_hmail=evil",
+            "@_hmail=evil",
+            "a=1,\"{_hmail=evil",
+            "_hmail\"=evil",
+            "_hmail?",
+            "a=1,portal=t",
+        ] {
+            let upstream = upstream(&["x=1,2; y=\"3\"", line], "_hmail=K");
+            let (theirs, ours) = upstream.rsplit_once("; ").unwrap();
+            assert_eq!(ours, "_hmail=K");
+            assert!(theirs.starts_with("x=1,2; y=\"3\"") && !theirs.contains("_hmail=evil"), "{line}: {theirs}");
+            assert!(!theirs.contains("portal") && !theirs.contains("_hmail"), "{line}: {theirs}");
         }
     }
 

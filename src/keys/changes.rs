@@ -6,7 +6,7 @@ use super::entry::Entry;
 use super::sign_out::{SignOut, SignOutBy};
 use super::store::{Cause, KeyStore};
 use super::turns::Turn;
-use crate::backend::Guarded;
+use crate::backend::{BackendId, Guarded};
 use crate::domain::Secret;
 
 impl KeyStore {
@@ -17,9 +17,15 @@ impl KeyStore {
 
     /// Ends all sessions of this name at this back-end, whatever portal sessions they belong to. Those go
     /// on, and sign in anew. Names are compared without regard to case, as mail servers often do.
-    pub fn end_at(&self, backend: &Guarded, login: &str) {
-        let is_theirs =
-            |entry: &&Arc<Entry>| entry.backend == backend.id() && entry.login().eq_ignore_ascii_case(login);
+    pub async fn end_at(self: &Arc<Self>, backend: &Guarded, login: &str) {
+        let (store, backend, login) = (Arc::clone(self), backend.id(), login.to_owned());
+        // All sessions are looked at, which takes a tenth of a second or so for a million: too long for a thread
+        // that answers people. Whether it was done or has panicked, there is nothing left to do here.
+        let _ = self.runtime.spawn_blocking(move || store.end_all_at(backend, &login)).await;
+    }
+
+    fn end_all_at(&self, backend: BackendId, login: &str) {
+        let is_theirs = |entry: &&Arc<Entry>| entry.backend == backend && entry.login().eq_ignore_ascii_case(login);
         // Found first and taken out then: looking at everybody holds nobody up who only reads.
         let mut theirs: Vec<Arc<Entry>> = Vec::new();
         for held in &self.sessions {

@@ -43,25 +43,31 @@ impl KeyStore {
         let name: Arc<[u8]> = SessionName::new(portal, session).as_slice().into();
         // One that has ended by itself is refused anyhow, and a new ticket of that name is none of it.
         let left = until.saturating_sub(self.clock.unix());
-        let entries = {
+        let (entries, lasts_longer) = {
             let mut held = self.sessions.entry(Arc::clone(&name)).or_default();
-            held.revoked = held.revoked.max((left > 0).then_some(until));
-            std::mem::take(&mut held.entries)
+            let before = held.revoked;
+            held.revoked = before.max((left > 0).then_some(until));
+            (std::mem::take(&mut held.entries), held.revoked > before)
         };
         if let Some(sign_out) = sign_out {
             sign_out.refused_from_now(entries.first().map(|entry| entry.user()));
         }
-        if left > 0 {
+        // Noted once, however often somebody signs out.
+        if lasts_longer {
             self.revocations.add(name, until, self.clock.now().plus(Duration::from_secs(left)));
-        } else {
+        } else if left == 0 {
             self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
         }
-        self.end_all(entries, sign_out) + self.end_beside(portal, session, sign_out)
+        self.end_all(entries, sign_out) + self.end_beside_for(portal, session, sign_out)
     }
 
-    /// Ends what the session opened at back-ends without keys that are held here, and says how many there
-    /// were.
-    fn end_beside(&self, portal: &str, session: &str, sign_out: Option<&Arc<SignOut>>) -> usize {
+    /// Ends what a portal session opened at back-ends without keys that are held here.
+    pub fn end_beside(&self, portal: &str, session: &str) {
+        self.end_beside_for(portal, session, None);
+    }
+
+    /// Says how many there were.
+    fn end_beside_for(&self, portal: &str, session: &str, sign_out: Option<&Arc<SignOut>>) -> usize {
         let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
         let mut ended = 0;
         for backend in self.backends.load().values() {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::candidates::Candidate;
 use super::entry::{Entry, State, Wanted};
 use super::outcome::Obtained;
+use super::refusals::Fingerprint;
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{Attempt, Guarded, Liveness, Login, Outage, Refusal};
 use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
@@ -18,7 +19,8 @@ use crate::portal::{NoPassword, Portal, PortalSession};
 const LOCKED_FOR: Duration = Duration::from_secs(60);
 
 /// How long a person is not signed in again after an answer that was not understood: it may be about
-/// them alone, and their browser asks for forty things at once.
+/// them alone, and their browser asks for forty things at once. It may also have been a refusal, so the
+/// same password waits twice as long each time, up to `refused_for`.
 const PUZZLED_FOR: Duration = Duration::from_secs(15);
 
 /// A request for keys that may need a login.
@@ -330,6 +332,7 @@ impl Task {
             let Candidate { password, fingerprint } = candidate;
             match self.backend.login(&self.applicant.attempt(password)).await {
                 Ok(Login::Opened(keys)) => {
+                    store.refusals.forget(&fingerprint);
                     self.drop_held();
                     self.entry.open(store.clock.now());
                     self.backend.metrics().keys.inc();
@@ -337,29 +340,38 @@ impl Task {
                     return self.keep(Arc::new(keys));
                 }
                 Ok(Login::Refused(refusal)) => {
-                    let until = store.clock.now().plus(self.backend.limits().refused_for);
+                    let (now, pause) = (store.clock.now(), self.backend.limits().refused_for);
                     obtained = Obtained::Refused(refusal);
-                    store.refusals.remember(fingerprint, store.clock.now(), until, obtained.clone());
+                    store.refusals.remember(fingerprint, now, pause, obtained.clone());
                     if refusal != Refusal::Credentials {
                         break;
                     }
                 }
                 Err(outage) => {
-                    let about_this_person = match &outage {
-                        Outage::Locked { retry_after } => Some(retry_after.unwrap_or(LOCKED_FOR)),
-                        Outage::Protocol(_) => Some(PUZZLED_FOR),
-                        _ => None,
-                    };
+                    let pause = self.pause_after(&outage, &fingerprint);
                     obtained = Obtained::Unavailable(outage);
-                    if let Some(pause) = about_this_person {
-                        let now = store.clock.now();
-                        store.refusals.remember(fingerprint, now, now.plus(pause), obtained.clone());
+                    if let Some(pause) = pause {
+                        store.refusals.remember(fingerprint, store.clock.now(), pause, obtained.clone());
                     }
                     break;
                 }
             }
         }
         self.fail(obtained)
+    }
+
+    /// How long this person is left alone after an outage that is about them alone, or may be.
+    fn pause_after(&self, outage: &Outage, fingerprint: &Fingerprint) -> Option<Duration> {
+        let pause = match outage {
+            Outage::Locked { retry_after } => retry_after.unwrap_or(LOCKED_FOR),
+            Outage::Protocol(_) => {
+                let last = self.store.refusals.last_pause(fingerprint);
+                last.map_or(PUZZLED_FOR, |last| last.saturating_mul(2))
+            }
+            _ => return None,
+        };
+        // A back-end may ask for a day.
+        Some(pause.min(self.backend.limits().refused_for.max(LOCKED_FOR)))
     }
 
     /// Puts the keys into the entry, unless it was ended meanwhile, or its back-end is no longer

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use dashmap::DashMap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -14,7 +16,16 @@ const MOST: usize = 100_000;
 /// user, back-end and password, whatever the session, so that another password is tried at once.
 pub(super) struct Refusals {
     key: Hmac<Sha256>,
-    remembered: DashMap<Fingerprint, (Moment, Obtained)>,
+    remembered: DashMap<Fingerprint, Said>,
+}
+
+/// What a back-end said of a password.
+struct Said {
+    until: Moment,
+    /// From when it was said until then. It is remembered for as long again, for who asks how long the
+    /// last pause was.
+    pause: Duration,
+    obtained: Obtained,
 }
 
 /// What stands for user, back-end and password. Nobody without the process's key can test guesses.
@@ -39,10 +50,20 @@ impl Refusals {
 
     /// What the back-end said of this password, where it is known to be no use to ask again.
     pub(super) fn find(&self, fingerprint: &Fingerprint, now: Moment) -> Option<Obtained> {
-        self.remembered.get(fingerprint).filter(|held| held.0 > now).map(|held| held.1.clone())
+        self.remembered.get(fingerprint).filter(|said| said.until > now).map(|said| said.obtained.clone())
     }
 
-    pub(super) fn remember(&self, fingerprint: Fingerprint, now: Moment, until: Moment, said: Obtained) {
+    /// How long this password was left alone the last time, where that is not long ago.
+    pub(super) fn last_pause(&self, fingerprint: &Fingerprint) -> Option<Duration> {
+        self.remembered.get(fingerprint).map(|said| said.pause)
+    }
+
+    /// The password is good.
+    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
+        self.remembered.remove(fingerprint);
+    }
+
+    pub(super) fn remember(&self, fingerprint: Fingerprint, now: Moment, pause: Duration, obtained: Obtained) {
         if self.remembered.len() >= MOST {
             self.forget_old(now);
         }
@@ -51,14 +72,10 @@ impl Refusals {
             let any = self.remembered.iter().next().map(|held| *held.key());
             any.map(|any| self.remembered.remove(&any));
         }
-        self.remembered.insert(fingerprint, (until, said));
-    }
-
-    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
-        self.remembered.remove(fingerprint);
+        self.remembered.insert(fingerprint, Said { until: now.plus(pause), pause, obtained });
     }
 
     pub(super) fn forget_old(&self, now: Moment) {
-        self.remembered.retain(|_, (until, _)| *until > now);
+        self.remembered.retain(|_, said| said.until.plus(said.pause) > now);
     }
 }

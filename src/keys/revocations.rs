@@ -20,6 +20,12 @@ impl Revocations {
         self.by_end.lock().insert((until, end, name));
     }
 
+    /// How many are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_end.lock().len()
+    }
+
     /// Takes one whose time has come.
     pub(super) fn ended(&self, unix: UnixSeconds, now: Moment) -> Option<Arc<[u8]>> {
         let mut by_end = self.by_end.lock();

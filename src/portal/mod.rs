@@ -85,6 +85,11 @@ pub trait Verifier: Send + Sync + 'static {
         Err(NotKept::NotHere)
     }
 
+    /// Whose the session of this id is now, where it is kept here.
+    fn whose(&self, _id: &str) -> Option<Identity<'static>> {
+        None
+    }
+
     /// Forgets the session of this id, and whatever else a sign-out means to the portal. Says when the
     /// session would have ended by itself, where it was kept here.
     fn end(&self, _id: &str) -> Option<UnixSeconds> {
@@ -358,6 +363,12 @@ impl Portal {
     /// [`NotKept`].
     pub fn register(&self, sid: &str, session: HeldSession) -> Result<Kept, NotKept> {
         self.plan.verifier.register(sid, session)
+    }
+
+    /// Whose the session of this id is now; see [`Verifier::whose`].
+    #[must_use]
+    pub fn whose(&self, id: &str) -> Option<Identity<'static>> {
+        self.plan.verifier.whose(id)
     }
 
     /// Ends the session of this id at the portal; see [`Verifier::end`].

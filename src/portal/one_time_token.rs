@@ -24,7 +24,7 @@ use self::settings::{HostSettings, Settings};
 use super::registered::Registered;
 use super::{Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings, Verdict, Verifier};
 use crate::config::Section;
-use crate::domain::{Secret, Service, UnixSeconds};
+use crate::domain::{Identity, Secret, Service, UnixSeconds};
 use crate::wire::{Errands, Try, Wire};
 
 /// This kind's entry in the table.
@@ -85,12 +85,17 @@ impl Verifier for OneTimeToken {
         self.sessions.password(session)
     }
 
+    fn whose(&self, id: &str) -> Option<Identity<'static>> {
+        self.kept.whose(id)
+    }
+
     /// The host is told, which has all others of the same API session end. Those that are here it need not
-    /// tell us of.
+    /// tell us of, and one whose sign-in is under way is none any more.
     fn end(&self, id: &str) -> Option<UnixSeconds> {
         let ended = self.kept.end(id)?;
+        self.arrivals.note_end(&ended.memo);
         for other in self.kept.ids_with_memo(&self.name, &ended.memo) {
-            self.kept.end(&other);
+            self.kept.end_with_all(&self.name, &other);
         }
         let (host, api_sid) = (Arc::clone(&self.host), ended.memo.clone());
         let farewell: Try = Box::new(move || {

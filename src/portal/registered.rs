@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{HeldSession, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, SignedSession};
 use super::{Surroundings, Verdict, Verifier, read_cookie_name};
 use crate::config::Section;
-use crate::domain::{Reason, Secret, UnixSeconds};
+use crate::domain::{Identity, Reason, Secret, UnixSeconds};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "registered", build };
@@ -43,16 +43,15 @@ impl Verifier for Registered {
         if presented.is_empty() {
             return Verdict::Rejected(Reason::NoSession);
         }
-        let mut found: Option<(&str, Arc<HeldSession>)> = None;
+        let mut found: Option<(String, Arc<HeldSession>)> = None;
         for shown in presented.iter().take(MOST_LOOKED_UP) {
-            let Some(held) = self.sessions.find(&self.portal, shown, now) else { continue };
-            if found.as_ref().is_some_and(|(other, _)| other != shown) {
+            let Some(one) = self.sessions.find(&self.portal, shown, now) else { continue };
+            if found.as_ref().is_some_and(|(other, _)| *other != one.0) {
                 return Verdict::Rejected(Reason::Forged);
             }
-            found = Some((shown, held));
+            found = Some(one);
         }
-        let Some((shown, held)) = found else { return Verdict::Rejected(Reason::NoSession) };
-        let id = self.sessions.id_of(&self.portal, shown);
+        let Some((id, held)) = found else { return Verdict::Rejected(Reason::NoSession) };
         let held: &'a Arc<HeldSession> = scratch.held.insert(held);
         Verdict::Genuine(PortalSession::held(id, held))
     }
@@ -60,9 +59,8 @@ impl Verifier for Registered {
     fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
         let looked_up = presented.iter().take(MOST_LOOKED_UP);
         let session = |shown: &&str| {
-            let held = self.sessions.find(&self.portal, shown, 0)?;
-            let (id, user) = (self.sessions.id_of(&self.portal, shown), held.identity.user().to_owned());
-            Some(SignedSession { id, user, expires: held.expires })
+            let (id, held) = self.sessions.find(&self.portal, shown, 0)?;
+            Some(SignedSession { id, user: held.identity.user().to_owned(), expires: held.expires })
         };
         looked_up.filter_map(session).collect()
     }
@@ -81,6 +79,10 @@ impl Verifier for Registered {
             return Err(NotKept::NoCookie);
         }
         Ok(self.sessions.keep(&self.portal, sid, session)?)
+    }
+
+    fn whose(&self, id: &str) -> Option<Identity<'static>> {
+        self.sessions.whose(id)
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {

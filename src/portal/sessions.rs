@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::{DashMap, Entry};
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,7 +20,11 @@ pub struct Sessions {
     by_end: Mutex<BTreeSet<(UnixSeconds, Name)>>,
     limit: AtomicUsize,
     hash: Hmac<Sha256>,
+    at_the_end: OnceLock<AtTheEnd>,
 }
+
+/// Ends what was opened from the session of this portal and id, which would have ended by itself then.
+type AtTheEnd = Box<dyn Fn(&str, &str, UnixSeconds) + Send + Sync>;
 
 /// One of them.
 pub struct HeldSession {
@@ -63,7 +67,13 @@ impl Sessions {
         let (held, by_memo, by_end) = (DashMap::new(), DashMap::new(), Mutex::default());
         // HMAC takes a key of every length.
         let hash = Hmac::new(&key.into());
-        Arc::new(Self { held, by_memo, by_end, limit: AtomicUsize::new(limit), hash })
+        Arc::new(Self { held, by_memo, by_end, limit: AtomicUsize::new(limit), hash, at_the_end: OnceLock::new() })
+    }
+
+    /// Says who ends what was opened from a session.
+    pub fn at_the_end(&self, end: impl Fn(&str, &str, UnixSeconds) + Send + Sync + 'static) {
+        // A second call changes nothing.
+        let _ = self.at_the_end.set(Box::new(end));
     }
 
     /// Takes another limit. Sessions above it stay until they end.
@@ -111,14 +121,33 @@ impl Sessions {
         }
     }
 
-    /// The session for which the browser shows this, if it has not ended.
+    /// The session for which the browser shows this, if it has not ended, and its id.
     #[must_use]
-    pub fn find(&self, portal: &str, shown: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
-        let held = self.held.get(&self.name(portal, shown)).map(|held| Arc::clone(&held.session))?;
-        (held.expires > now).then_some(held)
+    pub fn find(&self, portal: &str, shown: &str, now: UnixSeconds) -> Option<(String, Arc<HeldSession>)> {
+        let name = self.name(portal, shown);
+        let held = self.held.get(&name).map(|held| Arc::clone(&held.session))?;
+        (held.expires > now).then(|| (hex(&name), held))
     }
 
-    /// Forgets the session of this id, and gives it back if it was there.
+    /// Whose the session of this id is.
+    #[must_use]
+    pub fn whose(&self, id: &str) -> Option<Identity<'static>> {
+        let name = Name::try_from(decode_hex(id)?).ok()?;
+        self.held.get(&name).map(|held| held.session.identity.clone())
+    }
+
+    /// Forgets the session of this id for a reason of the portal's own, and has everything end that was
+    /// opened from it.
+    pub fn end_with_all(&self, portal: &str, id: &str) {
+        if let Some(ended) = self.end(id)
+            && let Some(end) = self.at_the_end.get()
+        {
+            end(portal, id, ended.expires);
+        }
+    }
+
+    /// Forgets the session of this id, and gives it back if it was there. Whoever calls ends what was opened
+    /// from it.
     pub fn end(&self, id: &str) -> Option<Arc<HeldSession>> {
         let name = Name::try_from(decode_hex(id)?).ok()?;
         let Entry::Occupied(held) = self.held.entry(name) else { return None };
@@ -178,7 +207,7 @@ impl Sessions {
 }
 
 fn hex(name: &Name) -> String {
-    name.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(*name))
 }
 
 /// What became of a session that was to be kept.
@@ -204,7 +233,7 @@ mod tests {
     }
 
     fn user(sessions: &Sessions, portal: &str, shown: &str, now: UnixSeconds) -> Option<String> {
-        sessions.find(portal, shown, now).map(|held| held.identity.user().to_owned())
+        sessions.find(portal, shown, now).map(|(_, held)| held.identity.user().to_owned())
     }
 
     #[test]

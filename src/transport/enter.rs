@@ -8,10 +8,9 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, navigates};
-use super::pages::{nothing_here, own_origin};
+use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, navigates, own_origin};
 use super::set_cookie::{Scope, SetCookie};
-use super::{Live, State, answer, html, question};
+use super::{Live, State, answer, body, html, question};
 use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn, escape};
 use crate::handover::{Arrival, Given, LIFETIME, Step, Visit};
 
@@ -147,17 +146,16 @@ impl Door<'_> {
         self.tell_browser(arrival, is_page).await
     }
 
-    async fn open_to_script(&self, caller: Caller<'_>, body: web::Payload) -> HttpResponse {
+    async fn open_to_script(&self, caller: Caller<'_>, payload: web::Payload) -> HttpResponse {
         let headers = self.request.headers();
         // A form cannot send it, so a browser asks first whether another origin's page may.
         if question::only(headers, &header::CONTENT_TYPE).is_none_or(|kind| !is_json(kind)) {
             return HttpResponse::UnsupportedMediaType().finish();
         }
-        let asked = match body.to_bytes_limited(LONGEST_BODY).await {
-            Ok(Ok(body)) if body.is_empty() => Some(Asked::default()),
-            Ok(Ok(body)) => serde_json::from_slice(&body).ok(),
-            Ok(Err(_)) => None,
-            Err(_) => return HttpResponse::PayloadTooLarge().finish(),
+        let asked = match body::read(payload, LONGEST_BODY).await {
+            Ok(body) if body.is_empty() => Some(Asked::default()),
+            Ok(body) => serde_json::from_slice(&body).ok(),
+            Err(error) => return HttpResponse::build(error.status()).finish(),
         };
         let cookies = question::cookies(headers);
         let step = asked.as_ref().and_then(|asked| asked.step(caller, self.state_among(&cookies)));
@@ -244,7 +242,7 @@ impl Door<'_> {
                 }
                 response
             }
-            Arrival::Unknown => nothing_here().await,
+            Arrival::Unknown => html::no_application(),
             _ => refuse(Reason::BadRequest, is_page),
         }
     }

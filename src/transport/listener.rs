@@ -19,7 +19,7 @@ use futures_util::{FutureExt, TryFutureExt};
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::decisions::DoorState;
-use super::{State, api, decisions, ops, pages};
+use super::{State, api, decisions, nothing_here, ops, pages};
 use crate::domain::ListenAddress;
 
 /// Longest wait for a request's head: a web server on the same machine needs no time at all.
@@ -146,7 +146,7 @@ fn open(
 ) -> Result<(Server, ListenAddress), ListenError> {
     let application = move || {
         // What a listener says of all the rest takes the place of this.
-        let pages = App::new().default_service(web::to(pages::nothing_at_all)).configure(&configure);
+        let pages = App::new().default_service(web::to(nothing_here)).configure(&configure);
         let doors = doors.clone();
         apply_fn_factory(pages, move |request: Request, pages: &_| match decisions::at(&doors, request.path()) {
             Some(door) => Either::Left(decisions::decide(request, door).map(Ok)),

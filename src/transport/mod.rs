@@ -10,6 +10,7 @@
 
 mod answer;
 mod api;
+mod body;
 mod client;
 mod decisions;
 mod enter;
@@ -18,6 +19,7 @@ mod listener;
 mod ops;
 mod origin;
 mod pages;
+mod problem;
 mod question;
 mod services;
 mod set_cookie;
@@ -26,8 +28,8 @@ mod touch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_web::http::header::HeaderName;
-use actix_web::{Route, guard, web};
+use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpResponse, Route, guard, web};
 use arc_swap::ArcSwap;
 
 use crate::accounts::Provisioner;
@@ -93,4 +95,9 @@ impl State {
 /// For what can be read: GET, and the HEAD of load balancers and link checkers.
 fn get_or_head() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// What is not there, on this listener.
+async fn nothing_here() -> HttpResponse {
+    HttpResponse::NotFound().insert_header((header::CACHE_CONTROL, "no-store")).finish()
 }

@@ -1,14 +1,34 @@
-//! Which page a script's request comes from, and what its browser is told of that (CORS).
+//! Which origin is asked, which page a request comes from, and what its browser is told of that (CORS).
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::question;
+use super::{Live, question};
+use crate::decision::Host;
+use crate::handover::Provenance;
 
 static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+
+/// Where a request that would sign out comes from, as the browser says.
+pub(super) fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
+    let headers = request.headers();
+    let own = own_origin(request, live).unwrap_or_default();
+    Provenance::of(text(headers, &FETCH_SITE), text(headers, &header::ORIGIN), text(headers, &PURPOSE), &own)
+}
+
+/// The origin of the page asked for, from the headers of a trusted proxy, else from the connection.
+pub(super) fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
+    static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    let headers = request.headers();
+    let forwarded = |name| live.trust.is_proxy(request.head()).then(|| question::only(headers, name)).flatten();
+    let secure = forwarded(&PROTO) == Some("https");
+    let host = forwarded(&HOST).or_else(|| question::only(headers, &header::HOST))?;
+    Some(Host::parse(host).ok()?.origin(secure))
+}
 
 /// Whose script calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

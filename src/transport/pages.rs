@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use url::Url;
 
+use super::origin::{own_origin, provenance};
 use super::set_cookie::SetCookie;
 use super::{Live, State, enter, get_or_head, html, question, services, touch};
-use crate::decision::Host;
 use crate::domain::{Reach, escape};
 use crate::handover::{Provenance, SignOutBy, SignOutRequest};
 
@@ -117,35 +117,4 @@ fn return_parameter(query: &str) -> Option<String> {
     let mut asked = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == RETURN_PARAMETER);
     let address = asked.next()?.1.into_owned();
     asked.next().is_none().then_some(address)
-}
-
-pub(super) fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
-    static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-    static PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
-    let text = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("unreadable"));
-    let own = own_origin(request, live).unwrap_or_default();
-    Provenance::of(text(&FETCH_SITE), text(&header::ORIGIN), text(&PURPOSE), &own)
-}
-
-/// The origin of the page asked for, from the headers of a trusted proxy, else from the connection.
-pub(super) fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
-    static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    let headers = request.headers();
-    let forwarded = |name| live.trust.is_proxy(request.head()).then(|| question::only(headers, name)).flatten();
-    let secure = forwarded(&PROTO) == Some("https");
-    let host = forwarded(&HOST).or_else(|| question::only(headers, &header::HOST))?;
-    Some(Host::parse(host).ok()?.origin(secure))
-}
-
-/// What a link led people to, and is not there.
-pub(super) async fn nothing_here() -> HttpResponse {
-    let advice = "<p>This address leads to no application, or not to one for this host. Go back to where you came from, \
-                  and tell whoever runs this service which link led here.</p>";
-    html::page(&mut HttpResponse::NotFound(), "There is nothing here", advice)
-}
-
-/// What is not there, and no link leads to.
-pub(super) async fn nothing_at_all() -> HttpResponse {
-    HttpResponse::NotFound().insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store"))).finish()
 }

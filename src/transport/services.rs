@@ -4,9 +4,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::api::Problem;
-use super::pages::{nothing_at_all, own_origin};
-use super::{State, question};
+use super::origin::own_origin;
+use super::problem::Problem;
+use super::{State, body, nothing_here, question};
 use crate::domain::{Answered, Call, Reach, Reply};
 
 /// Longest body of a call, in bytes.
@@ -20,17 +20,16 @@ pub(super) fn configure(service: &mut web::ServiceConfig, reach: Reach) {
     service.default_service(web::to(handler));
 }
 
-async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Payload) -> HttpResponse {
+async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::Payload) -> HttpResponse {
     let live = state.live.load_full();
     let (method, path) = (request.method().as_str(), request.path());
     let mut takers = live.services.taking(reach, method, path).peekable();
     if takers.peek().is_none() {
         return nothing(reach).await;
     }
-    let body = match body.to_bytes_limited(LONGEST_BODY).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST),
-        Err(_) => return plain(StatusCode::PAYLOAD_TOO_LARGE),
+    let body = match body::read(payload, LONGEST_BODY).await {
+        Ok(body) => body,
+        Err(error) => return plain(error.status()),
     };
     let headers = request.headers();
     let header = |name: &str| question::only(headers, &HeaderName::from_bytes(name.as_bytes()).ok()?);
@@ -80,7 +79,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, body: web::Pay
 /// What is not there: servers are told in their own way.
 async fn nothing(reach: Reach) -> HttpResponse {
     match reach {
-        Reach::Browsers => nothing_at_all().await,
+        Reach::Browsers => nothing_here().await,
         Reach::Servers => Problem::NOT_FOUND.into_response(),
     }
 }

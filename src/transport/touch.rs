@@ -4,8 +4,7 @@ use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::origin::{Caller, is_preflight, keep_private};
-use super::pages::{own_origin, provenance};
+use super::origin::{Caller, is_preflight, keep_private, own_origin, provenance};
 use super::{State, answer, question};
 use crate::domain::Reason;
 use crate::handover::Provenance;

@@ -14,6 +14,8 @@ pub struct Answer {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// Whether the body went on.
+    is_cut: bool,
     asked: Url,
     /// The host that was named in the request, where it is not the address's own.
     authority: Option<String>,
@@ -73,11 +75,12 @@ impl Answer {
         status: u16,
         headers: HeaderMap,
         body: Vec<u8>,
+        is_cut: bool,
         asked: Url,
         authority: Option<String>,
         received: UnixSeconds,
     ) -> Self {
-        Self { status, headers, body, asked, authority, received }
+        Self { status, headers, body, is_cut, asked, authority, received }
     }
 
     /// The status.
@@ -90,6 +93,12 @@ impl Answer {
     #[must_use]
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
+    }
+
+    /// Whether this is the beginning of a longer body, so that nothing follows from what is missing in it.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The body as JSON.
@@ -121,6 +130,14 @@ impl Answer {
             500..=599 => Some(Outage::Unreachable(format!("it answered with status {}", self.status))),
             _ => None,
         }
+    }
+
+    /// The answer, unless its status tells of an outage.
+    ///
+    /// # Errors
+    /// What [`outage`](Self::outage) tells.
+    pub fn or_outage(self) -> Result<Self, Outage> {
+        self.outage().map_or(Ok(self), Err)
     }
 
     /// Whether the status is one of a redirect.

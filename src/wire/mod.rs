@@ -139,18 +139,20 @@ impl Wire {
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let mut body = Vec::new();
+        let mut is_cut = false;
         while let Some(chunk) = response.chunk().await.map_err(|error| outage::judge(&error))? {
             body.extend_from_slice(&chunk);
             if body.len() > LONGEST_BODY {
                 if request.beginning_only {
                     body.truncate(LONGEST_BODY);
+                    is_cut = true;
                     break;
                 }
                 return Err(outage::Failure::Protocol("its body is too long"));
             }
         }
         let authority = self.host.as_ref().and_then(|host| host.to_str().ok()).map(str::to_owned);
-        Ok(Answer::new(status, headers, body, url, authority, self.clock.unix()))
+        Ok(Answer::new(status, headers, body, is_cut, url, authority, self.clock.unix()))
     }
 
     /// Where time comes from, as the answers have it.

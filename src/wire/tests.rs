@@ -12,7 +12,7 @@ fn answer(status: u16, host: Option<&str>, lines: &[(&'static str, &str)]) -> An
         headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     let asked = Url::parse("http://127.0.0.1:8000/roundcube/?_task=login").unwrap();
-    Answer::new(status, headers, Vec::new(), asked, host.map(str::to_owned), NOW)
+    Answer::new(status, headers, Vec::new(), false, asked, host.map(str::to_owned), NOW)
 }
 
 #[test]

@@ -135,6 +135,17 @@ async fn half_a_head_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn half_a_body_is_given_up_in_the_end() {
+    let house = House::start().await;
+    let mut connection = house.keyward.connect().await;
+    let head = "POST /.keyward/enter/mail HTTP/1.1\r\nHost: app.example.test\r\nSec-Fetch-Site: same-origin\r\n\
+                Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"";
+    connection.send(head).await;
+    assert_eq!(connection.maybe_answer().await.map(|answer| answer.status), Some(408));
+    house.still_serves().await;
+}
+
+#[tokio::test]
 async fn long_values_in_every_place_are_no_crash() {
     let house = House::start().await;
     let alice = Ticket::of("alice").cookie();

@@ -21,13 +21,16 @@ pub const MAIL: &str = "webmail.example.test";
 pub const MAPPED: &str = "mapped.example.test";
 pub const CUBE: &str = "roundcube.example.test";
 pub const SHOP: &str = "shop.example.test";
+pub const ZIMBRA: &str = "zimbra.example.test";
+/// An application of kind "form".
+pub const FORM: &str = "application.example.test";
 /// Browsers use https for it.
 pub const SOGO: &str = "sogo.example.test";
 /// Where the webmail's log-out ends; Roundcube's ends nowhere.
 pub const SIGNED_OUT: &str = "https://portal.example.test/bye?a=1%26b";
 
 pub fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, extra: &str) -> String {
-    let upstreams: String = ["axigen", "roundcube", "sogo", "websydian", "portal"]
+    let upstreams: String = ["axigen", "roundcube", "sogo", "websydian", "zimbra", "application", "portal"]
         .map(|name| format!("upstream {name} {{ server {application}; }}\n"))
         .concat();
     format!(
@@ -42,6 +45,8 @@ pub fn site(keyward: SocketAddr, application: SocketAddr, address: SocketAddr, e
         server {{ listen {address}; server_name {MAIL} {MAPPED}; access_log mail.log keyward; {extra} include keyward/axigen.inc; }}
         server {{ listen {address}; server_name {CUBE}; access_log cube.log keyward; include keyward/roundcube.inc; }}
         server {{ listen {address}; server_name {SHOP}; access_log shop.log keyward; include keyward/websydian.inc; }}
+        server {{ listen {address}; server_name {ZIMBRA}; access_log zimbra.log keyward; include keyward/zimbra.inc; }}
+        server {{ listen {address}; server_name {FORM}; access_log form.log keyward; include keyward/form.inc; }}
         server {{ listen {address}; server_name {SOGO}; access_log sogo.log keyward; include keyward/sogo.inc; }}
         server {{ listen {address}; server_name portal.example.test; access_log portal.log keyward;
                   include keyward/portal.inc; }}"

@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod axigen;
+mod calendars;
 mod files;
 mod house;
+mod kinds;
 mod pages;
-mod past_keyward;
 mod renewal;
 mod servers;
 mod sogo;
@@ -131,23 +132,6 @@ async fn cookies_from_keyward_reach_the_browser_each_in_its_own_line() {
     let house = House::with(script, |_| answer(200, &[("Set-Cookie", "app=3")], "")).await;
     let answered = house.ask(MAIL, "GET /", &[]);
     assert_eq!(answered.all("Set-Cookie"), ["app=3", "a=1; Path=/", "b=2; Expires=Thu, 01 Jan"]);
-}
-
-#[tokio::test]
-async fn a_cookie_with_a_path_in_its_name_goes_upstream_once_and_never_to_the_browser() {
-    let keys = "theme=dark; WSYID1/express/site/shop=17.0a9b";
-    let script = move |asked: &Message| allow(asked).replace("theme=dark; _hmail=COOKIEKEY", keys);
-    let set = [("Set-Cookie", "WSYID1/express/site/shop=18.ffff; Path=/")];
-    let house = House::with(script, move |_| answer(200, &set, "shop")).await;
-    let sent = "Cookie: theme=dark; WSYID1/express/site/shop=1.bad";
-    let answered = house.ask(SHOP, "GET /express/site/shop", &[sent]);
-    assert_eq!((answered.status(), answered.all("Set-Cookie").len()), (200, 0));
-    assert_eq!(house.keyward.only().header("Cookie"), sent.strip_prefix("Cookie: "), "Keyward cuts it");
-    assert_eq!(house.application.only().header("Cookie"), Some(keys));
-    for target in ["/express/site/shop?SSOLOGIN=BEN&SSOPWD=t", "/?ssopwd=x"] {
-        assert_eq!(house.ask(SHOP, &format!("GET {target}"), &[]).status(), 403, "{target}");
-    }
-    assert_eq!((house.keyward.take().len(), house.application.take().len()), (0, 0));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fakes::open_xchange::{APP_SUITE, DEFAULT_SALT, name_hash, public_hash};
-use crate::fakes::server::{Fault, Reply};
+use crate::fakes::server::{Fault, Reply, Server, forward};
 
 #[test]
 fn the_stand_in_hashes_as_the_published_example_does() {
@@ -261,6 +261,23 @@ async fn before_the_version_that_sets_the_session_cookie_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_taken_away_before_it_is_used_is_none() {
+    let ox = open_xchange(Options { autologin: true, ..Options::default() }).await;
+    ox.set(Variant::Older);
+    let behind = url::Url::parse(&ox.url()).unwrap().socket_addrs(|| None).unwrap()[0];
+    // A server that sees another address than at the login ends the session, and says so in cookies.
+    let front = Server::start(move |request| async move {
+        let reply = forward(behind, &request).await.unwrap();
+        let secret = "open-xchange-secret-IaxgQLSrL7j1zE1Yceasg=; Path=/; Max-Age=0";
+        if request.target.contains("action=store") { Reply::new(200, "").with("Set-Cookie", secret) } else { reply }
+    });
+    let front = front.await.unwrap();
+    let mut section = Section::from_toml("").unwrap();
+    let outcome = build(&mut section, wire(&front.url(), None)).login(&attempt()).await;
+    assert_eq!(told(&outcome), "protocol");
+}
+
+#[tokio::test]
 async fn settings_that_would_break_logins_are_mistakes() {
     for (settings, key) in [
         ("login_action = 'json'", "login_action"),
@@ -273,7 +290,7 @@ async fn settings_that_would_break_logins_are_mistakes() {
         ("ui_web_path = '//evil.test/'", "ui_web_path"),
         ("ui_web_path = 'https://evil.test/'", "ui_web_path"),
         ("scheme = 'ftp'", "scheme"),
-        ("bind = ['referer']", "bind"),
+        ("bind = ['referer']", "bind[1]"),
         ("route_cookies = ['a b']", "route_cookies"),
         ("refused_texts = ['']", "refused_texts"),
     ] {

@@ -17,9 +17,21 @@ struct Stage {
 }
 
 async fn stage(more: &str) -> Stage {
+    stage_of(&ticket_portal(), more).await
+}
+
+async fn stage_of(portal: &str, more: &str) -> Stage {
     let people = ["alice", "bob"].map(str::to_owned);
     let shop = EpixelClient::start(&people, KEY).await.unwrap();
     let forum = EpixelClient::start(&people, OTHER_KEY).await.unwrap();
+    let setup = Setup::new(&config(portal, &shop, &forum, more)).environment("RUST_LOG", "trace");
+    let keyward = setup.with_api().start().await;
+    shop.at(keyward.api);
+    forum.at(keyward.api);
+    Stage { keyward, shop, forum }
+}
+
+fn config(portal: &str, shop: &EpixelClient, forum: &EpixelClient, more: &str) -> String {
     let backend = |name: &str, url: &str, key: &str, rest: &str| {
         format!(
             "[[backend]]\nname = \"{name}\"\nkind = \"epixel\"\nurl = \"{url}\"\ncredentials = \"none\"\n\
@@ -27,17 +39,13 @@ async fn stage(more: &str) -> Stage {
              [[route]]\nhost = \"{name}.example.test\"\nportal = \"office\"\nbackend = \"{name}\"\n"
         )
     };
-    let config = [
-        ticket_portal(),
-        backend("shop", &shop.url(), KEY, more),
-        backend("forum", &forum.url(), OTHER_KEY, ""),
-        "roles = [\"forum\"]\n".to_owned(),
-    ];
-    let setup = Setup::new(&config.concat()).environment("RUST_LOG", "trace");
-    let keyward = setup.with_api().start().await;
-    shop.at(keyward.api);
-    forum.at(keyward.api);
-    Stage { keyward, shop, forum }
+    [
+        portal,
+        &backend("shop", &shop.url(), KEY, more),
+        &backend("forum", &forum.url(), OTHER_KEY, ""),
+        "roles = [\"forum\"]\n",
+    ]
+    .concat()
 }
 
 impl Stage {
@@ -344,4 +352,53 @@ async fn names_and_paths_are_the_operators() {
     assert!(claims.get("roles").is_none() && claims.get("username").is_none(), "{claims}");
     assert!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap() == 300, "{claims}");
     assert_ne!(word["api_sid"], Value::Null);
+}
+
+#[tokio::test]
+async fn sessions_of_a_service_end_with_each_other_also_after_its_settings_have_changed() {
+    for by_service in [true, false] {
+        let stage = stage("").await;
+        let cookie = Ticket::of("alice").roles(&["forum"]).cookie();
+        stage.browser_enters(&cookie, "shop").await;
+        let api_sid = stage.shop.api_sids().pop().unwrap();
+        let changed = config(&ticket_portal(), &stage.shop, &stage.forum, "login_timeout = \"3s\"");
+        stage.keyward.rewrite(&changed);
+        stage.keyward.reload("applied").await;
+        if by_service {
+            assert_eq!(stage.shop.sign_out(&api_sid).await, 200);
+            assert_eq!(stage.ask("shop", &cookie).await.reason(), "revoked");
+        } else {
+            assert_eq!(stage.keyward.get("/.keyward/logout", &[&format!("Cookie: {cookie}")]).await.status, 200);
+            until("the end of her session", || async { stage.shop.users().is_empty() }).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_lost_a_role_is_not_led_on_by_a_service_that_knew_them_with_it() {
+    let portal = format!(
+        "[[api.key]]\ncaller = \"office\"\nsecret = \"{KEY}\"\n[[portal]]\nname = \"office\"\nkind = \"registered\"\n\
+         cookie = \"office\"\nlogin_url = \"https://portal.example.test/?next={{url}}\"\n"
+    );
+    for (then, status) in [
+        (json!({"user": "alice", "roles": [], "expires": 4_000_000_000_u64}), 403),
+        (json!({"user": "bob", "roles": ["forum"], "expires": 4_000_000_000_u64}), 401),
+        (json!({"user": "alice", "roles": ["forum"], "expires": 4_000_000_001_u64}), 200),
+    ] {
+        let stage = stage_of(&portal, "").await;
+        let register = async |told: &Value| {
+            let lines = [format!("Authorization: Bearer {KEY}"), "Content-Type: application/json".to_owned()];
+            let told = request("PUT", "/v1/sessions/a-session-of-the-office", "api", &lines, &told.to_string());
+            stage.keyward.call(told).await.status
+        };
+        let first = json!({"user": "alice", "roles": ["forum"], "expires": 4_000_000_000_u64});
+        assert_eq!(register(&first).await, 201);
+        stage.browser_enters("office=a-session-of-the-office", "shop").await;
+        let api_sid = stage.shop.api_sids().pop().unwrap();
+        assert_eq!(register(&then).await, 204);
+        let body = json!({"service": "forum", "api_sid": api_sid}).to_string();
+        let answer = stage.server_asks("service-request/", &key(KEY), &body).await;
+        assert_eq!(answer.status, status, "{then}");
+        until("the end of what is not theirs", || async { stage.shop.users().is_empty() == (status == 401) }).await;
+    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod client;
+mod ends;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod host;

@@ -80,6 +80,10 @@ impl Desk for Nobody {
         None
     }
 
+    fn as_now(&self, _: &Person) -> Option<Person> {
+        None
+    }
+
     fn known_as(&self, _: &Person, _: &str) -> Option<KnownAs> {
         None
     }

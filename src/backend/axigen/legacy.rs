@@ -67,10 +67,7 @@ fn judge_login(axigen: &Axigen, answer: &Answer) -> Result<Login, Outage> {
 pub(super) async fn check(axigen: &Axigen, keys: &SessionKeys) -> Result<Liveness, Outage> {
     let target = Axigen::with_key(&axigen.settings.keep_alive_path, keys, "");
     let request = Request::get(target).cookies(keys.cookies()).repeatable().beginning_only();
-    let answer = axigen.wire.send(&request).await?;
-    if let Some(outage) = answer.outage() {
-        return Err(outage);
-    }
+    let answer = axigen.wire.send(&request).await?.or_outage()?;
     // How a dead session is answered is not published (assumed: by the login page, in some way).
     match answer.status() {
         200 if is_login_page(axigen, &answer.text()) => Ok(Liveness::Dead),
@@ -92,10 +89,7 @@ pub(super) async fn logout(axigen: &Axigen, keys: &SessionKeys) -> Result<(), Ou
     let target = Axigen::with_key(&axigen.settings.logout_path, keys, "action=logout");
     let request = Request::get(target).cookies(keys.cookies()).repeatable().beginning_only();
     // The answer is not published, so any complete one has ended the session.
-    match axigen.wire.send(&request).await?.outage() {
-        Some(outage) => Err(outage),
-        None => Ok(()),
-    }
+    axigen.wire.send(&request).await?.or_outage().map(drop)
 }
 
 /// Whether a redirect without a key leads to the public login page: `/index.hsp` (seen), or the

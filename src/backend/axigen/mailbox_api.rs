@@ -14,10 +14,8 @@ const SECOND_STEP: &str = "x-axigen-2fa";
 pub(super) async fn login(axigen: &Axigen, attempt: &Attempt) -> Result<Login, Outage> {
     let Some(password) = &attempt.password else { return Ok(Login::Refused(Refusal::Credentials)) };
     let body = json!({ "username": attempt.login, "password": password.expose_secret() });
-    let answer = axigen.wire.send(&Request::post(axigen.settings.login_path.as_str()).json(&body)).await?;
-    if let Some(outage) = answer.outage() {
-        return Err(outage);
-    }
+    let answer =
+        axigen.wire.send(&Request::post(axigen.settings.login_path.as_str()).json(&body)).await?.or_outage()?;
     match answer.status() {
         200 => {}
         401 => return Ok(Login::Refused(Refusal::Credentials)),
@@ -67,19 +65,13 @@ pub(super) async fn check(axigen: &Axigen, keys: &SessionKeys) -> Result<Livenes
 pub(super) async fn logout(axigen: &Axigen, keys: &SessionKeys) -> Result<(), Outage> {
     let target = Axigen::with_key(&axigen.settings.logout_path, keys, "");
     let request = Request::post(target).cookies(keys.cookies()).repeatable();
-    match axigen.wire.send(&request).await?.outage() {
-        Some(outage) => Err(outage),
-        None => Ok(()),
-    }
+    axigen.wire.send(&request).await?.or_outage().map(drop)
 }
 
 /// The account of the session, `None` where there is no such session.
 async fn account(axigen: &Axigen, keys: &SessionKeys) -> Result<Option<Value>, Outage> {
     let target = Axigen::with_key(&axigen.settings.keep_alive_path, keys, "");
-    let answer = axigen.wire.send(&Request::get(target).cookies(keys.cookies()).repeatable()).await?;
-    if let Some(outage) = answer.outage() {
-        return Err(outage);
-    }
+    let answer = axigen.wire.send(&Request::get(target).cookies(keys.cookies()).repeatable()).await?.or_outage()?;
     match answer.status() {
         401 => Ok(None),
         200 => match answer.json().filter(Value::is_object) {

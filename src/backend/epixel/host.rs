@@ -137,7 +137,7 @@ impl Epixel {
 
     fn service_request(&self, call: &Call<'_>, body: &Value, desk: &dyn Desk) -> Answered {
         let Some(service) = self.settings.names.service.text(body) else { return INVALID_REQUEST.here() };
-        let Some(person) = self.spoken_for(call, body) else { return NOT_AUTHENTICATED.here() };
+        let Some(person) = self.spoken_for(call, body, desk) else { return NOT_AUTHENTICATED.here() };
         if service == self.settings.service {
             return Answered::Here(self.login_url(person, desk));
         }
@@ -145,7 +145,7 @@ impl Epixel {
     }
 
     /// For whom a client speaks: it shows the API session, or an access token of ours, or both alike.
-    fn spoken_for(&self, call: &Call<'_>, body: &Value) -> Option<Person> {
+    fn spoken_for(&self, call: &Call<'_>, body: &Value, desk: &dyn Desk) -> Option<Person> {
         let shown = match self.settings.names.api_sid.find(body) {
             Some(api_sid) => Some(api_sid.as_str()?),
             None => None,
@@ -159,7 +159,7 @@ impl Epixel {
             (Some(api_sid), _) | (None, Some(api_sid)) => api_sid,
             (None, None) => return None,
         };
-        Some(self.ledger.guest(api_sid)?.person.clone())
+        desk.as_now(&self.ledger.guest(api_sid)?.person)
     }
 
     /// The API session that an access token of ours is of, while the token is good.

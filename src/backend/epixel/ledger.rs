@@ -21,7 +21,7 @@ const MOST_PER_PERSON: usize = 64;
 const ENDED_FOR: Duration = Duration::from_secs(600);
 /// How long no token is minted for a portal session that has ended: somebody may have looked at it just
 /// before.
-const GONE_FOR: Duration = Duration::from_secs(5);
+pub(super) const GONE_FOR: Duration = Duration::from_secs(5);
 
 /// Names an API session to the client: opaque, and known to nobody else.
 pub(super) type ApiSid = Arc<str>;
@@ -33,7 +33,6 @@ pub(super) struct Ledger {
     /// Told when a login was acknowledged.
     acknowledged: Notify,
     clock: Arc<dyn Clock>,
-    token_lifetime: Duration,
 }
 
 /// For whom an API session is.
@@ -68,6 +67,7 @@ struct State {
     of_portal: HashMap<SessionHandle, Vec<ApiSid>>,
     by_end: BTreeSet<(UnixSeconds, ApiSid)>,
     tokens: HashMap<TokenHash, ApiSid>,
+    token_lifetime: Duration,
     /// All live equally long, so the order of minting is that of expiry.
     token_ends: VecDeque<(Moment, TokenHash)>,
     ended: Recent<ApiSid>,
@@ -86,7 +86,16 @@ struct ApiSession {
 
 impl Ledger {
     pub(super) fn new(token_lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { state: Mutex::default(), acknowledged: Notify::new(), clock, token_lifetime }
+        let state = State { token_lifetime, ..State::default() };
+        Self { state: Mutex::new(state), acknowledged: Notify::new(), clock }
+    }
+
+    /// Takes another lifetime, which counts for the tokens that wait as well if it is shorter.
+    pub(super) fn set_token_lifetime(&self, lifetime: Duration) {
+        let latest = self.clock.now().plus(lifetime);
+        let mut state = self.state.lock();
+        state.token_lifetime = lifetime;
+        state.token_ends.iter_mut().for_each(|(end, _)| *end = latest.min(*end));
     }
 
     /// A new token for the client service, for this person.
@@ -105,7 +114,8 @@ impl Ledger {
         }
         session.tokens += 1;
         state.tokens.insert(hash, Arc::clone(&api_sid));
-        state.token_ends.push_back((now.plus(self.token_lifetime), hash));
+        let end = now.plus(state.token_lifetime);
+        state.token_ends.push_back((end, hash));
         Ok(Minted { api_sid, token })
     }
 

@@ -1,6 +1,7 @@
 //! Cookies: what a browser would hold between two steps, and which of them are the application's.
 
 use crate::config::Section;
+use crate::domain::is_token;
 use crate::wire::Answer;
 
 /// The name of a cookie, or the beginning of several: `sid`, `_h*`.
@@ -31,10 +32,9 @@ impl CookieName {
 
     fn parse(text: &str) -> Option<Self> {
         let (name, is_beginning) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
-        // RFC 9110, section 5.6.2, without the asterisk.
-        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&byte);
+        let plain = |byte: u8| is_token(byte) && byte != b'*';
         let folded = name.bytes().map(folded).collect();
-        (!name.is_empty() && name.bytes().all(token)).then(|| Self { text: name.to_owned(), is_beginning, folded })
+        (!name.is_empty() && name.bytes().all(plain)).then(|| Self { text: name.to_owned(), is_beginning, folded })
     }
 
     /// Whether a cookie that the application set is this one.

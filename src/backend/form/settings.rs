@@ -76,9 +76,11 @@ pub(super) struct KeepAlive {
 impl Settings {
     pub(super) fn read(section: &mut Section) -> Self {
         let mut scope = Scope::default();
-        let login_pattern = section
-            .text("login_pattern")
-            .and_then(|text| pattern(&text).map_err(|error| section.mistake("login_pattern", &error)).ok());
+        let login_pattern = section.text("login_pattern").and_then(|text| {
+            // In a part of a name anything could stand around it.
+            let whole = pattern(&text).and_then(|_| pattern(&format!(r"\A(?:{text})\z")));
+            whole.map_err(|error| section.mistake("login_pattern", &error)).ok()
+        });
         let is_prefetched = section.has("prefetch");
         let mut table = section.section("prefetch");
         let prefetch = is_prefetched.then(|| Step::read(&mut table, &mut scope, Exchange::read_get));
@@ -107,7 +109,7 @@ impl Settings {
             keep_alive,
             logout,
             first_page: first_page(section),
-            binding: binding(section),
+            binding: Binding::read(section, Binding::default()),
             kept: scope.kept(),
             wants_password: scope.is_used("password"),
         }
@@ -302,20 +304,4 @@ fn first_page(section: &mut Section) -> String {
         section.mistake("first_page", "must be a path such as \"/inbox\", without a query");
     }
     text
-}
-
-fn binding(section: &mut Section) -> Binding {
-    let mut binding = Binding::default();
-    for (index, word) in section.texts("bind").unwrap_or_default().iter().enumerate() {
-        match word.as_str() {
-            "user-agent" => binding.user_agent = true,
-            "address" => binding.address = true,
-            "accept-language" => binding.accept_language = true,
-            _ => {
-                let remedy = "must be one of \"user-agent\", \"address\" and \"accept-language\"";
-                section.mistake(&format!("bind[{}]", index + 1), remedy);
-            }
-        }
-    }
-    binding
 }

@@ -135,6 +135,18 @@ fn a_value_cannot_leave_its_place_in_a_path() {
 }
 
 #[test]
+fn a_login_pattern_is_about_the_whole_name() {
+    let (form, mistakes) = built(&format!("login_pattern = 'ana|[a-c]+@x'\n{RIGHT}"));
+    assert_eq!(mistakes, [""; 0]);
+    let pattern = form.settings.login_pattern.as_ref().unwrap();
+    for (login, fits) in
+        [("ana", true), ("a@x", true), ("ana ", false), ("<ana", false), ("ana\n", false), ("da@x", false)]
+    {
+        assert_eq!(pattern.is_match(login), fits, "{login:?}");
+    }
+}
+
+#[test]
 fn any_spelling_of_a_key_cookie_is_the_applications() {
     let (form, _) = built(&RIGHT.replace("[keys]\n", "[keys]\nowned_cookies = [\"my_app_*\"]\n"));
     for (name, owned) in [

@@ -67,7 +67,7 @@ impl Settings {
             autologin: section.flag("autologin", false),
             ui_web_path: ui_web_path(section),
             scheme: section.choice("scheme", "https", &[("https", "https"), ("http", "http")]),
-            binding: binding(section),
+            binding: Binding::read(section, Binding { user_agent: true, address: true, ..Binding::default() }),
             route_cookies: route_cookies(section),
             refused_texts: texts(section, "refused_texts", &["The user name or password is incorrect."]),
             locked_texts: texts(section, "locked_texts", &[]),
@@ -105,22 +105,6 @@ fn ui_web_path(section: &mut Section) -> String {
         section.mistake("ui_web_path", "must be a path such as \"/appsuite/\", without query and fragment");
     }
     text
-}
-
-fn binding(section: &mut Section) -> Binding {
-    let Some(names) = section.texts("bind") else {
-        return Binding { user_agent: true, address: true, ..Binding::default() };
-    };
-    let mut binding = Binding::default();
-    for name in &names {
-        match name.as_str() {
-            "user-agent" => binding.user_agent = true,
-            "address" => binding.address = true,
-            "accept-language" => binding.accept_language = true,
-            _ => section.mistake("bind", "must list some of \"user-agent\", \"address\" and \"accept-language\""),
-        }
-    }
-    binding
 }
 
 fn route_cookies(section: &mut Section) -> Vec<String> {

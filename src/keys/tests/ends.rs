@@ -52,6 +52,20 @@ async fn a_wall_clock_that_jumps_ahead_and_back_revives_nobody() {
 }
 
 #[tokio::test]
+async fn whoever_signs_out_over_and_over_takes_no_more_memory() {
+    let world = World::new(Script::default());
+    for _ in 0..1000 {
+        world.store.revoke("portal", ANA.sid, 2_000_000);
+        world.clock.advance(Duration::from_millis(1));
+    }
+    assert_eq!(world.store.revocations.len(), 1);
+    world.store.revoke("portal", ANA.sid, 2_000_001);
+    world.clock.advance(SECONDS(1_000_002));
+    world.store.tick().await;
+    assert_eq!((world.store.revocations.len(), world.store.sessions.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn at_the_end_of_the_process_logouts_are_waited_for() {
     let world = World::new(Script::default());
     for n in 0..50 {
@@ -279,7 +293,7 @@ async fn a_change_of_an_account_ends_every_session_of_that_name_and_no_other() {
     for who in [&ANA, &elsewhere, &BEN] {
         key(&world.ask(who).await);
     }
-    world.store.end_at(&world.backend, "ANA");
+    world.store.end_at(&world.backend, "ANA").await;
     world.settle().await;
     assert_eq!(world.script.logouts.lock().unwrap().len(), 2);
     assert_eq!(world.store.len(), 1);

@@ -146,6 +146,40 @@ async fn refused_people_who_keep_asking_take_no_place() {
 }
 
 #[tokio::test]
+async fn a_password_whose_answer_nobody_understands_is_sent_more_and_more_rarely() {
+    let world = World::new(Script::default());
+    let puzzle = || *world.script.outage.lock().unwrap() = Some(Outage::Protocol("odd".to_owned()));
+    // As a page does that tries again by itself: it may have been a refusal in unknown words.
+    let mut tried_at = Vec::new();
+    puzzle();
+    for second in 0..1200 {
+        let before = world.logins();
+        assert!(matches!(world.ask(&ANA).await, Obtained::Unavailable(Outage::Protocol(_))));
+        if world.logins() > before {
+            tried_at.push(second);
+        }
+        world.pass(SECONDS(1)).await;
+    }
+    assert_eq!(tried_at, [0, 15, 45, 105, 225, 465, 765, 1065], "up to refused_for");
+
+    *world.script.outage.lock().unwrap() = None;
+    world.pass(SECONDS(300)).await;
+    assert!(matches!(world.ask(&ANA).await, Obtained::Keys(_)));
+}
+
+#[tokio::test]
+async fn a_lock_of_unlikely_length_is_looked_at_again() {
+    let world = World::new(Script::default());
+    *world.script.outage.lock().unwrap() = Some(Outage::Locked { retry_after: Some(SECONDS(86_400)) });
+    assert!(matches!(world.ask(&ANA).await, Obtained::Unavailable(Outage::Locked { .. })));
+    *world.script.outage.lock().unwrap() = None;
+    world.pass(SECONDS(299)).await;
+    assert!(matches!(world.ask(&ANA).await, Obtained::Unavailable(Outage::Locked { .. })));
+    world.pass(SECONDS(1)).await;
+    assert!(matches!(world.ask(&ANA).await, Obtained::Keys(_)), "after refused_for");
+}
+
+#[tokio::test]
 async fn a_connector_that_panics_leaves_nobody_waiting_for_ever() {
     let world = World::new(Script::default());
     let cursed = Who { password: "panic", ..ANA };

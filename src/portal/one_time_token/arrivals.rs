@@ -12,9 +12,9 @@ use crate::domain::{Clock, Identity, Moment, UnixSeconds};
 
 /// How long a person may think about whether they are to become another.
 const THINKING_TIME: Duration = Duration::from_secs(120);
-/// How long it is remembered that the host has ended a session: its word may overtake a sign-in that is
-/// still under way.
-const ENDED_FOR: Duration = Duration::from_secs(600);
+/// How long it is remembered that a session of the host's has ended, there or here: a sign-in may still be
+/// under way, and the host may not have heard of it for as long as an errand lasts.
+const ENDED_FOR: Duration = Duration::from_secs(900);
 /// Most of each. Only the host can make any, by vouching for somebody.
 const MOST: usize = 100_000;
 
@@ -72,12 +72,14 @@ impl Arrivals {
         if fitting { state.pending.remove(name) } else { None }
     }
 
-    /// Notes that the host has ended a session.
+    /// Notes that a session of the host's has ended.
     pub(super) fn note_end(&self, api_sid: &str) {
         let now = self.clock.now();
         let mut state = self.swept(now);
-        if state.ended.len() >= MOST
-            && let Some((_, oldest)) = state.ended_ends.pop_front()
+        // The notes are counted, not the names: the host may say the same over and over.
+        if state.ended_ends.len() >= MOST
+            && let Some((until, oldest)) = state.ended_ends.pop_front()
+            && state.ended.get(&oldest) == Some(&until)
         {
             state.ended.remove(&oldest);
         }
@@ -86,7 +88,7 @@ impl Arrivals {
         state.ended_ends.push_back((until, api_sid.to_owned()));
     }
 
-    /// Whether the host has ended it, not long ago.
+    /// Whether it has ended, not long ago.
     pub(super) fn has_ended(&self, api_sid: &str) -> bool {
         self.swept(self.clock.now()).ended.contains_key(api_sid)
     }
@@ -154,7 +156,11 @@ mod tests {
         for number in 0..MOST + 10 {
             arrivals.note_end(&number.to_string());
         }
-        assert!(arrivals.state.lock().ended.len() <= MOST);
+        for _ in 0..MOST {
+            clock.advance(Duration::from_millis(1));
+            arrivals.note_end(&(MOST + 9).to_string());
+        }
+        assert!(arrivals.state.lock().ended_ends.len() <= MOST);
         assert!(arrivals.has_ended(&(MOST + 9).to_string()));
     }
 }

@@ -215,7 +215,7 @@ impl OneTimeToken {
             Box::pin(async move {
                 if !host.acknowledge(&api_sid).await? {
                     tracing::info!(portal, "the host ended a session before it was acknowledged");
-                    kept.end(&id);
+                    kept.end_with_all(&portal, &id);
                 }
                 Ok(())
             })

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use super::Problem;
 use super::call::{Answer, Asked, Call};
 use super::sessions::{LONGEST_PASSWORD, in_json, password, unprocessable};
 use crate::accounts::{NotBegun, Outcome, Report, Wish};
 use crate::domain::{ExposeSecret, Identity, Secret};
 use crate::observe::ApiCall;
+use crate::transport::problem::Problem;
 
 pub(super) const CALLS: &[Call] = &[
     Call {

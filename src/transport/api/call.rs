@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName};
@@ -9,15 +8,14 @@ use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::Problem;
 use crate::domain::ApiKey;
 use crate::observe::ApiCall;
+use crate::transport::body::{self, NoBody};
+use crate::transport::problem::Problem;
 use crate::transport::{Live, question};
 
 /// Longest body of a call, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
-/// Longest wait for a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One call that can be made.
 pub(super) struct Call {
@@ -91,46 +89,16 @@ impl Asked<'_> {
 
 /// Reads a body to its end.
 pub(super) async fn read(payload: Payload) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(LONGEST_BODY)).await {
-        Ok(Ok(Ok(body))) => Ok(body),
-        Ok(Ok(Err(_))) => Err(Problem::BODY),
-        Ok(Err(_)) => Err(Problem::TOO_LARGE),
-        Err(_) => Err(Problem::SLOW),
-    }
+    body::read(payload, LONGEST_BODY).await.map_err(|error| match error {
+        NoBody::Broken => Problem::BODY,
+        NoBody::TooLarge => Problem::TOO_LARGE,
+        NoBody::Slow => Problem::SLOW,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::FromRequest;
-    use actix_web::error::PayloadError;
-    use actix_web::test::TestRequest;
-    use futures_util::StreamExt;
-    use futures_util::stream::{iter, pending};
-
     use super::*;
-
-    /// A body in pieces, which may never end.
-    async fn body(pieces: usize, ends: bool) -> Result<usize, u16> {
-        let pieces = iter((0..pieces).map(|_| Ok::<_, PayloadError>(Bytes::from_static(&[b'x'; 1024]))));
-        let rest = if ends { iter(None).left_stream() } else { pending().right_stream() };
-        let payload = actix_web::dev::Payload::from(pieces.chain(rest).boxed_local());
-        let request = TestRequest::get().to_http_request();
-        let payload = Payload::from_request(&request, &mut { payload }).await.unwrap();
-        read(payload).await.map(|body| body.len()).map_err(|problem| problem.into_response().status().as_u16())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_ends_within_its_size_and_its_time() {
-        for (pieces, ends, read) in [
-            (0, true, Ok(0)),
-            (64, true, Ok(64 * 1024)),
-            (65, true, Err(413)),
-            (65, false, Err(413)),
-            (3, false, Err(408)),
-        ] {
-            assert_eq!(body(pieces, ends).await, read, "{pieces} {ends}");
-        }
-    }
 
     #[test]
     fn a_path_is_compared_segment_by_segment_as_it_came() {

@@ -6,7 +6,6 @@
 
 mod accounts;
 mod call;
-mod problem;
 mod sessions;
 
 use std::sync::Arc;
@@ -15,12 +14,11 @@ use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::problem::Problem;
 use super::{Live, State, question, services};
 use crate::domain::{ApiKey, Reach};
 use crate::observe::{ApiCall, ApiOutcome};
 use call::{Answer, Asked, Call};
-
-pub(super) use problem::Problem;
 
 /// Every call there is, by the file that answers it.
 const CALLS: &[&[Call]] = &[sessions::CALLS, accounts::CALLS, &[DESCRIPTION]];

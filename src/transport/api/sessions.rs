@@ -13,13 +13,13 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value, json};
 
-use super::Problem;
 use super::call::{Answer, Asked, Call};
 use crate::domain::{ExposeSecret, Identity, IdentityError, Secret, SessionKeys, UnixSeconds, is_control};
 use crate::handover::{
     BrowserBehind, NotKept, NotOpened, NotRegistered, Opened, PortalSide, Registered, SignOutBy, SignOutRequest,
 };
 use crate::observe::ApiCall;
+use crate::transport::problem::Problem;
 use crate::transport::question;
 
 pub(super) const CALLS: &[Call] = &[

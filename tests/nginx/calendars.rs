@@ -1,7 +1,8 @@
-//! What goes past Keyward, because it signs in by itself, and what must not.
+//! Calendars, address books and phones, about which Keyward is not asked.
 
 use super::IDENTITY;
-use super::house::{House, MAIL};
+use super::house::{House, MAIL, allow};
+use super::servers::{Message, answer};
 
 #[tokio::test]
 async fn calendars_and_phones_go_past_keyward_without_any_key_or_identity() {
@@ -47,4 +48,15 @@ async fn no_disguise_of_a_calendar_leads_around_keyward() {
     }
     assert_eq!(house.ask(MAIL, "GET /caldav/a..b/x.ics?q=a/../b;c", &[]).status(), 200);
     assert_eq!(house.application.only().asked(), "GET /caldav/a..b/x.ics?q=a/../b;c");
+}
+
+#[tokio::test]
+async fn calendars_of_one_person_are_kept_for_nobody_else() {
+    let traps = "proxy_cache zone; proxy_cache_key $uri; proxy_cache_valid any 1h;";
+    let calendar = |asked: &Message| answer(200, &[], asked.header("Authorization").unwrap_or_default());
+    let house = House::with_extra(traps, allow, calendar).await;
+    for person in ["Basic YW5hOng=", "Basic YmVuOng="] {
+        let answered = house.ask(MAIL, "GET /caldav/private", &[&format!("Authorization: {person}")]);
+        assert_eq!((answered.status(), answered.body.as_str()), (200, person));
+    }
 }
