@@ -13,11 +13,13 @@
 //! - [`decision`]: the only place that judges.
 //! - [`portal`]: who does the portal say this is?
 //! - [`keys`]: the back-end sessions we already hold.
-//! - [`backend`]: one file per web application, one table.
-//! - [`wire`]: HTTP to the servers that we depend on, as narrow as signing in needs it.
+//! - [`backend`]: one file per kind of web application, one table.
+//! - [`wire`]: HTTP to the servers that we depend on, as narrow as signing in needs it; and errands, the
+//!   calls that must arrive although nobody waits for them.
 //! - [`accounts`]: changes of passwords and accounts, at every back-end that keeps them.
 //! - [`inject`]: session keys to header edits.
-//! - [`handover`]: sign-out and who-am-I, without protocol; [`transport`] makes pages of them.
+//! - [`handover`]: what people and their portal may do beside asking for pages: enter an application, sign
+//!   out, register a session. Without protocol; [`transport`] makes pages and the API of it.
 //! - [`config`]: what the operator wrote, checked.
 //! - [`observe`]: metrics and log lines.
 //! - [`domain`]: the nouns all rooms share.
@@ -47,6 +49,20 @@
 //!
 //! Beside requests, [`KeyStore::tick`](keys::KeyStore::tick) keeps sessions alive that are in use and
 //! ends those that are not.
+//!
+//! # Other ways in
+//!
+//! - **The hand-over.** `/.keyward/enter/<back-end>` makes a [`Visit`](handover::Visit) of the request, and
+//!   [`Reception::arrive`](handover::Reception::arrive) takes it as far as it goes: into the application, or
+//!   to the next host. The keys come from the same [`KeyStore::obtain`](keys::KeyStore::obtain).
+//! - **The portal's API**, on a listener of its own. Calls about sessions go to
+//!   [`PortalSide`](handover::PortalSide), which knows what a portal may ask for its people; changes of
+//!   passwords go to [`Provisioner`](accounts::Provisioner), which tries them until they are done.
+//! - **Services.** A back-end or a portal may offer calls of its own, such as the redeeming of a one-time
+//!   ticket. They are a [`Service`](domain::Service), found by [`Services`](handover::Services), which knows
+//!   no HTTP and asks the house through a [`Desk`](domain::Desk).
+//! - **Sign-out**, by whomever, is one [`SignOut`](keys::SignOut): first nothing is given out any more, then
+//!   it is answered, then the back-ends hear of it.
 
 pub mod accounts;
 pub mod app;

@@ -55,6 +55,22 @@ fn every_configuration_that_is_shown_is_right() {
 }
 
 #[test]
+fn the_readme_has_a_row_for_every_kind() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for kind in KINDS {
+        let row = format!("| [`{0}`](examples/{0}/) | ", kind.name);
+        assert!(readme.contains(&row), "README.md has no row {row}");
+    }
+    for kind in keyward::portal::KINDS {
+        assert!(
+            readme.contains(&format!("| `{}` | ", kind.name)),
+            "README.md has no row for portals of kind {}",
+            kind.name
+        );
+    }
+}
+
+#[test]
 fn every_file_that_a_readme_links_to_is_there() {
     let mut names = [
         "README.md",
@@ -147,8 +163,7 @@ fn the_reference_names_every_field_of_whoami() {
     assert_eq!(table("Pages").into_iter().flat_map(|row| row[0].clone()).collect::<BTreeSet<_>>(), fields);
 }
 
-#[test]
-fn every_log_line_of_the_reference_is_written_somewhere_with_its_fields() {
+fn sources() -> Vec<String> {
     let mut sources = Vec::new();
     let mut folders = vec![root().join("src")];
     while let Some(folder) = folders.pop() {
@@ -160,6 +175,12 @@ fn every_log_line_of_the_reference_is_written_somewhere_with_its_fields() {
             }
         }
     }
+    sources
+}
+
+#[test]
+fn every_log_line_of_the_reference_is_written_somewhere_with_its_fields() {
+    let sources = sources();
     for row in table("Log lines") {
         let message = &row[0][0];
         let source = sources.iter().find(|source| source.contains(&format!("\"{message}\"")));
@@ -168,4 +189,41 @@ fn every_log_line_of_the_reference_is_written_somewhere_with_its_fields() {
             assert!(source.contains(field), "{message:?} comes without {field}");
         }
     }
+}
+
+#[test]
+fn the_reference_names_every_log_line() {
+    let named: BTreeSet<String> = table("Log lines").into_iter().map(|row| row[0][0].clone()).collect();
+    let mut written = 0;
+    for source in sources() {
+        for rest in source.split("tracing::").skip(1) {
+            let Some((level, arguments)) = rest.split_once("!(") else { continue };
+            if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+                continue;
+            }
+            let texts = texts_of(arguments);
+            assert!(texts.iter().any(|text| named.contains(text)), "conf/README.md has no line for {texts:?}");
+            written += 1;
+        }
+    }
+    assert!(written > 40, "only {written} were found");
+}
+
+/// The texts in quotes up to the end of a macro's arguments.
+fn texts_of(arguments: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut depth = 1_i32;
+    for (index, piece) in arguments.split('"').enumerate() {
+        if index % 2 == 1 {
+            texts.push(piece.to_owned());
+            continue;
+        }
+        for character in piece.chars() {
+            depth += i32::from(character == '(') - i32::from(character == ')');
+            if depth == 0 {
+                return texts;
+            }
+        }
+    }
+    texts
 }

@@ -33,8 +33,26 @@ pub fn read(
     errands: &Arc<Errands>,
 ) -> Result<Parts, Vec<Mistake>> {
     let document = Document::load(path).map_err(|mistake| vec![mistake])?;
-    let (parts, mistakes) = build(document, clock, sessions, errands);
+    let (mut parts, mistakes) = build(document, clock, sessions, errands);
+    parts.warnings.extend(unreachable(&parts, &path.display().to_string()));
     mistakes.unless_any(parts)
+}
+
+/// Portals and back-ends that cannot work, because nobody can make the calls that they live on.
+fn unreachable(parts: &Parts, file: &str) -> Vec<Mistake> {
+    let warning = |key: String, message: &str| Mistake { file: file.to_owned(), key, message: message.to_owned() };
+    let has_api = parts.settings.api.is_some();
+    let is_told = has_api && !parts.settings.api_keys.is_empty();
+    let untold = parts.portals.iter().filter(|portal| portal.registers() && !is_told).map(|portal| {
+        let message = "is told of its sessions through the API, and nobody can call it: \
+                       write [listen] api and an [[api.key]]";
+        warning(format!("portal[{}].kind", portal.name()), message)
+    });
+    let uncalled = parts.backends.iter().filter(|backend| backend.offers_service() && !has_api).map(|backend| {
+        let message = "has the application ask Keyward at each login, and it cannot: write [listen] api";
+        warning(format!("backend[{}].kind", backend.name()), message)
+    });
+    untold.chain(uncalled).collect()
 }
 
 fn build(
@@ -189,6 +207,32 @@ mod tests {
         };
         for (key, on) in named() {
             assert!(on || may_be_off(&key), "conf/keyward.toml has {key} switched off");
+        }
+    }
+
+    #[test]
+    fn who_must_be_called_and_cannot_be_is_named() {
+        let warned = |text: &str| -> Vec<String> {
+            let warnings = unreachable(&build_text(text).0, "k.toml");
+            warnings.iter().map(|warning| warning.to_string().split(": ").nth(1).unwrap().to_owned()).collect()
+        };
+        let off = "[listen]\napi = \"off\"\n";
+        let on = "[listen]\napi = \"127.0.0.1:8423\"\n";
+        let secret = "0".repeat(32);
+        let key = format!("[[api.key]]\ncaller = \"p\"\nsecret = \"{secret}\"\n");
+        let registered = "[[portal]]\nname = \"p\"\nkind = \"registered\"\ncookie = \"c\"\n\
+                          login_url = \"https://p.test/{url}\"\n[[route]]\nhost = \"h\"\nportal = \"p\"\n";
+        let service = format!(
+            "[[backend]]\nname = \"b\"\nkind = \"epixel\"\nurl = \"http://b\"\ncredentials = \"none\"\n\
+             [[backend.key]]\nsecret = \"{secret}\"\n"
+        );
+        for (parts, expected) in [
+            (&[off, registered, &service][..], &["portal[p].kind", "backend[b].kind"][..]),
+            (&[on, registered, &service], &["portal[p].kind"]),
+            (&[off, &key, registered], &["portal[p].kind"]),
+            (&[on, &key, registered, &service], &[]),
+        ] {
+            assert_eq!(warned(&parts.concat()), expected, "{parts:?}");
         }
     }
 

@@ -135,7 +135,8 @@ fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundatio
         if mistakes.is_empty() { Ok(parts) } else { Err(mistakes) }
     });
     let wired = match read {
-        Ok(parts) => connect(parts, foundation).map_err(|error| tracing::error!(%error, "configuration not reloaded")),
+        Ok(parts) => connect(parts, foundation)
+            .map_err(|error| tracing::error!(mistake = %error, "configuration not reloaded; the old one stays")),
         Err(mistakes) => {
             for mistake in mistakes {
                 tracing::error!(%mistake, "configuration not reloaded; the old one stays");

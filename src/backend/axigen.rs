@@ -100,7 +100,7 @@ impl Axigen {
         }
         let cookie = if cookies.len() == 1 { cookies.pop()? } else { return None };
         if self.learned_cookie.set(cookie.name.clone()).is_ok() {
-            tracing::info!(cookie = cookie.name, "the session cookie has a name of its own here; set `cookie` to it");
+            tracing::info!(cookie = cookie.name, "the session cookie has a name of its own here; set cookie to it");
         }
         Some((cookie.name, cookie.value))
     }

@@ -136,13 +136,27 @@ impl BackendPlan {
         }
         let master = credentials == CredentialSource::Master;
         if master && !backend.has_master() {
-            section.mistake("credentials", &format!("cannot be \"master\": {kind} has no [backend.master] here"));
+            let message =
+                format!("is \"master\" without [backend.master]; write one, if {kind} knows it, or another word");
+            section.mistake("credentials", &message);
         } else if !master && backend.has_master() {
             section.warn("credentials", "does not use [backend.master], which is there; only \"master\" does");
         }
         section.finish();
         let profile = Profile { name, kind, url, credentials, login, limits, roles };
         Some(Self { profile, backend, derivation, enter, written })
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.profile.name
+    }
+
+    /// Whether the application is offered something beside being signed in to.
+    #[must_use]
+    pub fn offers_service(&self) -> bool {
+        self.backend.service().is_some()
     }
 
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:

@@ -1,4 +1,4 @@
-//! The web applications behind the web server: one file per kind, one table.
+//! The web applications behind the web server: one file per kind, with a folder for its parts, and one table.
 //!
 //! A connector knows its application's dialect and nothing else. Deadlines, the limit of logins at
 //! once, back-off and metrics are wrapped around every one of them alike by [`Guarded`].
@@ -12,7 +12,8 @@
 //! 3. The application itself for `tests/conformance/`, or a strict stand-in in `tests/fakes/` where it
 //!    cannot be had: one file and one line in `FIXTURES`, and every behaviour runs over it.
 //! 4. `examples/<kind>/` for its administrators, `examples/nginx/keyward/<kind>.inc` for their web
-//!    server, and its keys in `conf/keyward.toml`.
+//!    server, its keys in `conf/keyward.toml`, its lines of the log in `conf/README.md`, and its row in
+//!    `README.md`, which says against what it was tried.
 //!
 //! Tests walk the table and complain about what is missing.
 

@@ -1,5 +1,12 @@
 //! What people may do with their own sessions: enter applications with them, sign out everywhere, and
 //! see who they are; and what their portal may do with them. Knows portals and keys, no protocol.
+//!
+//! - [`Reception`]: the hand-over. A [`Visit`] goes in, an [`Arrival`] comes out; `visitor` says who it is,
+//!   `site` where the application is for this browser, [`Tokens`] keeps what leads from one domain to another.
+//! - [`SelfService`]: signing out, and who am I.
+//! - [`PortalSide`]: what a portal may do through the API with the sessions of its people.
+//! - [`Services`]: who takes a call that a back-end or a portal offers beside.
+//! - [`Provenance`]: whether a person asked to be signed out, or a page of somebody else.
 
 mod portal_side;
 mod provenance;

@@ -5,6 +5,11 @@
 //! begun by [`KeyStore::obtain`], runs as a task of its own and is shared by all who wait for it, bad
 //! outcomes too. [`KeyStore::tick`] does what time asks for: keep-alives, expiry, clean-up; a session
 //! at rest costs no timer and no task.
+//!
+//! [`KeyStore`] is in `store`, what it does when it takes time in `login` (with which passwords: `candidates`).
+//! How sessions end is in `ends`, who asked for it in `sign_out`, what a new password ends in `changes`. One
+//! session is an `entry`; what must not be forgotten meanwhile is in `refusals`, `revocations` and `turns`
+//! (one login of a person at a time); what is due when in `wheel`, and what nobody waits for in `chores`.
 
 mod candidates;
 mod changes;

@@ -1,14 +1,19 @@
 //! Who does the portal say this is?
 //!
-//! A portal looks at the browser's cookies and says *genuine* or *rejected*. *Could not ask* is for
-//! kinds that must ask somebody; there is none yet, so [`Verdict`] has no word for it. Only this room
-//! makes a [`PortalSession`], so whoever holds one holds a checked one.
+//! A portal looks at the browser's cookies and says *genuine* or *rejected*. Nobody is asked while a
+//! decision waits: a `ticket` says all of it, a `registered` session was told of through the API, and
+//! whose a `one-time-token` is was asked when it arrived, by the [`Service`] of that kind. So [`Verdict`]
+//! has no word for *could not ask*. Only this room makes a [`PortalSession`], so whoever holds one holds
+//! a checked one. [`Sessions`] keeps those of portals whose cookie says nothing of itself.
 
 mod login_url;
 mod one_time_token;
 mod registered;
 mod sessions;
 pub mod ticket;
+
+#[cfg(test)]
+mod tests;
 
 use login_url::LoginUrl;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
@@ -296,6 +301,18 @@ impl PortalPlan {
         Some(Self { name: surroundings.name, kind: kind.name, login_url: login_url.ok()?, verifier })
     }
 
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is told of its sessions through the API.
+    #[must_use]
+    pub fn registers(&self) -> bool {
+        self.verifier.registers()
+    }
+
     /// Takes it into use.
     #[must_use]
     pub fn build(self, metrics: &Metrics) -> Arc<Portal> {
@@ -414,6 +431,3 @@ fn read_cookie_name(section: &mut Section) -> String {
     }
     cookie
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,3 +1,5 @@
+//! What every portal does, whatever its kind.
+
 use super::*;
 use crate::config::{Document, Draft, Mistake};
 use crate::domain::ManualClock;

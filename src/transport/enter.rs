@@ -10,7 +10,7 @@ use url::Url;
 
 use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, navigates, own_origin};
 use super::set_cookie::{Scope, SetCookie};
-use super::{Live, State, answer, body, html, nothing_here, question};
+use super::{Live, State, answer, body, html, question};
 use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn, escape};
 use crate::handover::{Arrival, Given, LIFETIME, Step, Visit};
 
@@ -242,7 +242,7 @@ impl Door<'_> {
                 }
                 response
             }
-            Arrival::Unknown => nothing_here().await,
+            Arrival::Unknown => html::no_application(),
             _ => refuse(Reason::BadRequest, is_page),
         }
     }

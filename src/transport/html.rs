@@ -46,6 +46,13 @@ pub(super) fn refusal(builder: &mut HttpResponseBuilder, status: StatusCode, rea
     page(builder, title, &format!("<p>{advice}</p>\n{next}<p><small>Reason: <code>{word}</code></small></p>"))
 }
 
+/// The page at a link that leads to no application.
+pub(super) fn no_application() -> HttpResponse {
+    let advice = "<p>This address leads to no application, or not to one for this host. Go back to where you came from, \
+                  and tell whoever runs this service which link led here.</p>";
+    page(&mut HttpResponse::NotFound(), "There is nothing here", advice)
+}
+
 /// As the advice promises. Browsers take it in the body, too.
 const TRY_AGAIN: &str = "<meta http-equiv=\"refresh\" content=\"5\">\n";
 

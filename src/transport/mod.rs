@@ -1,5 +1,12 @@
-//! Wire in, wire out. Each file translates one protocol into a question for the gate and the gate's
-//! answer back; nothing here judges.
+//! Wire in, wire out. Each file translates one protocol into a question for another room and its answer
+//! back; nothing here judges.
+//!
+//! - `decisions`: the doors for web servers, which ask the [`Gate`]. `question` reads every dialect, `answer`
+//!   writes it, `client` tells whose word is taken.
+//! - `enter`, `touch`, `pages`: what people ask for below `/.keyward/`; `html` is how it looks, `origin` tells
+//!   whose script calls, `set_cookie` writes cookies.
+//! - `api`: the portal's API. `services`: calls that back-ends and portals offer. `ops`: health and metrics.
+//! - `listener`: ports and Unix sockets.
 
 mod answer;
 mod api;

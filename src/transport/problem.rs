@@ -75,7 +75,7 @@ impl Problem {
 
     /// Somebody was told no for this reason, in the words that decisions use.
     pub(super) fn refused(status: StatusCode, reason: Reason) -> Self {
-        Self { reason: Some(reason), ..Self::new(status, reason.text(), "the reason is the word that decisions use") }
+        Self { reason: Some(reason), ..Self::new(status, reason.text(), advice(reason)) }
     }
 
     /// Nobody can tell at the moment.
@@ -109,5 +109,19 @@ impl Problem {
             response.insert_header((header::RETRY_AFTER, retry_after.as_secs().max(1)));
         }
         response.content_type("application/problem+json").body(body.to_string())
+    }
+}
+
+/// What the portal's server can do where somebody was told no.
+const fn advice(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoSession | Reason::Expired | Reason::Forged => {
+            "register the session first, or send its living ticket in X-Keyward-Ticket"
+        }
+        Reason::Revoked => "sign the person in anew, under another session id",
+        Reason::Role => "asking again does not help; see the roles of the [[route]]",
+        Reason::CredentialsRefused => "tell the session anew, with the password that the application knows",
+        Reason::NoCredentials => "tell the session anew, with its password",
+        _ => "asking again does not help",
     }
 }

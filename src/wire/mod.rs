@@ -1,4 +1,5 @@
-//! HTTP towards a back-end, as narrow as signing in needs it.
+//! HTTP towards back-ends and the hosts of portals, as narrow as signing in needs it; [`Errands`], the calls
+//! that must arrive although nobody waits for them; and the signed tokens (JWT) that some of them speak.
 //!
 //! Nothing is followed, remembered, retried or unpacked behind a connector's back, every answer is
 //! bounded, and no error repeats what was sent or received: addresses hold keys, bodies passwords.

@@ -191,6 +191,7 @@ async fn what_does_not_exist_is_not_found_and_other_methods_do_nothing() {
     for path in ["other", "MAIL", "mail%00", "..%2fmail", "office"] {
         let answer = house.get(&format!("https://webmail.example.test/.keyward/enter/{path}"), &[&cookie]).await;
         assert_eq!(answer.status, 404, "{path}");
+        assert!(String::from_utf8_lossy(&answer.body).contains("Go back to where you came from"), "{answer:?}");
     }
     for path in ["", "mail/", "mail/x"] {
         let head = format!("GET /.keyward/enter/{path} HTTP/1.1\r\nHost: webmail.example.test\r\n{cookie}\r\n\r\n");

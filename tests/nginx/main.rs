@@ -4,24 +4,21 @@
 
 mod axigen;
 mod calendars;
+mod files;
 mod house;
 mod kinds;
 mod pages;
+mod renewal;
 mod servers;
 mod sogo;
 
-use keyward::backend::KINDS;
-use keyward::demo::nginx::{Nginx, SHIPPED};
+use keyward::demo::nginx::Nginx;
 use keyward::demo::process::free_address;
 
 use house::{CUBE, House, MAIL, MAPPED, SHOP, SIGNED_OUT, allow, site};
 use servers::{Message, Scripted, answer, send};
 
 const IDENTITY: [&str; 4] = ["Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups"];
-
-fn renewed(asked: &Message) -> String {
-    allow(asked).replace("KEY", "NEWKEY")
-}
 
 #[tokio::test]
 async fn the_decision_is_asked_for_with_nothing_but_what_it_needs() {
@@ -245,64 +242,6 @@ async fn a_keyward_that_is_not_there_is_a_503() {
     assert!(application.take().is_empty());
 }
 
-/// An application that knows only the new key.
-fn strict(request: &Message) -> String {
-    if request.asked().ends_with("_h=NEWKEY") {
-        answer(200, &[], &request.body)
-    } else {
-        answer(401, &[("WWW-Authenticate", "Basic realm=app")], "who are you?")
-    }
-}
-
-fn renewing(asked: &Message) -> String {
-    if asked.asked() == "GET /authz/renew" { renewed(asked) } else { allow(asked) }
-}
-
-#[tokio::test]
-async fn a_get_that_the_application_took_for_a_strangers_is_renewed_once() {
-    let house = House::with(renewing, strict).await;
-    assert_eq!(house.ask(MAIL, "GET /?a", &[]).status(), 200);
-    let asked: Vec<String> = house.keyward.take().iter().map(|request| request.asked().to_owned()).collect();
-    assert_eq!(asked, ["GET /authz/auth-request", "GET /authz/renew"]);
-    let seen = house.application.take();
-    assert_eq!(seen[0].asked(), "GET /?a&_h=KEY");
-    assert_eq!(seen[1].asked(), "GET /?a&_h=NEWKEY");
-    assert_eq!(seen[1].header("Cookie"), Some("theme=dark; _hmail=COOKIENEWKEY"));
-    assert_eq!(seen.len(), 2);
-}
-
-#[tokio::test]
-async fn what_the_application_still_refuses_is_its_own_401() {
-    let house = House::with(allow, strict).await;
-    let answered = house.ask(MAIL, "GET /", &[]);
-    assert_eq!((answered.status(), answered.body.as_str()), (401, "who are you?"));
-    assert_eq!(answered.header("Location"), None);
-    assert_eq!((house.keyward.take().len(), house.application.take().len()), (2, 2));
-}
-
-#[tokio::test]
-async fn nothing_but_a_get_is_ever_sent_twice() {
-    let house = House::with(renewing, strict).await;
-    for start in ["POST /", "PUT /", "DELETE /", "PROPFIND /"] {
-        let answered = house.ask(MAIL, start, &["Content-Length: 0"]);
-        assert_eq!((answered.status(), answered.body.as_str()), (401, "who are you?"), "{start}");
-        assert_eq!((house.keyward.take().len(), house.application.take().len()), (1, 1), "{start}");
-    }
-}
-
-#[tokio::test]
-async fn a_renewal_that_fails_is_answered_like_a_decision() {
-    for (status, expected) in [(401, 302), (403, 403), (503, 503), (500, 503)] {
-        let script = move |asked: &Message| match asked.asked() {
-            "GET /authz/renew" => answer(status, &[("X-Keyward-Reason", "busy"), ("Location", "http://p.test/")], ""),
-            _ => allow(asked),
-        };
-        let house = House::with(script, strict).await;
-        assert_eq!(house.ask(MAIL, "GET /", &[]).status(), expected, "{status}");
-        assert_eq!(house.application.take().len(), 1, "{status}");
-    }
-}
-
 #[tokio::test]
 async fn the_applications_own_refusals_and_failures_are_passed_on_untouched() {
     let script = |request: &Message| {
@@ -439,59 +378,6 @@ async fn the_access_log_holds_no_query_and_the_browser_is_told_to_keep_the_addre
     let log = std::fs::read_to_string(house.directory.path().join("mail.log")).unwrap();
     assert!(log.contains("\"GET /inbox HTTP/1.1\" 200"), "{log}");
     assert!(!log.contains("KEY"), "{log}");
-}
-
-#[test]
-fn addresses_and_host_names_stand_in_one_file() {
-    for (name, content) in SHIPPED {
-        let lines = content.lines().filter(|line| !line.trim_start().starts_with('#'));
-        for line in lines {
-            assert!(!line.contains(".test") && !line.contains("127.") && !line.contains("listen"), "{name}: {line}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_example_is_accepted_as_it_is_and_every_file_of_it_is_known() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/nginx");
-    let site = std::fs::read_to_string(folder.join("site.conf")).unwrap();
-    assert!(site.contains("listen 127.0.0.1:8080"));
-    let address = free_address().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let elsewhere = site.replace("127.0.0.1:8080", &address.to_string());
-    let nginx = Nginx::start_shipped(directory.path(), &elsewhere, address).await;
-    assert!(nginx.is_ok(), "{nginx:?}");
-    let mut found: Vec<String> = std::fs::read_dir(folder.join("keyward"))
-        .unwrap()
-        .map(|entry| format!("keyward/{}", entry.unwrap().file_name().to_string_lossy()))
-        .collect();
-    let mut known: Vec<String> =
-        SHIPPED.iter().map(|(name, _)| (*name).to_owned()).filter(|name| name != "nginx.conf").collect();
-    found.sort_unstable();
-    known.sort_unstable();
-    assert_eq!(found, known);
-}
-
-#[tokio::test]
-async fn the_file_of_every_kind_is_accepted() {
-    let address = free_address().unwrap();
-    let mut site = "include keyward/http.conf;\nmap $host $keyward_scheme { default http; }\n\
-                    map $host $keyward_host { default $host; }\nmap $host $keyward_signed_out { default \"\"; }\n\
-                    upstream keyward { server 127.0.0.1:9; }\n"
-        .to_owned();
-    for kind in KINDS {
-        let file = std::fs::read_to_string(format!("examples/nginx/keyward/{}.inc", kind.name)).unwrap();
-        let upstream = file.split_once("set $keyward_upstream ").unwrap().1.split(';').next().unwrap();
-        let server =
-            format!("server {{ listen {address}; server_name {0}.test; include keyward/{0}.inc; }}", kind.name);
-        site.push_str(&format!("upstream {upstream} {{ server 127.0.0.1:9; }}\n{server}\n"));
-    }
-    let more = "include keyward/portal.inc; include keyward/epixel-host.inc;";
-    site.push_str(&format!("server {{ listen {address}; server_name portal.test; {more} }}\n"));
-    site.push_str("upstream portal { server 127.0.0.1:9; }\n");
-    let directory = tempfile::tempdir().unwrap();
-    let nginx = Nginx::start_shipped(directory.path(), &site, address).await;
-    assert!(nginx.is_ok(), "{nginx:?}");
 }
 
 #[tokio::test]

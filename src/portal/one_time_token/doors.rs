@@ -59,7 +59,7 @@ impl OneTimeToken {
         if !is_secure(call) && self.sessions.cookie().starts_with("__") {
             tracing::error!(
                 portal = self.name,
-                "nobody can sign in over http with this cookie; set `cookie`, or see the web server's X-Forwarded-Proto"
+                "nobody can sign in over http with this cookie; set cookie, or see the web server's X-Forwarded-Proto"
             );
             return pages::needs_https();
         }

@@ -18,7 +18,12 @@ pub(super) fn worthless_link() -> Reply {
 
 /// The address has no token, or several.
 pub(super) fn no_link() -> Reply {
-    page(400, "Something is missing", "<p>This address signs in those who come with a link of their portal.</p>")
+    page(
+        400,
+        "Something is missing",
+        "<p>This address signs in those who come with a link of their portal. Sign in there, and open the application \
+         from there.</p>",
+    )
 }
 
 /// The portal could not be asked. The token may be used up by now, so nothing tries again by itself.
@@ -34,7 +39,12 @@ pub(super) fn later() -> Reply {
 
 /// Browsers would not keep the cookie.
 pub(super) fn needs_https() -> Reply {
-    page(500, "This page needs https", "<p>Nobody can sign in here over an open connection.</p>")
+    page(
+        500,
+        "This page needs https",
+        "<p>Nobody can sign in here over an open connection. Go back to where you came from and try again; if you come \
+         here once more, tell whoever runs this service.</p>",
+    )
 }
 
 /// Somebody else is signed in: whoever sits there is to say what is meant.
