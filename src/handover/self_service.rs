@@ -8,7 +8,7 @@ use crate::backend::Guarded;
 use crate::domain::{Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
 use crate::keys::{KeyStore, SignOut, SignOutBy};
 use crate::observe::{Metrics, Stopwatch};
-use crate::portal::{Portal, PortalSession, Scratch, Verdict};
+use crate::portal::{Portal, PortalSession, Scratch, Verdict, Whose};
 
 /// How long a sign-out is remembered at least where nobody can tell when the session would have ended,
 /// in seconds: one day.
@@ -210,8 +210,12 @@ impl Desk for SelfService {
         if self.keys.is_ended(portal.name(), id) {
             return None;
         }
-        // What others keep is known only to the browser.
-        let identity = portal.whose(id).unwrap_or_else(|| person.identity.clone());
+        let now = self.clock.unix();
+        let identity = match portal.whose(id, now) {
+            Whose::Of(identity) => identity,
+            Whose::Unknown if person.expires > now => person.identity.clone(),
+            Whose::Nobody | Whose::Unknown => return None,
+        };
         let same = identity.user() == person.identity.user();
         same.then(|| Person { identity, session: person.session.clone(), expires: person.expires })
     }

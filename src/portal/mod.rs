@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{PortalSettings, Section};
-use crate::domain::{Clock, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds};
+use crate::domain::{Clock, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token};
 use crate::observe::{Metrics, PortalMetrics};
 use crate::wire::Errands;
 
@@ -98,9 +98,9 @@ pub trait Verifier: Send + Sync + 'static {
         Err(NotKept::NotHere)
     }
 
-    /// Whose the session of this id is now, where it is kept here.
-    fn whose(&self, _id: &str) -> Option<Identity<'static>> {
-        None
+    /// Whose the session of this id is now, as far as the portal can tell.
+    fn whose(&self, _id: &str, _now: UnixSeconds) -> Whose {
+        Whose::Unknown
     }
 
     /// Forgets the session of this id, and whatever else a sign-out means to the portal. Says when the
@@ -113,6 +113,17 @@ pub trait Verifier: Send + Sync + 'static {
     fn service(&self) -> Option<&dyn Service> {
         None
     }
+}
+
+/// Whose a session is now, as far as its portal can tell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This person's.
+    Of(Identity<'static>),
+    /// Nobody's: it has ended.
+    Nobody,
+    /// It is not kept here, so only the browser can show it.
+    Unknown,
 }
 
 /// Why a session that the portal's side tells of is not kept.
@@ -259,7 +270,6 @@ impl<'a> PortalSession<'a> {
 /// and refused leaves no trace.
 pub struct PortalPlan {
     name: String,
-    kind: &'static str,
     login_url: LoginUrl,
     verifier: Box<dyn Verifier>,
 }
@@ -298,7 +308,7 @@ impl PortalPlan {
         let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         settings.section.finish();
-        Some(Self { name: surroundings.name, kind: kind.name, login_url: login_url.ok()?, verifier })
+        Some(Self { name: surroundings.name, login_url: login_url.ok()?, verifier })
     }
 
     /// Its name in the configuration.
@@ -326,12 +336,6 @@ impl Portal {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.plan.name
-    }
-
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        self.plan.kind
     }
 
     /// The name of its cookie.
@@ -392,8 +396,8 @@ impl Portal {
 
     /// Whose the session of this id is now; see [`Verifier::whose`].
     #[must_use]
-    pub fn whose(&self, id: &str) -> Option<Identity<'static>> {
-        self.plan.verifier.whose(id)
+    pub fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
+        self.plan.verifier.whose(id, now)
     }
 
     /// Ends the session of this id at the portal; see [`Verifier::end`].
@@ -425,8 +429,7 @@ impl Portal {
 /// Reads `cookie`: the name of a portal's cookie.
 fn read_cookie_name(section: &mut Section) -> String {
     let cookie = section.required("cookie");
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if !cookie.bytes().all(token) {
+    if !cookie.bytes().all(is_token) {
         section.mistake("cookie", "must be a cookie name: letters, digits, - and _");
     }
     cookie

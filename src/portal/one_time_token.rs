@@ -22,9 +22,11 @@ use self::arrivals::Arrivals;
 use self::host::Host;
 use self::settings::{HostSettings, Settings};
 use super::registered::Registered;
-use super::{Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings, Verdict, Verifier};
+use super::{
+    Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings, Verdict, Verifier, Whose,
+};
 use crate::config::Section;
-use crate::domain::{Identity, Secret, Service, UnixSeconds};
+use crate::domain::{Secret, Service, UnixSeconds};
 use crate::wire::{Errands, Try, Wire};
 
 /// This kind's entry in the table.
@@ -91,8 +93,8 @@ impl Verifier for OneTimeToken {
         self.kept.ids_with_memo(&self.name, sid)
     }
 
-    fn whose(&self, id: &str) -> Option<Identity<'static>> {
-        self.kept.whose(id)
+    fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
+        self.kept.whose(id, now).map_or(Whose::Nobody, Whose::Of)
     }
 
     /// The host is told, which has all others of the same API session end. Those that are here it need not

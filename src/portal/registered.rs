@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::{HeldSession, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, SignedSession};
-use super::{Surroundings, Verdict, Verifier, read_cookie_name};
+use super::{Surroundings, Verdict, Verifier, Whose, read_cookie_name};
 use crate::config::Section;
-use crate::domain::{Identity, Reason, Secret, UnixSeconds};
+use crate::domain::{Reason, Secret, UnixSeconds};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "registered", build };
@@ -81,8 +81,8 @@ impl Verifier for Registered {
         Ok(self.sessions.keep(&self.portal, sid, session)?)
     }
 
-    fn whose(&self, id: &str) -> Option<Identity<'static>> {
-        self.sessions.whose(id)
+    fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
+        self.sessions.whose(id, now).map_or(Whose::Nobody, Whose::Of)
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {

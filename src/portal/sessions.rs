@@ -129,11 +129,12 @@ impl Sessions {
         (held.expires > now).then(|| (hex(&name), held))
     }
 
-    /// Whose the session of this id is.
+    /// Whose the session of this id is, if it has not ended.
     #[must_use]
-    pub fn whose(&self, id: &str) -> Option<Identity<'static>> {
+    pub fn whose(&self, id: &str, now: UnixSeconds) -> Option<Identity<'static>> {
         let name = Name::try_from(decode_hex(id)?).ok()?;
-        self.held.get(&name).map(|held| held.session.identity.clone())
+        let held = self.held.get(&name)?;
+        (held.session.expires > now).then(|| held.session.identity.clone())
     }
 
     /// Forgets the session of this id for a reason of the portal's own, and has everything end that was

@@ -4,7 +4,9 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use crate::config::{Document, Draft};
-use crate::domain::{BackendLimits, Clock, Cookies, CredentialSource, LoginName, ManualClock};
+use crate::domain::{
+    BackendLimits, Clock, Cookies, CredentialSource, Desk, LoginName, ManualClock, Person, SessionHandle,
+};
 use crate::handover::{Entrance, SignOutRequest};
 use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
@@ -171,4 +173,18 @@ async fn the_portal_that_calls_is_named_or_cannot_be_another() {
     ] {
         assert_eq!(side.register(sid, ana(), expires, None), result, "{sid} {expires}");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_is_kept_here_no_more_is_nobodys() {
+    let house = house(Binding::default());
+    let cookie = format!("c={SID}");
+    let ana = house.person(&Cookies::new([cookie.as_bytes()])).unwrap();
+    assert_eq!(house.as_now(&ana), Some(ana.clone()));
+    let id = "00112233445566778899aabbccddeeff".to_owned();
+    let forgotten = Person { session: SessionHandle { id, ..ana.session.clone() }, ..ana.clone() };
+    assert_eq!(house.as_now(&forgotten), None, "it has ended, whatever was known of it");
+    let ben = Identity::new("ben", "", "", Vec::new()).unwrap();
+    assert_eq!(house.portal_side(None).unwrap().register(SID, ben, 2000, None), Ok(Registered::Known));
+    assert_eq!(house.as_now(&ana), None, "it is somebody else's");
 }
