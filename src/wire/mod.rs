@@ -78,7 +78,7 @@ impl Wire {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, WireError> {
         // Fails when the process has one already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = |idle: usize| {
             Client::builder()
                 .redirect(reqwest::redirect::Policy::none())

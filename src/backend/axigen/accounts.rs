@@ -243,7 +243,7 @@ fn read_tls(section: &mut Section, host: &str) -> Option<Option<(TlsConnector, S
         section.mistake("ca_file", "names a file that cannot be read, or holds no certificate in PEM");
         return None;
     }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
     let config = config.with_root_certificates(roots).with_no_client_auth();
     Some(Some((TlsConnector::from(Arc::new(config)), name)))
