@@ -8,6 +8,7 @@ use super::foundation::Foundation;
 use crate::config::RouteSettings;
 use crate::decision::{Access, Gate, Route, Router};
 use crate::handover::{Entrance, Reception, SelfService, Services};
+use crate::portal::Portal;
 use crate::transport::{Live, Trust};
 
 /// Connects the parts of one configuration. Sessions at back-ends that it still knows go on.
@@ -26,24 +27,25 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         parts.backends.into_iter().map(|backend| backend.build(&running, metrics, Arc::clone(clock))).collect();
     let missing = |what: &str| io::Error::other(format!("{what} is not configured"));
     let route = |route: RouteSettings| {
-        let portal = route.portal.map(|name| {
+        let tried = route.portals.iter().map(|name| {
             let found = portals.iter().find(|portal| portal.name() == name);
             found.cloned().ok_or_else(|| missing(&format!("portal {name}")))
         });
+        let tried = tried.collect::<io::Result<Vec<_>>>()?;
         let backend = route.backend.map(|name| {
             let found = backends.iter().find(|backend| backend.name() == name);
             found.cloned().ok_or_else(|| missing(&format!("back-end {name}")))
         });
-        let access = match (route.public, portal.transpose()?) {
-            (true, _) => Access::Public,
-            (false, Some(portal)) => Access::SignedIn { portal, roles: route.roles },
-            (false, None) => return Err(missing("the portal of a route")),
+        let access = match route.public {
+            true => Access::Public,
+            false if tried.is_empty() => return Err(missing("the portal of a route")),
+            false => Access::SignedIn { portals: tried, authorization: route.authorization, roles: route.roles },
         };
         let (host, path, methods) = (route.host, route.path, route.methods);
         Ok(Route { host, path, methods, access, backend: backend.transpose()? })
     };
     let routes = settings.routes.into_iter().map(route).collect::<io::Result<Vec<Route>>>()?;
-    let entrances: Vec<_> = routes.iter().filter_map(entrance).collect();
+    let entrances: Vec<_> = routes.iter().flat_map(entrances_of).collect();
     let router = Router::new(routes);
     let [user, name, email, groups] = settings.identity_headers.map(HeaderName::try_from);
     let unusable = |error| io::Error::other(format!("[headers]: {error}"));
@@ -72,8 +74,16 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     })
 }
 
-fn entrance(route: &Route) -> Option<Entrance> {
-    let (Access::SignedIn { portal, roles }, Some(backend)) = (&route.access, &route.backend) else { return None };
-    let (backend, portal) = (Arc::clone(backend), Arc::clone(portal));
-    Some(Entrance { host: route.host.clone(), path: route.path.clone(), backend, portal, roles: roles.clone() })
+fn entrances_of(route: &Route) -> Vec<Entrance> {
+    let (Access::SignedIn { portals, roles, .. }, Some(backend)) = (&route.access, &route.backend) else {
+        return Vec::new();
+    };
+    let entrance = |portal: &Arc<Portal>| Entrance {
+        host: route.host.clone(),
+        path: route.path.clone(),
+        backend: Arc::clone(backend),
+        portal: Arc::clone(portal),
+        roles: roles.clone(),
+    };
+    portals.iter().map(entrance).collect()
 }

@@ -95,7 +95,7 @@ mod tests {
         let at: Arc<dyn Clock> = clock.clone();
         let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), at);
         let identity = Identity::new("ana", "", "", Vec::new()).unwrap();
-        let session = HeldSession { identity, expires: 5000, password: None, memo: String::new() };
+        let session = HeldSession::new(identity, 5000, None);
         foundation.sessions.keep("p", "shown", session).unwrap();
         let is_in = || foundation.sessions.find("p", "shown", clock.unix()).is_some();
         clock.set_unix(900_000);

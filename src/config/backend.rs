@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::roles::read_role_map;
 use super::section::Section;
 use crate::domain::{BackendLimits, CredentialSource, DerivationKey, EnterTerms, LoginName};
 
@@ -73,13 +74,7 @@ impl BackendSettings {
             }
         };
         let limits = BackendLimits::read(&mut section);
-        let mut map = section.section("roles");
-        let roles = map.all_texts();
-        for (external, internal) in &roles {
-            if !is_role(external) || !is_role(internal) {
-                map.mistake(external, NO_ROLE);
-            }
-        }
+        let roles = read_role_map(&mut section);
         let enter = EnterTerms::read(section.section("enter"));
         Self { name, kind, url, credentials, derivation, login, limits, roles, enter, written, section }
     }
@@ -155,12 +150,4 @@ impl BackendLimits {
         }
         limits
     }
-}
-
-/// What is wrong with a role that [`is_role`] refuses.
-pub(super) const NO_ROLE: &str = "must be a role: not empty, without comma and control characters";
-
-/// Whether any identity could have this role.
-pub(super) fn is_role(text: &str) -> bool {
-    !text.is_empty() && !text.contains(',') && !text.chars().any(char::is_control)
 }

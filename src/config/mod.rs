@@ -13,6 +13,7 @@ mod listen;
 mod mistake;
 mod names;
 mod portal;
+mod roles;
 mod route;
 mod section;
 mod settings;

@@ -1,5 +1,6 @@
-use super::backend::{BackendSettings, NO_ROLE, is_role};
+use super::backend::BackendSettings;
 use super::portal::PortalSettings;
+use super::roles::{NO_ROLE, is_role};
 use super::section::{Section, there_is};
 
 /// One `[[route]]`.
@@ -11,14 +12,16 @@ pub struct RouteSettings {
     pub path: String,
     /// Methods, empty for all.
     pub methods: Vec<String>,
-    /// Name of a portal; none only where `public`.
-    pub portal: Option<String>,
+    /// Names of portals, tried in this order; none only where `public`.
+    pub portals: Vec<String>,
     /// Name of a back-end, if the route has one.
     pub backend: Option<String>,
     /// Any of these; empty for every signed-in user.
     pub roles: Vec<String>,
     /// Whether everybody may.
     pub public: bool,
+    /// Whether the portals may go by the `Authorization` header, too.
+    pub authorization: bool,
 }
 
 impl RouteSettings {
@@ -60,10 +63,11 @@ impl RouteSettings {
             host,
             path,
             methods: read_methods(section),
-            portal: section.text("portal"),
+            portals: read_portals(section),
             backend: section.text("backend"),
             roles: read_roles(section),
             public: section.flag("public", false),
+            authorization: section.flag("authorization", false),
         }
     }
 
@@ -72,13 +76,19 @@ impl RouteSettings {
             if !self.roles.is_empty() {
                 section.mistake("roles", "ask for somebody, and public = true lets everybody in; keep one of them");
             }
-            if self.portal.is_some() {
+            if self.authorization {
+                section.mistake(
+                    "authorization",
+                    "asks for somebody, and public = true lets everybody in; keep one of them",
+                );
+            }
+            if !self.portals.is_empty() {
                 section.mistake("portal", "asks who it is, and public = true lets everybody in; keep one of them");
             }
-        } else if self.portal.is_none() {
+        } else if self.portals.is_empty() && !section.noted("portal") {
             section.mistake("portal", "is missing; name one, or write public = true to let everybody in");
         }
-        if self.portal.as_ref().is_some_and(|name| !portals.iter().any(|portal| portal.name == *name)) {
+        if self.portals.iter().any(|name| !portals.iter().any(|portal| portal.name == *name)) {
             let names = portals.iter().map(|portal| &*portal.name);
             section.mistake("portal", &format!("is not the name of a [[portal]]; {}", there_is(names)));
         }
@@ -123,6 +133,15 @@ fn check_path(path: &str) -> Result<(), &'static str> {
         return Err("must not hold // or a segment of dots; browsers never send them");
     }
     Ok(())
+}
+
+/// One portal, or a list of them.
+fn read_portals(section: &mut Section) -> Vec<String> {
+    let portals = section.text_or_texts("portal").unwrap_or_default();
+    if let Some(twice) = portals.iter().enumerate().find(|(index, name)| portals[..*index].contains(name)) {
+        section.mistake("portal", &format!("names {:?} twice", twice.1));
+    }
+    portals
 }
 
 fn read_methods(section: &mut Section) -> Vec<String> {

@@ -213,6 +213,14 @@ impl Section {
         }
     }
 
+    /// One text or a list of them, if there is any.
+    pub fn text_or_texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        match self.entries.get(key)?.kind {
+            ValueKind::String(_) if !self.is_from_environment(key) => self.text(key).map(|text| vec![text]),
+            _ => self.texts(key),
+        }
+    }
+
     /// An `http` or `https` address without user, password or fragment.
     pub fn url(&mut self, key: &'static str) -> Option<url::Url> {
         let text = self.text(key)?;

@@ -52,7 +52,7 @@ impl<'a> Grant<'a> {
     /// would take for its own but ours.
     pub fn write_cookies(&self, out: &mut Vec<u8>) {
         let cut = |name: &[u8]| {
-            self.portals.iter().any(|portal| portal.cookie().as_bytes() == name)
+            self.portals.iter().any(|portal| portal.owns_cookie(name))
                 || self.backend.is_some_and(|backend| backend.owns_cookie(name))
                 // Whatever the connector knows of its names: ours must be the only one of each.
                 || self.keys.as_ref().is_some_and(|keys| keys.has_cookie(name))

@@ -24,10 +24,12 @@ pub struct Route {
 pub enum Access {
     /// Everybody.
     Public,
-    /// Whom this portal vouches for.
+    /// Whom one of these portals vouches for.
     SignedIn {
-        /// The portal.
-        portal: Arc<Portal>,
+        /// The portals, in the order in which they are tried; there is one at least.
+        portals: Vec<Arc<Portal>>,
+        /// Whether the `Authorization` header may say who it is, where no cookie does.
+        authorization: bool,
         /// Any of these roles; empty for every signed-in user.
         roles: Vec<String>,
     },

@@ -12,7 +12,7 @@ use super::DemoError;
 use crate::domain::escape;
 use crate::domain::{Clock, Secret};
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
-use crate::portal::{Scratch, Verdict, Verifier};
+use crate::portal::{Scratch, Verdict};
 
 /// The portal's cookie.
 pub const COOKIE: &str = "portal_session";
@@ -161,9 +161,9 @@ fn member<'a>(headers: &HeaderMap, settings: &'a Settings) -> Option<&'a Member>
     let pairs = cookies.iter().flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let tickets: Vec<&str> = pairs.filter_map(|(name, value)| (name == COOKIE).then_some(value)).collect();
     let mut scratch = Scratch::default();
-    match settings.tickets.verify(&tickets, settings.clock.unix(), &mut scratch) {
+    match settings.tickets.judge(&tickets, settings.clock.unix(), &mut scratch) {
         Verdict::Genuine(session) => settings.members.iter().find(|member| member.user == session.identity().user()),
-        Verdict::Rejected(_) => None,
+        _ => None,
     }
 }
 

@@ -17,13 +17,16 @@ pub struct Client<'a> {
 
 /// The browser behind a request, looked at only when somebody must know: a decision about somebody
 /// whose keys are held needs none of it.
-pub trait Browser {
+pub trait Browser: Sync {
     /// What a back-end may tie a session to.
     fn client(&self) -> Client<'_>;
 
     /// Whether a person looks at the answer to a request of this method: a page may be redirected,
     /// anything else may not.
     fn awaits_page(&self, method: &str) -> bool;
+
+    /// The value of a header that came exactly once, by its name in lower case.
+    fn header(&self, name: &str) -> Option<&str>;
 }
 
 impl Client<'_> {

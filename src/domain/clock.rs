@@ -12,6 +12,9 @@ pub type UnixSeconds = u64;
 pub struct Moment(u64);
 
 impl Moment {
+    /// The far end of the time line.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The moment that lies this many milliseconds behind the clock's start.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {

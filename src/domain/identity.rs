@@ -105,6 +105,20 @@ impl<'a> Identity<'a> {
         wanted.is_empty() || wanted.iter().any(|role| self.roles.iter().any(|held| held == role))
     }
 
+    /// The same person with other roles, each given for one of theirs or left out. Every role that is given
+    /// must be one that an identity can have.
+    #[must_use]
+    pub fn with_roles(self, role: impl Fn(&str) -> Option<Cow<'a, str>>) -> Self {
+        let mut roles = Vec::with_capacity(self.roles.len());
+        for given in self.roles.iter().filter_map(|held| role(held)) {
+            // Two of theirs may be one of ours.
+            if !roles.contains(&given) {
+                roles.push(given);
+            }
+        }
+        Self { roles, ..self }
+    }
+
     /// The same, borrowed.
     #[must_use]
     pub fn borrowed(&self) -> Identity<'_> {

@@ -1,6 +1,6 @@
 use futures_util::future::BoxFuture;
 
-use super::{Client, Cookies, Person, SessionHandle};
+use super::{Browser, Cookies, Person, SessionHandle};
 
 /// From where a service can be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,7 @@ pub struct Call<'a> {
     /// The browser's cookies.
     pub cookies: Cookies<'a>,
     /// Who calls: behind trusted proxies the browser, else the peer.
-    pub client: Client<'a>,
-    /// The value of a header that came exactly once, by its name in lower case.
-    pub header: &'a (dyn Fn(&str) -> Option<&'a str> + Sync),
+    pub browser: &'a dyn Browser,
     /// The body, at most 64 KiB.
     pub body: &'a [u8],
     /// For whom another service of the same kind vouched, because it knows the caller.
@@ -76,8 +74,8 @@ pub trait Service: Send + Sync {
 
 /// What services may ask of the house they are in.
 pub trait Desk: Send + Sync {
-    /// Whose session the cookies are: of the first portal that vouches for them.
-    fn person(&self, cookies: &Cookies<'_>) -> Option<Person>;
+    /// Whose session the caller's cookies are: of the first portal that vouches for them.
+    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Option<Person>>;
 
     /// The person as the portal knows them by now, where it told us; nobody where the session has ended or
     /// become another user's.

@@ -7,7 +7,7 @@ use super::{Entrance, SelfService, SignOutRequest};
 use crate::backend::{Binding, Guarded};
 use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
 use crate::keys::{NoKeys, Order, password_of};
-use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Scratch, Verdict};
+use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Shown, Verdict};
 
 /// What a portal's own server may do with the sessions of its portal, each by the portal's name for it.
 pub struct PortalSide<'a> {
@@ -73,6 +73,11 @@ pub enum NotOpened {
 }
 
 impl NotOpened {
+    /// Why there is no session.
+    fn because(reason: Reason) -> Self {
+        Self::of(NoKeys { reason, ..NoKeys::BUSY })
+    }
+
     fn of(why: NoKeys) -> Self {
         let NoKeys { reason, retry_after } = why;
         match reason.rulings() {
@@ -132,7 +137,7 @@ impl PortalSide<'_> {
         if keys.is_ended(portal, &id) {
             return Err(NotRegistered::SignedOut);
         }
-        let kept = self.portal.register(sid, HeldSession { identity, expires, password, memo: String::new() })?;
+        let kept = self.portal.register(sid, HeldSession::new(identity, expires, password))?;
         // Somebody may have signed it out between our looking and our keeping.
         if keys.is_ended(portal, &id) {
             self.portal.end(&id);
@@ -162,14 +167,14 @@ impl PortalSide<'_> {
     ///
     /// # Errors
     /// Why there is no such session.
-    pub fn touch(&self, sid: &str) -> Result<usize, Reason> {
+    pub async fn touch(&self, sid: &str) -> Result<usize, Reason> {
         let id = self.portal.id_of(sid);
         if self.house.keys.is_ended(self.portal.name(), &id) {
             return Err(Reason::Revoked);
         }
         // What others keep is known only to the browser.
         if self.portal.registers() {
-            self.session(sid, None)?;
+            self.session(sid, None).await?;
         }
         Ok(self.house.keys.touch(self.portal.name(), &id))
     }
@@ -187,7 +192,7 @@ impl PortalSide<'_> {
         backend: &str,
         browser: &BrowserBehind<'_>,
     ) -> Result<Opened, NotOpened> {
-        let session = Arc::new(self.session(sid, ticket).map_err(NotOpened::NoSession)?);
+        let session = Arc::new(self.session(sid, ticket).await.map_err(NotOpened::because)?);
         let entrance = self.entrance(backend, session.identity())?;
         let backend = &entrance.backend;
         let client = browser.client(backend.binding()).ok_or(NotOpened::NoBrowser)?;
@@ -205,7 +210,7 @@ impl PortalSide<'_> {
         };
         let keys = self.house.keys.obtain(order).await.into_keys().map_err(NotOpened::of)?;
         // It may have ended while it waited, or have become somebody else's.
-        let now = self.session(sid, ticket).map_err(NotOpened::NoSession)?;
+        let now = self.session(sid, ticket).await.map_err(NotOpened::because)?;
         if now.identity() != session.identity() {
             return Err(NotOpened::of(NoKeys::BUSY));
         }
@@ -227,16 +232,16 @@ impl PortalSide<'_> {
     }
 
     /// The session of this name, if Keyward itself can tell that it is genuine.
-    fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, Reason> {
+    async fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, Reason> {
         let shown = if self.portal.registers() { sid } else { ticket.ok_or(Reason::NoSession)? };
         let id = self.portal.id_of(sid);
         if self.house.keys.is_ended(self.portal.name(), &id) {
             return Err(Reason::Revoked);
         }
-        let mut scratch = Scratch::default();
-        let session = match self.portal.validate(&[shown], self.house.clock.unix(), &mut scratch) {
+        let session = match self.portal.identify(&Shown::only(shown), self.house.clock.unix()).await {
             Verdict::Genuine(session) => session,
             Verdict::Rejected(reason) => return Err(reason),
+            Verdict::Unreachable { .. } | Verdict::Unasked => return Err(Reason::PortalUnavailable),
         };
         if session.id() != id {
             return Err(Reason::Forged);
@@ -244,7 +249,7 @@ impl PortalSide<'_> {
         if self.house.keys.is_revoked(self.portal.name(), &session) {
             return Err(Reason::Revoked);
         }
-        Ok(session.into_owned())
+        Ok(session)
     }
 
     /// The first route that leads this person to the back-end of this name.

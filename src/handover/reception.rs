@@ -11,7 +11,7 @@ use crate::domain::{
     Clock, Cookies, ExposeSecret, LONGEST_RETURN, RETURN_PARAMETER, Reason, Secret, SessionHandle, SessionKeys, WayIn,
 };
 use crate::keys::{KeyStore, NoKeys, Order, password_of};
-use crate::portal::Portal;
+use crate::portal::{Portal, Shown};
 
 /// Hands people over to the applications that routes lead them to.
 pub struct Reception {
@@ -82,7 +82,7 @@ impl Reception {
             }
             Step::Redeem { token, state } if is_here => self.redeem(visit, site, &own, token, state).await,
             Step::Open if terms.sso_init.is_some() => {
-                let visitor = self.visitor(visit, return_to.as_ref())?;
+                let visitor = self.visitor(visit, return_to.as_ref()).await?;
                 let keys = self.obtain(&visitor, visit).await?;
                 Ok(Arrival::Inside { cookies: Vec::new(), location: site.first_page(&keys) })
             }
@@ -92,7 +92,7 @@ impl Reception {
 
     /// Into an application on a host that shares its cookies with this one.
     async fn enter(&self, visit: &Visit<'_>, site: &Site<'_>, return_to: Option<Url>) -> Result<Arrival, Arrival> {
-        let visitor = self.visitor(visit, return_to.as_ref())?;
+        let visitor = self.visitor(visit, return_to.as_ref()).await?;
         let keys = self.obtain(&visitor, visit).await?;
         visitor.enters();
         Ok(Arrival::Inside { cookies: keys_of(site, &keys), location: location(site, &keys, return_to) })
@@ -111,7 +111,7 @@ impl Reception {
         if visit.origin.host_str().is_some_and(|host| terms.covers(host)) && !site.is_guarded {
             return self.enter(visit, site, return_to).await;
         }
-        let visitor = self.visitor(visit, return_to.as_ref())?;
+        let visitor = self.visitor(visit, return_to.as_ref()).await?;
         if let Some(template) = &terms.sso_init {
             let keys = self.obtain(&visitor, visit).await?;
             let back = return_to.map_or_else(|| site.way_in(own).with(&[("then", "open")]), String::from);
@@ -141,7 +141,7 @@ impl Reception {
         mark: &str,
         return_to: Option<Url>,
     ) -> Result<Arrival, Arrival> {
-        let visitor = self.visitor(visit, return_to.as_ref())?;
+        let visitor = self.visitor(visit, return_to.as_ref()).await?;
         self.obtain(&visitor, visit).await?;
         let portal = visitor.entrance.portal.name();
         let passage = Passage {
@@ -174,9 +174,9 @@ impl Reception {
         let portal = |entrance: &&Entrance| entrance.portal.name() == passage.session.portal;
         let shown = passage.cookie.expose_secret();
         let now = self.clock.unix();
-        let looked_at = self.to(visit.backend).filter(portal);
-        let looked_at = looked_at.map(|entrance| Visitor::at(entrance, &[shown], &self.keys, now));
-        let Ok(visitor) = Visitor::first(looked_at) else { return Err(again()) };
+        let entrances = self.to(visit.backend).filter(portal);
+        let only = |_: &Portal| Shown { browser: Some(visit.browser), ..Shown::only(shown) };
+        let Ok(visitor) = Visitor::first(entrances, only, &self.keys, now).await else { return Err(again()) };
         let keys = self.obtain(&visitor, visit).await?;
         visitor.enters();
         let name = visitor.entrance.portal.cookie();
@@ -238,7 +238,7 @@ impl Reception {
     fn knows(&self, visit: &Visit<'_>, site: &Site<'_>) -> bool {
         let host = visit.origin.host_str().unwrap_or_default();
         let is_portal = |entrance: &Entrance| {
-            let login = Url::parse(&entrance.portal.login_address("")).ok();
+            let login = entrance.portal.login_origin();
             entrance.host == host || login.is_some_and(|login| login.host_str() == Some(host))
         };
         site.is_at(visit.origin)
@@ -248,15 +248,16 @@ impl Reception {
     }
 
     /// Who it is, if a route leads them to the back-end.
-    fn visitor(&self, visit: &Visit<'_>, return_to: Option<&Url>) -> Result<Visitor<'_>, Arrival> {
-        let now = self.clock.unix();
-        let looked_at = self
-            .to(visit.backend)
-            .map(|entrance| Visitor::at(entrance, &visit.cookies.values(entrance.portal.cookie()), &self.keys, now));
-        Visitor::first(looked_at).map_err(|wrong| match wrong {
+    async fn visitor(&self, visit: &Visit<'_>, return_to: Option<&Url>) -> Result<Visitor<'_>, Arrival> {
+        let shown = |portal: &Portal| portal.shown(visit.cookies, visit.browser, false);
+        let visitor = Visitor::first(self.to(visit.backend), shown, &self.keys, self.clock.unix()).await;
+        visitor.map_err(|wrong| match wrong {
             None => Arrival::Unknown,
             Some(Wrong { reason: Reason::Role, .. }) => refused(Reason::Role),
-            Some(Wrong { reason, portal }) => sign_in(reason, portal, visit, return_to),
+            Some(Wrong { reason: reason @ Reason::PortalUnavailable, retry_after, .. }) => {
+                Arrival::Refused(NoKeys { reason, retry_after: retry_after.unwrap_or(NoKeys::BUSY.retry_after) })
+            }
+            Some(Wrong { reason, portal, .. }) => sign_in(reason, portal, visit, return_to),
         })
     }
 
@@ -269,7 +270,7 @@ impl Reception {
             session,
             backend,
             login: &login,
-            client: visit.client,
+            client: &visit.browser.client(),
             password: password_of(portal, backend, session),
             renew: false,
         };
@@ -309,9 +310,9 @@ fn no_circles(no: Arrival, visit: &Visit<'_>) -> Arrival {
 }
 
 fn sign_in(reason: Reason, portal: &Portal, visit: &Visit<'_>, return_to: Option<&Url>) -> Arrival {
-    let way_back = WayIn::at(&visit.origin.origin().ascii_serialization(), visit.backend);
-    let way_back = way_back.returning_to(return_to.map(Url::as_str));
-    Arrival::SignIn { reason, login: portal.login_address(&way_back) }
+    let own = visit.origin.origin().ascii_serialization();
+    let way_back = WayIn::at(&own, visit.backend).returning_to(return_to.map(Url::as_str));
+    Arrival::SignIn { reason, login: portal.login_address(&own, &way_back) }
 }
 
 fn refused(reason: Reason) -> Arrival {

@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use prometheus::Histogram;
 use serde::Serialize;
 use url::Url;
 
 use crate::backend::Guarded;
-use crate::domain::{Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
+use crate::domain::{Browser, Call, Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
 use crate::keys::{KeyStore, SignOut, SignOutBy};
 use crate::observe::{Metrics, Stopwatch};
-use crate::portal::{Portal, PortalSession, Scratch, Verdict, Whose};
+use crate::portal::{Portal, PortalSession, Verdict, Whose};
 
 /// How long a sign-out is remembered at least where nobody can tell when the session would have ended,
 /// in seconds: one day.
@@ -90,12 +91,24 @@ impl SelfService {
 
     /// Ends every portal session among the cookies. Also sessions that have expired, since their back-end
     /// sessions may live, and all of several, since nobody can tell which one was planted.
-    pub fn sign_out(&self, cookies: &Cookies<'_>, arrival: &SignOutRequest<'_>) {
+    ///
+    /// Says where the browser goes next, where a portal has to see it: at `origin`, which is ours, it came
+    /// in, and `return_to` is the allowed address to go on to afterwards.
+    pub fn sign_out(
+        &self,
+        cookies: &Cookies<'_>,
+        arrival: &SignOutRequest<'_>,
+        origin: &str,
+        return_to: Option<&Url>,
+    ) -> Option<String> {
+        let mut farewell = None;
         for portal in &self.portals {
             for session in portal.signed(&cookies.values(portal.cookie())) {
+                farewell = farewell.or_else(|| portal.farewell(&session.id, origin, return_to));
                 self.end(portal, &session.id, session.expires, Some(&session.user), arrival);
             }
         }
+        farewell
     }
 
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
@@ -121,37 +134,49 @@ impl SelfService {
     }
 
     /// This portal's session among the cookies, if it is genuine and was not ended.
-    fn session_of<T>(
+    async fn session_of(
         &self,
         portal: &Portal,
         cookies: &Cookies<'_>,
-        then: impl Fn(&Portal, &PortalSession<'_>) -> T,
-    ) -> Option<T> {
-        let look = |session: &PortalSession<'_>| {
-            let revoked = self.keys.is_revoked(portal.name(), session);
-            (!revoked).then(|| then(portal, session))
-        };
-        self.with_session(portal, cookies, look).flatten()
+        browser: &dyn Browser,
+    ) -> Option<PortalSession<'static>> {
+        match portal.identify(&portal.shown(cookies, browser, false), self.clock.unix()).await {
+            Verdict::Genuine(session) if !self.keys.is_revoked(portal.name(), &session) => Some(session),
+            _ => None,
+        }
     }
 
     /// The first portal's session among the cookies that is genuine and was not ended.
-    fn first_session<T>(&self, cookies: &Cookies<'_>, then: impl Fn(&Portal, &PortalSession<'_>) -> T) -> Option<T> {
-        self.portals.iter().find_map(|portal| self.session_of(portal, cookies, &then))
+    async fn first_session(
+        &self,
+        cookies: &Cookies<'_>,
+        browser: &dyn Browser,
+    ) -> Option<(&Portal, PortalSession<'static>)> {
+        for portal in &self.portals {
+            if let Some(session) = self.session_of(portal, cookies, browser).await {
+                return Some((portal, session));
+            }
+        }
+        None
     }
 
     /// The person is at the portal, so their back-end sessions are in use, whichever portals they are
     /// signed in at. Whether there is such a person.
-    #[must_use]
-    pub fn touch(&self, cookies: &Cookies<'_>) -> bool {
-        let touch = |portal: &Portal, session: &PortalSession<'_>| self.keys.touch(portal.name(), session.id());
-        let touched = self.portals.iter().filter_map(|portal| self.session_of(portal, cookies, touch));
-        touched.count() > 0
+    pub async fn touch(&self, cookies: &Cookies<'_>, browser: &dyn Browser) -> bool {
+        let mut touched = false;
+        for portal in &self.portals {
+            if let Some(session) = self.session_of(portal, cookies, browser).await {
+                self.keys.touch(portal.name(), session.id());
+                touched = true;
+            }
+        }
+        touched
     }
 
     /// Whose sessions the cookies are: of the first portal that vouches for them.
-    #[must_use]
-    pub fn whoami(&self, cookies: &Cookies<'_>) -> Option<WhoAmI> {
-        self.first_session(cookies, |portal, session| self.describe(portal, session))
+    pub async fn whoami(&self, cookies: &Cookies<'_>, browser: &dyn Browser) -> Option<WhoAmI> {
+        let (portal, session) = self.first_session(cookies, browser).await?;
+        Some(self.describe(portal, &session))
     }
 
     /// The address to go on to after sign-out, if it is one of those that are allowed. Compared
@@ -184,24 +209,14 @@ impl SelfService {
             backends: self.keys.open_at(portal.name(), session),
         }
     }
-
-    fn with_session<T>(
-        &self,
-        portal: &Portal,
-        cookies: &Cookies<'_>,
-        then: impl FnOnce(&PortalSession<'_>) -> T,
-    ) -> Option<T> {
-        let mut scratch = Scratch::default();
-        match portal.validate(&cookies.values(portal.cookie()), self.clock.unix(), &mut scratch) {
-            Verdict::Genuine(session) => Some(then(&session)),
-            Verdict::Rejected(_) => None,
-        }
-    }
 }
 
 impl Desk for SelfService {
-    fn person(&self, cookies: &Cookies<'_>) -> Option<Person> {
-        self.first_session(cookies, |portal, session| session.person(portal.name()))
+    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
+        Box::pin(async move {
+            let (portal, session) = self.first_session(&call.cookies, call.browser).await?;
+            Some(session.person(portal.name()))
+        })
     }
 
     fn as_now(&self, person: &Person) -> Option<Person> {

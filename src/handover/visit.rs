@@ -1,6 +1,6 @@
 use url::Url;
 
-use crate::domain::{Client, Cookies, Reason, Secret, WayIn};
+use crate::domain::{Browser, Cookies, Reason, Secret, WayIn};
 use crate::keys::NoKeys;
 
 /// Somebody at the door of an application.
@@ -12,7 +12,7 @@ pub struct Visit<'a> {
     /// The browser's cookies.
     pub cookies: &'a Cookies<'a>,
     /// The browser.
-    pub client: &'a Client<'a>,
+    pub browser: &'a dyn Browser,
     /// Where it wants to go in place of the application.
     pub return_to: Option<&'a str>,
     /// What it comes for.

@@ -1,9 +1,12 @@
 use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::Entrance;
 use crate::domain::{Reason, Secret, UnixSeconds};
 use crate::keys::KeyStore;
-use crate::portal::{Portal, PortalSession, Scratch, Verdict};
+use crate::portal::{Portal, PortalSession, Shown, Verdict};
 
 /// Somebody whom a route leads to the back-end.
 pub(super) struct Visitor<'a> {
@@ -17,30 +20,57 @@ pub(super) struct Visitor<'a> {
 pub(super) struct Wrong<'a> {
     pub reason: Reason,
     pub portal: &'a Portal,
+    /// When to ask again, where nobody could tell.
+    pub retry_after: Option<Duration>,
+}
+
+impl<'a> Wrong<'a> {
+    const fn because(reason: Reason, portal: &'a Portal) -> Self {
+        Self { reason, portal, retry_after: None }
+    }
 }
 
 impl<'a> Visitor<'a> {
     /// Whom these cookies of the entrance's portal tell of.
-    pub fn at(entrance: &'a Entrance, shown: &[&str], keys: &KeyStore, now: UnixSeconds) -> Result<Self, Wrong<'a>> {
+    pub async fn at(
+        entrance: &'a Entrance,
+        shown: &Shown<'_>,
+        keys: &KeyStore,
+        now: UnixSeconds,
+    ) -> Result<Self, Wrong<'a>> {
         let portal = &*entrance.portal;
-        let wrong = |reason| Wrong { reason, portal };
-        let validate = |shown: &[&str]| {
-            let mut scratch = Scratch::default();
-            match portal.validate(shown, now, &mut scratch) {
-                Verdict::Genuine(session) => Ok(session.into_owned()),
-                Verdict::Rejected(reason) => Err(wrong(reason)),
-            }
-        };
-        let session = validate(shown)?;
+        let session = Self::identify(portal, shown, now).await?;
         if keys.is_revoked(portal.name(), &session) {
-            return Err(wrong(Reason::Revoked));
+            return Err(Wrong::because(Reason::Revoked, portal));
         }
         if !session.identity().has_one_of(&entrance.roles) {
-            return Err(wrong(Reason::Role));
+            return Err(Wrong::because(Reason::Role, portal));
         }
-        let says_so = |one: &&&str| validate(&[**one]).is_ok_and(|other| other.id() == session.id());
-        let cookie = Secret::from(*shown.iter().find(says_so).ok_or_else(|| wrong(Reason::Forged))?);
+        let mut cookie = None;
+        for value in shown.values.iter().copied() {
+            let alone = Shown { values: SmallVec::from_slice(&[value]), ..shown.reborrow() };
+            if Self::identify(portal, &alone, now).await.is_ok_and(|other| other.id() == session.id()) {
+                cookie = Some(Secret::from(value));
+                break;
+            }
+        }
+        let cookie = cookie.ok_or(Wrong::because(Reason::Forged, portal))?;
         Ok(Self { entrance, session: Arc::new(session), cookie })
+    }
+
+    async fn identify(
+        portal: &'a Portal,
+        shown: &Shown<'_>,
+        now: UnixSeconds,
+    ) -> Result<PortalSession<'static>, Wrong<'a>> {
+        match portal.identify(shown, now).await {
+            Verdict::Genuine(session) => Ok(session),
+            Verdict::Rejected(reason) => Err(Wrong::because(reason, portal)),
+            Verdict::Unreachable { retry_after } => {
+                Err(Wrong { reason: Reason::PortalUnavailable, portal, retry_after: Some(retry_after) })
+            }
+            Verdict::Unasked => Err(Wrong::because(Reason::PortalUnavailable, portal)),
+        }
     }
 
     /// Writes the line that tells of it.
@@ -49,13 +79,20 @@ impl<'a> Visitor<'a> {
         tracing::info!(backend, user, "handed over");
     }
 
-    /// The first who may enter; else what is wrong with whoever came closest. Nobody where nobody was
-    /// looked at.
-    pub fn first(looked_at: impl Iterator<Item = Result<Self, Wrong<'a>>>) -> Result<Self, Option<Wrong<'a>>> {
+    /// The first who may enter at one of these entrances; else what is wrong with whoever came closest. Nobody
+    /// where there is no entrance. Where nobody can tell of one, no other is tried: what is known there counts
+    /// before it.
+    pub async fn first<'b>(
+        entrances: impl Iterator<Item = &'a Entrance>,
+        shown: impl Fn(&'a Portal) -> Shown<'b>,
+        keys: &KeyStore,
+        now: UnixSeconds,
+    ) -> Result<Self, Option<Wrong<'a>>> {
         let mut closest: Option<Wrong<'_>> = None;
-        for one in looked_at {
-            match one {
+        for entrance in entrances {
+            match Self::at(entrance, &shown(&entrance.portal), keys, now).await {
                 Ok(visitor) => return Ok(visitor),
+                Err(wrong) if wrong.reason == Reason::PortalUnavailable => return Err(Some(wrong)),
                 Err(wrong) if closest.is_none() || wrong.reason == Reason::Role => closest = Some(wrong),
                 Err(_) => {}
             }

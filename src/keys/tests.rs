@@ -22,7 +22,7 @@ use crate::domain::{
 };
 use crate::observe::{Metrics, Stopwatch};
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
-use crate::portal::{PortalSession, Scratch, Verdict, Verifier};
+use crate::portal::{PortalSession, Scratch, Verdict};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -238,9 +238,9 @@ impl Who {
         let claims = NewTicket::new(self.sid, self.user, 1, 2_000_000);
         let ticket = key.mint(&claims, None).unwrap();
         let mut scratch = Scratch::default();
-        match Tickets::new("portal", vec![key]).verify(&[&ticket], 1_000_000, &mut scratch) {
+        match Tickets::new("portal", vec![key]).judge(&[&ticket], 1_000_000, &mut scratch) {
             Verdict::Genuine(session) => session.into_owned(),
-            Verdict::Rejected(reason) => panic!("{reason:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -1,29 +1,46 @@
 //! Who does the portal say this is?
 //!
-//! A portal looks at the browser's cookies and says *genuine* or *rejected*. Nobody is asked while a
-//! decision waits: a `ticket` says all of it, a `registered` session was told of through the API, and
-//! whose a `one-time-token` is was asked when it arrived, by the [`Service`] of that kind. So [`Verdict`]
-//! has no word for *could not ask*. Only this room makes a [`PortalSession`], so whoever holds one holds
-//! a checked one. [`Sessions`] keeps those of portals whose cookie says nothing of itself.
+//! A portal looks at what the browser [shows](Shown) and says *genuine*, *rejected* or *could not ask*. Most
+//! of the time it can tell at once: a `ticket` says all of it, a `registered` session was told of through
+//! the API, and what was asked a moment ago is still known. Where somebody must be asked first,
+//! [`Verifier::verify`] says so and [`Verifier::ask`] does it. Only this room makes a [`PortalSession`],
+//! so whoever holds one holds a checked one. [`Sessions`] keeps those of portals whose cookie says nothing
+//! of itself.
 
+mod flights;
+mod login_page;
 mod login_url;
 mod one_time_token;
 mod registered;
+mod role_map;
+mod sealed;
 mod sessions;
+mod shown;
 pub mod ticket;
 
 #[cfg(test)]
 mod tests;
 
+use login_page::LoginPage;
 use login_url::LoginUrl;
+use role_map::RoleMap;
+pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
+pub use shown::Shown;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
+use url::Url;
 
 use crate::config::{PortalSettings, Section};
-use crate::domain::{Clock, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token};
+use crate::domain::{
+    Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
+};
 use crate::observe::{Metrics, PortalMetrics};
 use crate::wire::Errands;
 
@@ -56,9 +73,34 @@ pub trait Verifier: Send + Sync + 'static {
     /// The name of the portal's cookie.
     fn cookie(&self) -> &str;
 
-    /// Looks at every value that the browser sent under that name, in order. `scratch` is memory
-    /// that the verdict may borrow from, so that looking allocates next to nothing.
-    fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a>;
+    /// Whether a cookie of this name is the portal's, or of a flow of ours for it: none of them ever goes
+    /// upstream.
+    fn owns_cookie(&self, name: &[u8]) -> bool {
+        name == self.cookie().as_bytes()
+    }
+
+    /// Looks at every value that the browser sent under that name, in order, and at the `Authorization`
+    /// header where it may count and no cookie is good. `scratch` is memory that the verdict may borrow
+    /// from, so that looking allocates next to nothing. Does no I/O: [`Verdict::Unasked`] says that some is
+    /// needed.
+    fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a>;
+
+    /// Asks whoever knows, after [`Verdict::Unasked`]. Never says so itself. What was begun goes on when
+    /// nobody waits for it any more.
+    fn ask<'a>(&'a self, _shown: &Shown<'_>, _now: UnixSeconds) -> BoxFuture<'a, Verdict<'static>> {
+        Box::pin(std::future::ready(Verdict::Rejected(Reason::NoSession)))
+    }
+
+    /// What a client without cookies is asked for (`WWW-Authenticate`), where the `Authorization` header may
+    /// count.
+    fn challenge(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether people sign in at a page of ours, so that `login_url` may be left out.
+    fn has_own_page(&self) -> bool {
+        false
+    }
 
     /// Every session among the values that this portal ever signed, expired and planted ones
     /// included. For signing out, where one too many does less harm than one too few.
@@ -74,6 +116,21 @@ pub trait Verifier: Send + Sync + 'static {
     /// # Errors
     /// There is none, or it does not open.
     fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword>;
+
+    /// An access token that speaks for the person of a session, good for some time still.
+    ///
+    /// # Errors
+    /// There is none.
+    fn token(&self, _session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
+        Err(NoPassword::Absent)
+    }
+
+    /// Where the browser goes when it has signed out here, so that it is signed out there as well.
+    /// `origin` is ours, `return_to` the allowed address to go on to afterwards. Asked before the session
+    /// ends.
+    fn farewell(&self, _id: &str, _origin: &str, _return_to: Option<&Url>) -> Option<String> {
+        None
+    }
 
     /// The id under which the house knows the session that the portal's own side calls so.
     fn id_of(&self, sid: &str) -> String {
@@ -140,6 +197,18 @@ pub enum NotKept {
     NoRoom(#[from] NoRoom),
 }
 
+/// Memory for looking at several portals in turn.
+#[derive(Default)]
+pub struct Sheets(SmallVec<[Scratch; 1]>);
+
+impl Sheets {
+    /// One for each of so many portals.
+    pub fn take(&mut self, count: usize) -> impl Iterator<Item = &mut Scratch> {
+        self.0.resize_with(count, Scratch::default);
+        self.0.iter_mut()
+    }
+}
+
 /// Memory for [`Verifier::verify`].
 #[derive(Default)]
 pub struct Scratch {
@@ -164,6 +233,26 @@ pub enum Verdict<'a> {
     Genuine(PortalSession<'a>),
     /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`.
     Rejected(Reason),
+    /// Nobody can tell at the moment.
+    Unreachable {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// Somebody must be asked: see [`Verifier::ask`].
+    Unasked,
+}
+
+impl Verdict<'_> {
+    /// Copies what is borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Verdict<'static> {
+        match self {
+            Self::Genuine(session) => Verdict::Genuine(session.into_owned()),
+            Self::Rejected(reason) => Verdict::Rejected(reason),
+            Self::Unreachable { retry_after } => Verdict::Unreachable { retry_after },
+            Self::Unasked => Verdict::Unasked,
+        }
+    }
 }
 
 /// There is no password to log in with.
@@ -246,6 +335,11 @@ impl<'a> PortalSession<'a> {
         Self { id: Cow::Owned(id), identity: held.identity.borrowed(), expires: held.expires, password }
     }
 
+    /// The same for whoever has nothing to borrow from.
+    fn held_here(id: String, held: &Arc<HeldSession>) -> PortalSession<'static> {
+        PortalSession::held(id, held).into_owned()
+    }
+
     fn held_password(&self) -> Option<Secret> {
         match &self.password {
             Password::Held(held) => held.password.clone(),
@@ -270,7 +364,8 @@ impl<'a> PortalSession<'a> {
 /// and refused leaves no trace.
 pub struct PortalPlan {
     name: String,
-    login_url: LoginUrl,
+    login_page: LoginPage,
+    roles: RoleMap,
     verifier: Box<dyn Verifier>,
 }
 
@@ -295,20 +390,20 @@ impl PortalPlan {
             settings.section.mistake("kind", &format!("is not a known kind; choose {}", known.join(" or ")));
             return None;
         };
-        let login_url = LoginUrl::parse(&settings.login_url);
-        match &login_url {
-            Ok(LoginUrl { after: Some(_), .. }) => {}
-            Ok(_) => settings.section.warn(
-                "login_url",
-                "has no {url} for the address to return to, so people end at the portal when they have signed in",
-            ),
-            Err(message) => settings.section.mistake("login_url", message),
-        }
         let (sessions, errands, clock) = (Arc::clone(sessions), Arc::clone(errands), Arc::clone(clock));
         let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
+        let login_page = match &settings.login_url {
+            Some(template) => read_login_url(&mut settings.section, template),
+            None if verifier.has_own_page() => Some(LoginPage::of(&surroundings.name)),
+            // Says that it is missing.
+            None => {
+                settings.section.required("login_url");
+                None
+            }
+        };
         settings.section.finish();
-        Some(Self { name: surroundings.name, login_url: login_url.ok()?, verifier })
+        Some(Self { name: surroundings.name, login_page: login_page?, roles: RoleMap::new(settings.roles), verifier })
     }
 
     /// Its name in the configuration.
@@ -344,16 +439,61 @@ impl Portal {
         self.plan.verifier.cookie()
     }
 
-    /// Who is this?
-    pub fn validate<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        let verdict = self.plan.verifier.verify(presented, now, scratch);
+    /// Whether a cookie of this name is the portal's; see [`Verifier::owns_cookie`].
+    #[must_use]
+    pub fn owns_cookie(&self, name: &[u8]) -> bool {
+        self.plan.verifier.owns_cookie(name)
+    }
+
+    /// What this browser shows to this portal. `authorization` says whether that header may count.
+    #[must_use]
+    pub fn shown<'a>(&self, cookies: &Cookies<'a>, browser: &'a dyn Browser, authorization: bool) -> Shown<'a> {
+        let authorization = if authorization { browser.header("authorization") } else { None };
+        Shown { values: cookies.values(self.cookie()), authorization, browser: Some(browser) }
+    }
+
+    /// Who is this, as far as can be told without asking anybody?
+    pub fn validate<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        self.take_note(self.plan.verifier.verify(shown, now, scratch))
+    }
+
+    /// The same after [`Verdict::Unasked`], from whoever knows.
+    pub async fn ask(&self, shown: &Shown<'_>, now: UnixSeconds) -> Verdict<'static> {
+        let answer = self.plan.verifier.ask(shown, now);
+        self.take_note(answer.await).into_owned()
+    }
+
+    /// Who is this? Asks whoever knows where that is needed.
+    pub async fn identify(&self, shown: &Shown<'_>, now: UnixSeconds) -> Verdict<'static> {
+        let verdict = {
+            let mut scratch = Scratch::default();
+            let shown = shown.reborrow();
+            self.validate(&shown, now, &mut scratch).into_owned()
+        };
         match verdict {
-            Verdict::Genuine(_) => self.metrics.genuine.inc(),
+            Verdict::Unasked => self.ask(shown, now).await,
+            verdict => verdict,
+        }
+    }
+
+    fn take_note<'a>(&'a self, verdict: Verdict<'a>) -> Verdict<'a> {
+        match verdict {
+            Verdict::Genuine(session) => {
+                self.metrics.genuine.inc();
+                return Verdict::Genuine(self.plan.roles.translate(session));
+            }
             // Nobody showed anything, so nothing was looked at.
-            Verdict::Rejected(Reason::NoSession) => {}
+            Verdict::Rejected(Reason::NoSession) | Verdict::Unasked => {}
             Verdict::Rejected(_) => self.metrics.rejected.inc(),
+            Verdict::Unreachable { .. } => self.metrics.unreachable.inc(),
         }
         verdict
+    }
+
+    /// What a client without cookies is asked for; see [`Verifier::challenge`].
+    #[must_use]
+    pub fn challenge(&self) -> Option<&str> {
+        self.plan.verifier.challenge()
     }
 
     /// Every session among the values that this portal ever signed; see [`Verifier::signed`].
@@ -397,7 +537,24 @@ impl Portal {
     /// Whose the session of this id is now; see [`Verifier::whose`].
     #[must_use]
     pub fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
-        self.plan.verifier.whose(id, now)
+        match self.plan.verifier.whose(id, now) {
+            Whose::Of(identity) => Whose::Of(self.plan.roles.of(identity).into_owned()),
+            other => other,
+        }
+    }
+
+    /// Where the browser goes when it has signed out here; see [`Verifier::farewell`].
+    #[must_use]
+    pub fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
+        self.plan.verifier.farewell(id, origin, return_to)
+    }
+
+    /// An access token that speaks for the person of a session; see [`Verifier::token`].
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn token(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
+        self.plan.verifier.token(session)
     }
 
     /// Ends the session of this id at the portal; see [`Verifier::end`].
@@ -419,10 +576,34 @@ impl Portal {
         self.plan.verifier.service()
     }
 
-    /// Where to sign in and come back to `url`.
+    /// Where to sign in and come back to `url`, for somebody at this origin of ours.
     #[must_use]
-    pub fn login_address(&self, url: &str) -> String {
-        self.plan.login_url.returning_to(url)
+    pub fn login_address(&self, origin: &str, url: &str) -> String {
+        self.plan.login_page.returning_to(origin, url)
+    }
+
+    /// The origin of its sign-in page; none where people sign in on whichever host of ours they are.
+    #[must_use]
+    pub fn login_origin(&self) -> Option<Url> {
+        self.plan.login_page.origin()
+    }
+}
+
+fn read_login_url(section: &mut Section, template: &str) -> Option<LoginPage> {
+    match LoginUrl::parse(template) {
+        Ok(login_url) => {
+            if login_url.after.is_none() {
+                section.warn(
+                    "login_url",
+                    "has no {url} for the address to return to, so people end at the portal when they have signed in",
+                );
+            }
+            Some(LoginPage::Elsewhere(login_url))
+        }
+        Err(message) => {
+            section.mistake("login_url", message);
+            None
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use self::host::Host;
 use self::settings::{HostSettings, Settings};
 use super::registered::Registered;
 use super::{
-    Kind, NoPassword, PortalSession, Scratch, Sessions, SignedSession, Surroundings, Verdict, Verifier, Whose,
+    HeldSession, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings, Verdict,
+    Verifier, Whose,
 };
 use crate::config::Section;
 use crate::domain::{Secret, Service, UnixSeconds};
@@ -75,8 +76,8 @@ impl Verifier for OneTimeToken {
         self.sessions.cookie()
     }
 
-    fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        self.sessions.verify(presented, now, scratch)
+    fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        self.sessions.verify(shown, now, scratch)
     }
 
     fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
@@ -101,11 +102,12 @@ impl Verifier for OneTimeToken {
     /// tell us of, and one whose sign-in is under way is none any more.
     fn end(&self, id: &str) -> Option<UnixSeconds> {
         let ended = self.kept.end(id)?;
-        self.arrivals.note_end(&ended.memo);
-        for other in self.kept.ids_with_memo(&self.name, &ended.memo) {
+        let api_sid = api_sid(&ended).to_owned();
+        self.arrivals.note_end(&api_sid);
+        for other in self.kept.ids_with_memo(&self.name, &api_sid) {
             self.kept.end_with_all(&self.name, &other);
         }
-        let (host, api_sid) = (Arc::clone(&self.host), ended.memo.clone());
+        let host = Arc::clone(&self.host);
         let farewell: Try = Box::new(move || {
             let (host, api_sid) = (Arc::clone(&host), api_sid.clone());
             Box::pin(async move { host.log_out(&api_sid).await })
@@ -117,4 +119,9 @@ impl Verifier for OneTimeToken {
     fn service(&self) -> Option<&dyn Service> {
         Some(self)
     }
+}
+
+/// The host's name for a session, which is its one memo.
+fn api_sid(session: &HeldSession) -> &str {
+    session.memos.first().map_or("", String::as_str)
 }

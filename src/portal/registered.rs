@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{HeldSession, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, SignedSession};
+use super::{HeldSession, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, Shown, SignedSession};
 use super::{Surroundings, Verdict, Verifier, Whose, read_cookie_name};
 use crate::config::Section;
 use crate::domain::{Reason, Secret, UnixSeconds};
@@ -39,12 +39,12 @@ impl Verifier for Registered {
     }
 
     /// Two different sessions at once mean that somebody planted one, and nobody can tell which.
-    fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        if presented.is_empty() {
+    fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        if shown.values.is_empty() {
             return Verdict::Rejected(Reason::NoSession);
         }
         let mut found: Option<(String, Arc<HeldSession>)> = None;
-        for shown in presented.iter().take(MOST_LOOKED_UP) {
+        for shown in shown.values.iter().take(MOST_LOOKED_UP) {
             let Some(one) = self.sessions.find(&self.portal, shown, now) else { continue };
             if found.as_ref().is_some_and(|(other, _)| *other != one.0) {
                 return Verdict::Rejected(Reason::Forged);

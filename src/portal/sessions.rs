@@ -7,8 +7,10 @@ use dashmap::{DashMap, Entry};
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::Sha256;
+use smallvec::SmallVec;
 
-use crate::domain::{Identity, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
+use super::sealed::{Seal, Sealed};
+use crate::domain::{Identity, Moment, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
@@ -20,6 +22,7 @@ pub struct Sessions {
     by_end: Mutex<BTreeSet<(UnixSeconds, Name)>>,
     limit: AtomicUsize,
     hash: Hmac<Sha256>,
+    seal: Seal,
     at_the_end: OnceLock<AtTheEnd>,
 }
 
@@ -34,15 +37,27 @@ pub struct HeldSession {
     pub expires: UnixSeconds,
     /// The password that came with it.
     pub password: Option<Secret>,
-    /// What the portal's kind wants to know of it later. Sessions can be found by it.
-    pub memo: String,
+    /// By what else the portal's side may call it. Sessions can be found by each.
+    pub memos: SmallVec<[String; 1]>,
+    /// Until when nobody has to be asked whether it still is one; for ever where nobody can be.
+    pub fresh_until: Moment,
+    /// What its kind alone may know of it.
+    pub sealed: Option<Sealed>,
 }
 
-/// A session, whose it is among the portals, and what its memo is filed under, where it has one.
+impl HeldSession {
+    /// One that nobody has to be asked about again, and of which there is nothing more to say.
+    #[must_use]
+    pub fn new(identity: Identity<'static>, expires: UnixSeconds, password: Option<Secret>) -> Self {
+        Self { identity, expires, password, memos: SmallVec::new(), fresh_until: Moment::NEVER, sealed: None }
+    }
+}
+
+/// A session, whose it is among the portals, and what its memos are filed under.
 struct Place {
     portal: Box<str>,
     session: Arc<HeldSession>,
-    memo: Option<Name>,
+    memos: SmallVec<[Name; 1]>,
 }
 
 impl fmt::Debug for HeldSession {
@@ -64,10 +79,18 @@ impl Sessions {
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
         let key: [u8; 64] = rand::random();
-        let (held, by_memo, by_end) = (DashMap::new(), DashMap::new(), Mutex::default());
+        let (held, by_memo, by_end, seal) = (DashMap::new(), DashMap::new(), Mutex::default(), Seal::new());
         // HMAC takes a key of every length.
         let hash = Hmac::new(&key.into());
-        Arc::new(Self { held, by_memo, by_end, limit: AtomicUsize::new(limit), hash, at_the_end: OnceLock::new() })
+        Arc::new(Self {
+            held,
+            by_memo,
+            by_end,
+            limit: AtomicUsize::new(limit),
+            hash,
+            seal,
+            at_the_end: OnceLock::new(),
+        })
     }
 
     /// Says who ends what was opened from a session.
@@ -94,14 +117,14 @@ impl Sessions {
     pub fn keep(&self, portal: &str, shown: &str, session: HeldSession) -> Result<Kept, NoRoom> {
         let name = self.name(portal, shown);
         let expires = session.expires;
-        let memo = (!session.memo.is_empty()).then(|| self.name(portal, &session.memo));
-        let new = Place { portal: portal.into(), session: Arc::new(session), memo };
+        let memos: SmallVec<[Name; 1]> = session.memos.iter().map(|memo| self.name(portal, memo)).collect();
+        let new = Place { portal: portal.into(), session: Arc::new(session), memos: memos.clone() };
         // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
         match self.held.entry(name) {
             Entry::Occupied(mut held) => {
                 let earlier = held.insert(new);
                 self.unfile(&earlier, &name);
-                self.file(memo, name);
+                self.file(&memos, name);
                 let mut by_end = self.by_end.lock();
                 by_end.remove(&(earlier.session.expires, name));
                 by_end.insert((expires, name));
@@ -115,10 +138,66 @@ impl Sessions {
                 }
                 place.insert(new);
                 by_end.insert((expires, name));
-                self.file(memo, name);
+                self.file(&memos, name);
                 Ok(Kept::New)
             }
         }
+    }
+
+    /// Puts another session in the place of this one, of the same person and known by the same, unless it has
+    /// ended or was replaced meanwhile. Says whether it did.
+    pub fn renew(&self, id: &str, earlier: &Arc<HeldSession>, renewed: HeldSession) -> Option<Arc<HeldSession>> {
+        let name = Name::try_from(decode_hex(id)?).ok()?;
+        let Entry::Occupied(mut held) = self.held.entry(name) else { return None };
+        let place = held.get_mut();
+        if !Arc::ptr_eq(&place.session, earlier) || place.session.identity.user() != renewed.identity.user() {
+            return None;
+        }
+        let mut by_end = self.by_end.lock();
+        by_end.remove(&(place.session.expires, name));
+        by_end.insert((renewed.expires, name));
+        drop(by_end);
+        let renewed = HeldSession { memos: place.session.memos.clone(), ..renewed };
+        place.session = Arc::new(renewed);
+        Some(Arc::clone(&place.session))
+    }
+
+    /// The session of this id has ended by itself, earlier than was thought: what was opened from it is closed
+    /// soon, and nothing keeps its portal from having one of the same name again.
+    pub fn lapse(&self, id: &str, now: UnixSeconds) {
+        let Some(name) = decode_hex(id).and_then(|bytes| Name::try_from(bytes).ok()) else { return };
+        let Entry::Occupied(mut held) = self.held.entry(name) else { return };
+        let place = held.get_mut();
+        let session = &place.session;
+        let lapsed = HeldSession {
+            expires: now.min(session.expires),
+            memos: session.memos.clone(),
+            ..HeldSession::new(session.identity.clone(), now, None)
+        };
+        let mut by_end = self.by_end.lock();
+        by_end.remove(&(session.expires, name));
+        by_end.insert((lapsed.expires, name));
+        place.session = Arc::new(lapsed);
+    }
+
+    /// Seals something for the session of this id.
+    #[must_use]
+    pub fn seal(&self, id: &str, text: &[u8]) -> Option<Sealed> {
+        self.seal.close(id.as_bytes(), text)
+    }
+
+    /// Opens what was sealed for the session of this id.
+    #[must_use]
+    pub fn unseal(&self, id: &str, sealed: &Sealed) -> Option<Vec<u8>> {
+        self.seal.open(id.as_bytes(), sealed)
+    }
+
+    /// The session of this id, if it has not ended.
+    #[must_use]
+    pub fn of_id(&self, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
+        let name = Name::try_from(decode_hex(id)?).ok()?;
+        let held = self.held.get(&name)?;
+        (held.session.expires > now).then(|| Arc::clone(&held.session))
     }
 
     /// The session for which the browser shows this, if it has not ended, and its id.
@@ -132,9 +211,7 @@ impl Sessions {
     /// Whose the session of this id is, if it has not ended.
     #[must_use]
     pub fn whose(&self, id: &str, now: UnixSeconds) -> Option<Identity<'static>> {
-        let name = Name::try_from(decode_hex(id)?).ok()?;
-        let held = self.held.get(&name)?;
-        (held.session.expires > now).then(|| held.session.identity.clone())
+        self.of_id(id, now).map(|held| held.identity.clone())
     }
 
     /// Forgets the session of this id for a reason of the portal's own, and has everything end that was
@@ -164,18 +241,19 @@ impl Sessions {
         filed.map_or_else(Vec::new, |names| names.iter().map(hex).collect())
     }
 
-    fn file(&self, memo: Option<Name>, name: Name) {
-        if let Some(memo) = memo {
-            self.by_memo.entry(memo).or_default().push(name);
+    fn file(&self, memos: &[Name], name: Name) {
+        for memo in memos {
+            self.by_memo.entry(*memo).or_default().push(name);
         }
     }
 
     fn unfile(&self, place: &Place, name: &Name) {
-        let Some(memo) = place.memo else { return };
-        self.by_memo.remove_if_mut(&memo, |_, names| {
-            names.retain(|other| other != name);
-            names.is_empty()
-        });
+        for memo in &place.memos {
+            self.by_memo.remove_if_mut(memo, |_, names| {
+                names.retain(|other| other != name);
+                names.is_empty()
+            });
+        }
     }
 
     /// Forgets one that has ended by itself, by a clock that does not jump, and says whose it was. Call it until
@@ -231,7 +309,7 @@ mod tests {
 
     fn session(user: &str, expires: UnixSeconds) -> HeldSession {
         let identity = Identity::new(user.to_owned(), "", "", vec![]).unwrap();
-        HeldSession { identity, expires, password: None, memo: String::new() }
+        HeldSession::new(identity, expires, None)
     }
 
     fn user(sessions: &Sessions, portal: &str, shown: &str, now: UnixSeconds) -> Option<String> {
@@ -261,7 +339,10 @@ mod tests {
     #[test]
     fn sessions_are_found_by_their_memo_while_they_last() {
         let sessions = Sessions::new(10);
-        let with = |memo: &str, expires| HeldSession { memo: memo.to_owned(), ..session("ana", expires) };
+        let with = |memo: &str, expires| HeldSession {
+            memos: memo.split_whitespace().map(str::to_owned).collect(),
+            ..session("ana", expires)
+        };
         let found = |portal: &str, memo: &str| sessions.ids_with_memo(portal, memo).len();
         sessions.keep("p", "a", with("m", 100)).unwrap();
         sessions.keep("p", "b", with("m", 200)).unwrap();

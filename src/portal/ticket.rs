@@ -47,7 +47,9 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::read_cookie_name;
-use super::{Kind, NoPassword, Password, PortalSession, Scratch, SignedSession, Surroundings, Verdict, Verifier};
+use super::{
+    Kind, NoPassword, Password, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier,
+};
 use crate::config::Section;
 use crate::domain::{Identity, IdentityError, KeyMaterialError, Reason, Secret, UnixSeconds, key_material};
 
@@ -367,6 +369,31 @@ impl Tickets {
         self.keys.iter().map(|key| key.id.as_str())
     }
 
+    /// Looks at every ticket that a browser sent, in order.
+    pub fn judge<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        // Nearly everybody brings one. Several are looked at twice, since what a verdict borrows
+        // from the scratch memory ends with the next look.
+        let ticket = match presented {
+            [] => return Verdict::Rejected(Reason::NoSession),
+            [ticket] => *ticket,
+            several => match self.only_genuine(several, now, scratch) {
+                Ok(ticket) => ticket,
+                Err(reason) => return Verdict::Rejected(reason),
+            },
+        };
+        match self.check(ticket, now, scratch) {
+            Ok(session) => {
+                let left = session.expires.saturating_sub(now);
+                // Hardly ever written, so that all may read it at once.
+                if left > self.longest_left.load(Ordering::Relaxed) {
+                    self.longest_left.fetch_max(left, Ordering::Relaxed);
+                }
+                Verdict::Genuine(session)
+            }
+            Err(rejection) => Verdict::Rejected(rejection.reason()),
+        }
+    }
+
     /// Checks one ticket, the way of every request.
     ///
     /// # Errors
@@ -436,28 +463,8 @@ impl Verifier for Tickets {
         &self.cookie
     }
 
-    fn verify<'a>(&self, presented: &[&'a str], now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        // Nearly everybody brings one. Several are looked at twice, since what a verdict borrows
-        // from the scratch memory ends with the next look.
-        let ticket = match presented {
-            [] => return Verdict::Rejected(Reason::NoSession),
-            [ticket] => *ticket,
-            several => match self.only_genuine(several, now, scratch) {
-                Ok(ticket) => ticket,
-                Err(reason) => return Verdict::Rejected(reason),
-            },
-        };
-        match self.check(ticket, now, scratch) {
-            Ok(session) => {
-                let left = session.expires.saturating_sub(now);
-                // Hardly ever written, so that all may read it at once.
-                if left > self.longest_left.load(Ordering::Relaxed) {
-                    self.longest_left.fetch_max(left, Ordering::Relaxed);
-                }
-                Verdict::Genuine(session)
-            }
-            Err(rejection) => Verdict::Rejected(rejection.reason()),
-        }
+    fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
+        self.judge(&shown.values, now, scratch)
     }
 
     fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {

@@ -50,8 +50,11 @@ pub(super) fn render(
             insert_text(response.headers_mut(), header::LOCATION, login);
             response
         }
-        Decision::SignIn { login, redirect: false, .. } => {
+        Decision::SignIn { login, redirect: false, challenge, .. } => {
             let mut response = refuse(StatusCode::UNAUTHORIZED, reason, false, Some(login));
+            if let Some(challenge) = challenge {
+                insert_text(response.headers_mut(), header::WWW_AUTHENTICATE, challenge);
+            }
             insert_text(response.headers_mut(), KEYWARD_LOGIN.clone(), login);
             response
         }

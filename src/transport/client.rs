@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
@@ -54,9 +54,8 @@ impl Trust {
 
     /// The browser behind a request that a proxy asks about.
     #[must_use]
-    pub fn client<'a>(&self, request: &'a RequestHead) -> Client<'a> {
-        let headers = request.headers();
-        let peer = request.peer_addr.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical());
+    pub fn client<'a>(&self, headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Client<'a> {
+        let peer = peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical());
         let bytes = |name| Cow::Borrowed(headers.get(name).map_or(&[][..], |value| value.as_bytes()));
         Client {
             address: self.client_address(headers, peer),
@@ -71,7 +70,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical());
     }
-    if let Ok(with_port) = text.parse::<std::net::SocketAddr>() {
+    if let Ok(with_port) = text.parse::<SocketAddr>() {
         return Some(with_port.ip().to_canonical());
     }
     let in_brackets = text.strip_prefix('[')?.strip_suffix(']')?;
@@ -105,7 +104,11 @@ mod tests {
                 .iter()
                 .fold(TestRequest::get(), |request, line| request.append_header(("X-Forwarded-For", *line)));
             let request = request.peer_addr("127.0.0.1:9".parse().unwrap()).to_request();
-            assert_eq!(trust.client(request.head()).address.to_string(), expected, "{lines:?}");
+            assert_eq!(
+                trust.client(request.head().headers(), request.head().peer_addr).address.to_string(),
+                expected,
+                "{lines:?}"
+            );
         }
     }
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 
 use super::question::Forwarded;
 use super::{State, answer, question};
-use crate::decision::{Ask, Decision, Purpose, Scratch, Step};
+use crate::decision::{Ask, Decision, Purpose, Sheets, Step};
 use crate::domain::{Reason, Ruling};
 use crate::observe::{Door, DoorMetrics, Stopwatch};
 
@@ -61,13 +61,13 @@ async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling
         tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
         return deny(Reason::UntrustedPeer);
     }
-    let browser = Forwarded { request, trust: &live.trust };
+    let browser = Forwarded::by(request, &live.trust);
     let Some(ask) = question::read(door.door, &browser) else {
         tracing::info!(door = door.door.as_str(), "a question was not understood; compare the web server's headers");
         return deny(Reason::BadRequest);
     };
-    let mut scratch = Scratch::default();
-    let (decision, waited) = match live.gate.decide(&ask, door.purpose, &mut scratch) {
+    let mut sheets = Sheets::default();
+    let (decision, waited) = match live.gate.decide(&ask, door.purpose, &mut sheets) {
         Step::Decided(decision) => (decision, false),
         Step::Waiting(waiting) => (waiting.finish().await, true),
     };

@@ -9,6 +9,7 @@ use serde_json::json;
 use url::Url;
 
 use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, navigates, own_origin};
+use super::question::Forwarded;
 use super::set_cookie::{Scope, SetCookie};
 use super::{Live, State, answer, body, html, question};
 use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn, escape};
@@ -165,8 +166,8 @@ impl Door<'_> {
     }
 
     async fn arrive(&self, step: Step<'_>, return_to: Option<&str>, cookies: &Cookies<'_>) -> Arrival {
-        let client = self.live.trust.client(self.request.head());
-        let visit = Visit { backend: self.backend, origin: self.own, cookies, client: &client, return_to, step };
+        let browser = &Forwarded::by(self.request.head(), &self.live.trust);
+        let visit = Visit { backend: self.backend, origin: self.own, cookies, browser, return_to, step };
         self.live.reception.arrive(&visit).await
     }
 

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use url::Url;
 
 use super::origin::{own_origin, provenance};
+use super::question::Forwarded;
 use super::set_cookie::SetCookie;
 use super::{Live, State, enter, get_or_head, html, question, services, touch};
 use crate::domain::{Reach, escape};
@@ -34,7 +35,8 @@ async fn style() -> HttpResponse {
 async fn whoami(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let live = state.live.load_full();
     let cookies = question::cookies(request.headers());
-    let (status, body) = match live.self_service.whoami(&cookies) {
+    let browser = Forwarded::by(request.head(), &live.trust);
+    let (status, body) = match live.self_service.whoami(&cookies, &browser).await {
         Some(person) => (StatusCode::OK, serde_json::json!(person)),
         None => (StatusCode::UNAUTHORIZED, serde_json::json!({"reason": "no_session"})),
     };
@@ -60,9 +62,11 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
         return ask_first(asked.as_deref(), &live);
     }
     let cookies = question::cookies(request.headers());
-    live.self_service.sign_out(&cookies, &arrival);
-    let mut response = signed_out(asked.as_deref(), &live);
-    if let Some(origin) = own_origin(&request, &live).and_then(|origin| Url::parse(&origin).ok()) {
+    let own = own_origin(&request, &live).unwrap_or_default();
+    let return_to = asked.as_deref().and_then(|asked| live.self_service.return_address(asked));
+    let farewell = live.self_service.sign_out(&cookies, &arrival, &own, return_to);
+    let mut response = signed_out(farewell.as_deref().or(return_to.map(Url::as_str)));
+    if let Ok(origin) = Url::parse(&own) {
         for gone in live.reception.cookies_given(&origin, &cookies) {
             let gone = SetCookie::gone(&gone.name, gone.domain.as_deref(), origin.scheme() == "https");
             enter::append(&mut response, &gone);
@@ -71,10 +75,10 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     response
 }
 
-fn signed_out(asked: Option<&str>, live: &Live) -> HttpResponse {
-    match asked.and_then(|asked| live.self_service.return_address(asked)) {
+fn signed_out(onward: Option<&str>) -> HttpResponse {
+    match onward {
         Some(address) => HttpResponse::SeeOther()
-            .insert_header((header::LOCATION, address.as_str()))
+            .insert_header((header::LOCATION, address))
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .finish(),

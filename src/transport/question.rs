@@ -1,6 +1,8 @@
 //! One dialect a door: where the original request is read from. Each reads its own headers only, so
 //! that nothing a browser sends along under another dialect's names is ever taken for the proxy's.
 
+use std::net::SocketAddr;
+
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
@@ -19,23 +21,34 @@ struct Original<'a> {
 
 /// The browser, as a proxy's request tells of it.
 pub(super) struct Forwarded<'a> {
-    pub request: &'a RequestHead,
-    pub trust: &'a Trust,
+    headers: &'a HeaderMap,
+    peer: Option<SocketAddr>,
+    trust: &'a Trust,
+}
+
+impl<'a> Forwarded<'a> {
+    pub fn by(request: &'a RequestHead, trust: &'a Trust) -> Self {
+        Self { headers: request.headers(), peer: request.peer_addr, trust }
+    }
 }
 
 impl Browser for Forwarded<'_> {
     fn client(&self) -> Client<'_> {
-        self.trust.client(self.request)
+        self.trust.client(self.headers, self.peer)
     }
 
     fn awaits_page(&self, method: &str) -> bool {
-        is_page(method, self.request.headers())
+        is_page(method, self.headers)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        only(self.headers, &HeaderName::from_bytes(name.as_bytes()).ok()?)
     }
 }
 
 /// Reads the question out of a request at this door; `None` where it is not understood.
 pub(super) fn read<'a>(door: Door, browser: &'a Forwarded<'_>) -> Option<Ask<'a>> {
-    let headers = browser.request.headers();
+    let headers = browser.headers;
     let original = match door {
         Door::AuthRequest => auth_request(headers)?,
         Door::ForwardAuth => forward_auth(headers)?,
@@ -139,7 +152,8 @@ mod tests {
     fn asked(door: Door, headers: &[(&'static str, &'static str)]) -> Option<String> {
         let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
         let request = request.to_request();
-        let browser = Forwarded { request: request.head(), trust: &trust() };
+        let trust = trust();
+        let browser = Forwarded::by(request.head(), &trust);
         read(door, &browser).map(|ask| format!("{} {}", ask.method, ask.url_without(None)))
     }
 

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::origin::own_origin;
 use super::problem::Problem;
+use super::question::Forwarded;
 use super::{State, body, nothing_here, question};
 use crate::domain::{Answered, Call, Reach, Reply};
 
@@ -32,7 +33,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::
         Err(error) => return plain(error.status()),
     };
     let headers = request.headers();
-    let header = |name: &str| question::only(headers, &HeaderName::from_bytes(name.as_bytes()).ok()?);
+    let browser = Forwarded::by(request.head(), &live.trust);
     let origin = own_origin(request, &live).unwrap_or_default();
     let asked = |vouched| Call {
         reach,
@@ -41,8 +42,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::
         query: request.query_string(),
         origin: &origin,
         cookies: question::cookies(headers),
-        client: live.trust.client(request.head()),
-        header: &header,
+        browser: &browser,
         body: &body,
         vouched,
     };

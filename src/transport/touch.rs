@@ -5,6 +5,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::origin::{Caller, is_preflight, keep_private, own_origin, provenance};
+use super::question::Forwarded;
 use super::{State, answer, question};
 use crate::domain::Reason;
 use crate::handover::Provenance;
@@ -14,6 +15,7 @@ const METHODS: &str = "GET, POST";
 pub(super) async fn touch(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let live = state.live.load_full();
     let headers = request.headers();
+    let browser = Forwarded::by(request.head(), &live.trust);
     let own = own_origin(&request, &live).unwrap_or_default();
     let caller = Caller::of(headers, &own, |origin| live.reception.lists(origin));
     // An image brings no Origin.
@@ -23,7 +25,7 @@ pub(super) async fn touch(request: HttpRequest, state: web::Data<State>) -> Http
         Method::GET | Method::POST | Method::OPTIONS if !from_a_page_of_ours => {
             answer::refuse(StatusCode::FORBIDDEN, Reason::BadRequest, false, None)
         }
-        Method::GET | Method::POST if live.self_service.touch(&question::cookies(headers)) => {
+        Method::GET | Method::POST if live.self_service.touch(&question::cookies(headers), &browser).await => {
             HttpResponse::NoContent().finish()
         }
         Method::GET | Method::POST => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, false, None),

@@ -50,6 +50,14 @@ impl Errands {
         let _ = self.runtime.set(runtime);
     }
 
+    /// Does something that outlives the request that began it, once.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        match self.runtime.get() {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        };
+    }
+
     /// Begins one. `portal` and `what` stand in the log.
     pub fn begin(&self, portal: &str, what: &'static str, one_try: Try) {
         let place = Arc::clone(&self.places).try_acquire_owned();

@@ -16,11 +16,10 @@ impl Service for Epixel {
     }
 
     fn answer<'a>(&'a self, call: &'a Call<'a>, desk: &'a dyn Desk) -> BoxFuture<'a, Answered> {
-        let answered = match call.reach {
-            Reach::Browsers => self.browser_request(call, desk),
-            Reach::Servers => self.server(call, desk),
-        };
-        Box::pin(std::future::ready(answered))
+        match call.reach {
+            Reach::Browsers => Box::pin(self.browser_request(call, desk)),
+            Reach::Servers => Box::pin(std::future::ready(self.server(call, desk))),
+        }
     }
 }
 
@@ -74,11 +73,11 @@ impl Epixel {
         calls.into_iter().find(|(known, _)| path == *known).map(|(_, call)| call)
     }
 
-    fn browser_request(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
+    async fn browser_request(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
         if !is_same_origin(call) {
             return CROSS_SITE.here();
         }
-        let Some(person) = desk.person(&call.cookies) else { return NOT_AUTHENTICATED.here() };
+        let Some(person) = desk.person(call).await else { return NOT_AUTHENTICATED.here() };
         let Some(body) = object(call.body) else { return INVALID_REQUEST.here() };
         match self.settings.names.service.text(&body) {
             None => INVALID_REQUEST.here(),
@@ -88,7 +87,7 @@ impl Epixel {
     }
 
     fn server(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
-        let known = (call.header)("apikey").and_then(|key| ApiKey::find(&self.settings.keys, key)).is_some();
+        let known = call.browser.header("apikey").and_then(|key| ApiKey::find(&self.settings.keys, key)).is_some();
         let (Some(what), body) = (self.server_call(call.path), object(call.body)) else {
             return INVALID_REQUEST.here();
         };
@@ -150,7 +149,7 @@ impl Epixel {
             Some(api_sid) => Some(api_sid.as_str()?),
             None => None,
         };
-        let bearer = match (call.header)("authorization") {
+        let bearer = match call.browser.header("authorization") {
             Some(value) => Some(self.access_token_session(value)?),
             None => None,
         };
@@ -282,7 +281,7 @@ fn bare(path: &str) -> &str {
 
 /// A browser that asks by PUT says where its page is from. One that does not say is not believed.
 fn is_same_origin(call: &Call<'_>) -> bool {
-    match ((call.header)("sec-fetch-site"), (call.header)("origin")) {
+    match (call.browser.header("sec-fetch-site"), call.browser.header("origin")) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => !call.origin.is_empty() && origin == call.origin,
         (None, None) => false,

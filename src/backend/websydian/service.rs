@@ -86,10 +86,10 @@ impl Authorize {
     fn knows(&self, call: &Call<'_>) -> bool {
         let decoded;
         let shown = match &self.key_in {
-            KeyPlace::Header(name) => (call.header)(name),
+            KeyPlace::Header(name) => call.browser.header(name),
             KeyPlace::Path => self.key_in_path(call.path),
             KeyPlace::Basic => {
-                decoded = (call.header)("authorization").and_then(basic_password);
+                decoded = call.browser.header("authorization").and_then(basic_password);
                 decoded.as_deref()
             }
         };

@@ -51,7 +51,7 @@ impl Service for OneTimeToken {
 
 impl OneTimeToken {
     async fn arrive(&self, call: &Call<'_>, desk: &dyn Desk) -> Reply {
-        let for_later = ["sec-purpose", "purpose"].into_iter().filter_map(|name| (call.header)(name));
+        let for_later = ["sec-purpose", "purpose"].into_iter().filter_map(|name| call.browser.header(name));
         if for_later.into_iter().any(|purpose| purpose.contains("prefetch")) {
             // It would use up the token for a page that perhaps nobody looks at.
             return pages::later();
@@ -185,7 +185,7 @@ impl OneTimeToken {
     fn let_in(&self, arrival: Arrival, call: &Call<'_>, desk: &dyn Desk) -> Reply {
         let Arrival { identity, api_sid, expires, next } = arrival;
         let (user, shown) = (identity.user().to_owned(), random());
-        let session = HeldSession { identity, expires, password: None, memo: api_sid.clone() };
+        let session = HeldSession { memos: [api_sid.clone()].into(), ..HeldSession::new(identity, expires, None) };
         if self.kept.keep(&self.name, &shown, session).is_err() {
             tracing::warn!(portal = self.name, "no more sessions can be kept; raise [limits] sessions");
             return pages::later();
@@ -238,7 +238,7 @@ impl OneTimeToken {
 
     /// The host, or another client through it, has ended an API session. Also well where there is none.
     fn logout_by_host(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
-        let caller = (call.header)("apikey").and_then(|key| ApiKey::find(&self.settings.callers, key));
+        let caller = call.browser.header("apikey").and_then(|key| ApiKey::find(&self.settings.callers, key));
         if caller.is_none() {
             return Answered::Elsewhere(problem(
                 401,

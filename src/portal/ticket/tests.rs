@@ -42,7 +42,7 @@ fn vector(label: &str, nth: usize) -> &'static str {
 }
 
 fn verdict(presented: &[&str], now: UnixSeconds) -> Result<String, Reason> {
-    match tickets().verify(presented, now, &mut Scratch::default()) {
+    match tickets().judge(presented, now, &mut Scratch::default()) {
         Verdict::Genuine(session) => Ok(session.id().to_owned()),
         Verdict::Rejected(reason) => Err(reason),
     }

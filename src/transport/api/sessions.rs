@@ -197,13 +197,13 @@ fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
 }
 
 fn touch<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
-    let touch = || {
+    let touch = async {
         asked.without_body()?;
-        let touched = asked.portal()?.touch(&asked.sid()?);
+        let touched = asked.portal()?.touch(&asked.sid()?).await;
         let sessions = touched.map_err(|reason| Problem::refused(StatusCode::NOT_FOUND, reason))?;
         Ok(in_json(StatusCode::OK, &json!({ "sessions": sessions })))
     };
-    ready(touch()).boxed_local()
+    touch.boxed_local()
 }
 
 fn keys<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
