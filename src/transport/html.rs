@@ -109,6 +109,8 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::MessageBody;
+
     use super::*;
     use crate::domain::Ruling;
 
@@ -122,6 +124,15 @@ mod tests {
         let of = |key: &str| pairs.iter().find(|(held, _)| *held == key).map(|(_, value)| *value);
         let value = of(reason.as_str()).or_else(|| of("default")).unwrap();
         value.trim().trim_matches([';', '"']).to_owned()
+    }
+
+    #[test]
+    fn nginx_says_the_same_as_we_do_to_somebody_whose_form_was_not_sent() {
+        let ours = form_not_sent(HttpResponse::Unauthorized(), Reason::Expired, "$keyward_login");
+        let ours = ours.into_body().try_into_bytes().ok().unwrap();
+        let ours = String::from_utf8(ours.to_vec()).unwrap().replace("expired", "$keyward_reason");
+        let written = format!("return 401 '{}'", ours.replace('\n', "\\n"));
+        assert!(include_str!("../../examples/nginx/keyward/server.inc").contains(&written), "{written}");
     }
 
     #[test]
