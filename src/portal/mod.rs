@@ -12,6 +12,7 @@ mod ldap;
 mod login_page;
 mod login_url;
 mod one_time_token;
+mod portals;
 mod registered;
 mod role_map;
 mod sealed;
@@ -24,6 +25,7 @@ mod tests;
 
 use login_page::LoginPage;
 use login_url::LoginUrl;
+pub use portals::{Found, Portals, Sheets, Unfinished, Unreachable};
 use role_map::RoleMap;
 pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
@@ -35,7 +37,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use smallvec::SmallVec;
 use url::Url;
 
 use crate::config::{PortalSettings, Section};
@@ -196,18 +197,6 @@ pub enum NotKept {
     /// There are too many.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
-}
-
-/// Memory for looking at several portals in turn.
-#[derive(Default)]
-pub struct Sheets(SmallVec<[Scratch; 1]>);
-
-impl Sheets {
-    /// One for each of so many portals.
-    pub fn take(&mut self, count: usize) -> impl Iterator<Item = &mut Scratch> {
-        self.0.resize_with(count, Scratch::default);
-        self.0.iter_mut()
-    }
 }
 
 /// Memory for [`Verifier::verify`].
