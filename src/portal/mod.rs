@@ -8,6 +8,7 @@
 //! of itself.
 
 mod flights;
+mod introspect;
 mod ldap;
 mod login_page;
 mod login_url;
@@ -47,7 +48,7 @@ use crate::observe::{Metrics, PortalMetrics};
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -221,7 +222,7 @@ pub struct SignedSession {
 pub enum Verdict<'a> {
     /// This is who it is.
     Genuine(PortalSession<'a>),
-    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`.
+    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`, `Revoked`.
     Rejected(Reason),
     /// Nobody can tell at the moment.
     Unreachable {
