@@ -10,6 +10,8 @@
 mod flights;
 mod login_page;
 mod login_url;
+mod notes;
+mod oidc;
 mod one_time_token;
 mod registered;
 mod role_map;
@@ -45,7 +47,7 @@ use crate::observe::{Metrics, PortalMetrics};
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
