@@ -12,6 +12,8 @@ mod introspect;
 mod ldap;
 mod login_page;
 mod login_url;
+mod notes;
+mod oidc;
 mod one_time_token;
 mod portals;
 mod registered;
@@ -48,7 +50,7 @@ use crate::observe::{Metrics, PortalMetrics};
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
