@@ -8,8 +8,12 @@
 //! of itself.
 
 mod flights;
+mod introspect;
+mod ldap;
 mod login_page;
 mod login_url;
+mod notes;
+mod oidc;
 mod one_time_token;
 mod portals;
 mod registered;
@@ -47,10 +51,11 @@ use crate::domain::{
     Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
 };
 use crate::observe::{Metrics, PortalMetrics};
+use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -69,6 +74,8 @@ pub struct Surroundings {
     pub sessions: Arc<Sessions>,
     /// Calls to the portal that must arrive, although nobody waits for them.
     pub errands: Arc<Errands>,
+    /// What people are shown.
+    pub pages: Arc<Pages>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -224,7 +231,7 @@ pub struct SignedSession {
 pub enum Verdict<'a> {
     /// This is who it is.
     Genuine(PortalSession<'a>),
-    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`.
+    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`, `Revoked`.
     Rejected(Reason),
     /// Nobody can tell at the moment.
     Unreachable {
@@ -376,6 +383,7 @@ impl PortalPlan {
         mut settings: PortalSettings,
         sessions: &Arc<Sessions>,
         errands: &Arc<Errands>,
+        pages: &Arc<Pages>,
         clock: &Arc<dyn Clock>,
     ) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
@@ -384,7 +392,8 @@ impl PortalPlan {
             return None;
         };
         let (sessions, errands, clock) = (Arc::clone(sessions), Arc::clone(errands), Arc::clone(clock));
-        let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
+        let (name, pages) = (settings.name, Arc::clone(pages));
+        let surroundings = Surroundings { name, sessions, errands, pages, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         let login_page = match &settings.login_url {
             Some(template) => read_login_url(&mut settings.section, template),
