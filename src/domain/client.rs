@@ -29,6 +29,31 @@ pub trait Browser: Sync {
     fn header(&self, name: &str) -> Option<&str>;
 }
 
+/// A browser for tests: on this host, with these headers alone, and no person in front of it.
+#[cfg(test)]
+pub struct ScriptedBrowser<'a>(pub &'a [(&'a str, &'a str)]);
+
+#[cfg(test)]
+impl Browser for ScriptedBrowser<'_> {
+    fn client(&self) -> Client<'_> {
+        let bytes = |name: &str| Cow::Borrowed(self.header(name).unwrap_or_default().as_bytes());
+        Client {
+            address: IpAddr::from([127, 0, 0, 1]),
+            user_agent: bytes("user-agent"),
+            accept_language: bytes("accept-language"),
+        }
+    }
+
+    fn awaits_page(&self, _: &str) -> bool {
+        false
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut named = self.0.iter().filter(|(held, _)| *held == name);
+        named.next().filter(|_| named.next().is_none()).map(|(_, value)| *value)
+    }
+}
+
 impl Client<'_> {
     /// Copies what is borrowed, so that a login can outlive the request that caused it.
     #[must_use]

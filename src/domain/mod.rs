@@ -24,6 +24,8 @@ mod text;
 
 pub use api_key::ApiKey;
 pub use backend_terms::{BackendLimits, CredentialSource};
+#[cfg(test)]
+pub use client::ScriptedBrowser;
 pub use client::{Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
 pub use cookies::Cookies;

@@ -50,7 +50,8 @@ fn the_address_to_return_to_is_one_encoded_value() {
     ] {
         let (portal, mistakes) = read(&with_key(template));
         assert_eq!(mistakes, [] as [&str; 0]);
-        assert_eq!(portal.unwrap().build(&Metrics::new()).login_address(url), address);
+        let portal = portal.unwrap().build(&Metrics::new());
+        assert_eq!(portal.login_address("https://m.test", url), address);
     }
 }
 
