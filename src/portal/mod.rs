@@ -11,6 +11,8 @@ mod flights;
 mod ldap;
 mod login_page;
 mod login_url;
+mod notes;
+mod oidc;
 mod one_time_token;
 mod registered;
 mod role_map;
@@ -46,7 +48,7 @@ use crate::observe::{Metrics, PortalMetrics};
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {

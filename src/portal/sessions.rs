@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use smallvec::SmallVec;
 
+use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
 use crate::domain::{Identity, Moment, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
 
@@ -23,6 +24,7 @@ pub struct Sessions {
     limit: AtomicUsize,
     hash: Hmac<Sha256>,
     seal: Seal,
+    notes: Notes,
     at_the_end: OnceLock<AtTheEnd>,
 }
 
@@ -89,6 +91,7 @@ impl Sessions {
             limit: AtomicUsize::new(limit),
             hash,
             seal,
+            notes: Notes::default(),
             at_the_end: OnceLock::new(),
         })
     }
@@ -178,6 +181,11 @@ impl Sessions {
         by_end.remove(&(session.expires, name));
         by_end.insert((lapsed.expires, name));
         place.session = Arc::new(lapsed);
+    }
+
+    /// What portals must not forget for a while.
+    pub(super) const fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// Seals something for the session of this id.
