@@ -8,12 +8,14 @@
 //! of itself.
 
 mod flights;
+mod introspect;
 mod ldap;
 mod login_page;
 mod login_url;
 mod notes;
 mod oidc;
 mod one_time_token;
+mod portals;
 mod registered;
 mod role_map;
 mod sealed;
@@ -26,6 +28,7 @@ mod tests;
 
 use login_page::LoginPage;
 use login_url::LoginUrl;
+pub use portals::{Found, Portals, Sheets, Unfinished, Unreachable};
 use role_map::RoleMap;
 pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
@@ -37,7 +40,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use smallvec::SmallVec;
 use url::Url;
 
 use crate::config::{PortalSettings, Section};
@@ -48,7 +50,7 @@ use crate::observe::{Metrics, PortalMetrics};
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -200,18 +202,6 @@ pub enum NotKept {
     NoRoom(#[from] NoRoom),
 }
 
-/// Memory for looking at several portals in turn.
-#[derive(Default)]
-pub struct Sheets(SmallVec<[Scratch; 1]>);
-
-impl Sheets {
-    /// One for each of so many portals.
-    pub fn take(&mut self, count: usize) -> impl Iterator<Item = &mut Scratch> {
-        self.0.resize_with(count, Scratch::default);
-        self.0.iter_mut()
-    }
-}
-
 /// Memory for [`Verifier::verify`].
 #[derive(Default)]
 pub struct Scratch {
@@ -234,7 +224,7 @@ pub struct SignedSession {
 pub enum Verdict<'a> {
     /// This is who it is.
     Genuine(PortalSession<'a>),
-    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`.
+    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`, `Revoked`.
     Rejected(Reason),
     /// Nobody can tell at the moment.
     Unreachable {

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use crate::domain::Reason;
+use crate::domain::{Reason, escape};
 
 /// The one stylesheet of our pages, at `/.keyward/style.css`.
 pub(super) const STYLE: &str = include_str!("style.css");
@@ -44,6 +44,21 @@ pub(super) fn refusal(builder: &mut HttpResponseBuilder, status: StatusCode, rea
     };
     let word = reason.as_str();
     page(builder, title, &format!("<p>{advice}</p>\n{next}<p><small>Reason: <code>{word}</code></small></p>"))
+}
+
+/// What somebody reads who sent a form and is signed out. nginx says the same.
+const NOT_SENT_TITLE: &str = "You are signed out";
+const NOT_SENT: &str = "What you typed was not sent, and nothing was changed. Do not close this tab: sign in in a new one, \
+                        then come back here, go back one page and send it again.";
+const SIGN_IN: &str = "Sign in in a new tab";
+
+/// The page in the place of the answer to a form. To be sent to sign in would lose what stands in it.
+pub(super) fn form_not_sent(mut builder: HttpResponseBuilder, reason: Reason, login: &str) -> HttpResponse {
+    let (login, word) = (escape(login), reason.as_str());
+    // Without noopener the portal's page could put another address into the tab that waits here.
+    let link = format!("<a href=\"{login}\" target=\"_blank\" rel=\"noopener noreferrer\">{SIGN_IN}</a>");
+    let body = format!("<p>{NOT_SENT}</p>\n<p>{link}</p>\n<p><small>Reason: <code>{word}</code></small></p>");
+    page(&mut builder, NOT_SENT_TITLE, &body)
 }
 
 /// The page at a link that leads to no application.
@@ -94,6 +109,8 @@ const fn words(reason: Reason) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::MessageBody;
+
     use super::*;
     use crate::domain::Ruling;
 
@@ -107,6 +124,15 @@ mod tests {
         let of = |key: &str| pairs.iter().find(|(held, _)| *held == key).map(|(_, value)| *value);
         let value = of(reason.as_str()).or_else(|| of("default")).unwrap();
         value.trim().trim_matches([';', '"']).to_owned()
+    }
+
+    #[test]
+    fn nginx_says_the_same_as_we_do_to_somebody_whose_form_was_not_sent() {
+        let ours = form_not_sent(HttpResponse::Unauthorized(), Reason::Expired, "$keyward_login");
+        let ours = ours.into_body().try_into_bytes().ok().unwrap();
+        let ours = String::from_utf8(ours.to_vec()).unwrap().replace("expired", "$keyward_reason");
+        let written = format!("return 401 '{}'", ours.replace('\n', "\\n"));
+        assert!(include_str!("../../examples/nginx/keyward/server.inc").contains(&written), "{written}");
     }
 
     #[test]

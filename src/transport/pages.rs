@@ -8,9 +8,9 @@ use url::Url;
 use super::origin::{own_origin, provenance};
 use super::question::Forwarded;
 use super::set_cookie::SetCookie;
-use super::{Live, State, enter, get_or_head, html, question, services, touch};
-use crate::domain::{Reach, escape};
-use crate::handover::{Provenance, SignOutBy, SignOutRequest};
+use super::{Live, State, answer, enter, get_or_head, html, question, services, touch};
+use crate::domain::{Reach, Reason, escape};
+use crate::handover::{Provenance, SignOutBy, SignOutRequest, Unreachable};
 
 /// The pages for people, under `/.keyward/`.
 pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
@@ -36,15 +36,15 @@ async fn whoami(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let live = state.live.load_full();
     let cookies = question::cookies(request.headers());
     let browser = Forwarded::by(request.head(), &live.trust);
-    let (status, body) = match live.self_service.whoami(&cookies, &browser).await {
-        Some(person) => (StatusCode::OK, serde_json::json!(person)),
-        None => (StatusCode::UNAUTHORIZED, serde_json::json!({"reason": "no_session"})),
+    let mut response = match live.self_service.whoami(&cookies, &browser).await {
+        Ok(Some(person)) => HttpResponse::Ok().json(person),
+        Ok(None) => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, false, None),
+        Err(Unreachable { retry_after }) => answer::unavailable(Reason::PortalUnavailable, retry_after, false),
     };
-    HttpResponse::build(status)
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .content_type("application/json")
-        .body(body.to_string())
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
 }
 
 async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
