@@ -74,34 +74,43 @@ pub struct Cast {
 impl Cast {
     /// Has everybody sign in, out, and whatever else they do.
     pub async fn gather<P: Portal>(portal: &P, house: &House) -> Self {
-        let sign_in = async |person, cookies: &str| portal.sign_in(house, person, cookies, None).await;
-        let expired = portal.sign_in(house, &ALICE, "", Some(2)).await;
-        let alice = sign_in(&ALICE, "").await;
-        let bob = sign_in(&BOB, "").await;
+        let shown = async |session: &Session| {
+            let ask = Ask::get("https://gate.example.test/").cookie(format!("{}={}", portal.cookie(), session.shown));
+            house.ask(Door::AuthRequest, &ask).await
+        };
+        // Whoever signs in comes by, so that everybody is known here before anything happens to them.
+        let sign_in = async |person, seconds| {
+            let session = portal.sign_in(house, person, "", seconds).await;
+            shown(&session).await.assert_allows(person.user);
+            session
+        };
+        let expired = sign_in(&ALICE, Some(2)).await;
+        let alice = sign_in(&ALICE, None).await;
+        let bob = sign_in(&BOB, None).await;
 
-        let out_here = sign_in(&ALICE, "").await;
+        let out_here = sign_in(&ALICE, None).await;
         sign_out(portal, house, &out_here).await;
-        let leaving = sign_in(&ALICE, "").await;
+        let leaving = sign_in(&ALICE, None).await;
         let gone = portal.sign_out_there(house, &leaving).await;
-        let out_by_api = sign_in(&ALICE, "").await;
+        let out_by_api = sign_in(&ALICE, None).await;
         assert_eq!(house.call("DELETE", &out_by_api.sid, None).await, 204);
-        let before = sign_in(&ALICE, "").await;
+        let before = sign_in(&ALICE, None).await;
         sign_out(portal, house, &before).await;
-        let again = (before, sign_in(&ALICE, "").await);
+        let again = (before, sign_in(&ALICE, None).await);
 
-        let first = sign_in(&ALICE, "").await;
+        let first = sign_in(&ALICE, None).await;
         sign_out(portal, house, &first).await;
-        let bob_after_alice = sign_in(&BOB, "").await;
+        let bob_after_alice = sign_in(&BOB, None).await;
 
         let planted = format!("{:043x}", rand::random::<u128>());
         let over = portal.sign_in_over(house, &ALICE, &planted).await;
-        let was_admin = sign_in(&BOB, "").await;
+        let was_admin = sign_in(&BOB, None).await;
         let demoted = portal.demote(house, &was_admin).await;
         let cast = Self {
             asks: P::ASKS,
             cookie: portal.cookie(),
             others_value: carols_ticket(),
-            unknown: sign_in(&ALICE, "").await,
+            unknown: portal.sign_in(house, &ALICE, "", None).await,
             out_there: gone.map(|()| leaving),
             planted: (planted, over),
             alice,
@@ -113,13 +122,13 @@ impl Cast {
             bob_after_alice,
             demoted,
         };
-        let ended = async |session: &Session| {
-            let ask = Ask::get("https://gate.example.test/").cookie(format!("{}={}", cast.cookie, session.shown));
-            house.ask(Door::AuthRequest, &ask).await.status == 401
-        };
+        let ended = async |session: &Session| shown(session).await.status == 401;
         until("the end of the session", || ended(&cast.expired)).await;
         if let Some(session) = &cast.out_there {
             until("the news from the portal", || ended(session)).await;
+        }
+        if let Some(session) = &cast.demoted {
+            until("the news of the role", || async { shown(session).await.one("Remote-Groups") == "staff" }).await;
         }
         cast
     }

@@ -51,13 +51,12 @@ pub struct Words {
 pub enum Asks {
     /// Nobody: what the browser shows is enough, or was told before.
     Nobody,
-    #[expect(dead_code, reason = "no kind does yet")]
     /// The portal, for sessions that are not known yet.
     Strangers,
 }
 
 /// The name of the portal in the configuration.
-pub const NAME: &str = "door";
+pub const NAME: &str = "id";
 
 /// One kind of portal, with whatever stands behind it.
 pub trait Portal: Sized {

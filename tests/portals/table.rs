@@ -205,7 +205,8 @@ fn ends() -> Vec<Row> {
 
 /// Somebody says who they are.
 fn liars() -> Vec<Row> {
-    const NONE: (&[&str], &str) = (&["ticket", "registered", "one-time-token"], "it knows sessions by cookies alone");
+    const NONE: (&[&str], &str) =
+        (&["ticket", "registered", "introspect", "one-time-token"], "it knows sessions by cookies alone");
     vec![
         row(
             "a name in a header is nobody",

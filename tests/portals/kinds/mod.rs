@@ -1,5 +1,6 @@
 //! A house for every kind of portal.
 
+mod introspect;
 mod one_time_token;
 mod registered;
 mod ticket;
@@ -15,6 +16,7 @@ type Playing = for<'a> fn(&'a [Row]) -> LocalBoxFuture<'a, Play>;
 pub const HOUSES: &[(&str, Playing)] = &[
     ("ticket", play::<ticket::Ticket>),
     ("registered", play::<registered::Registered>),
+    ("introspect", play::<introspect::Introspect>),
     ("one-time-token", play::<one_time_token::OneTimeToken>),
 ];
 
