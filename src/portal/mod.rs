@@ -9,7 +9,7 @@
 
 mod flights;
 mod introspect;
-mod ldap;
+pub mod ldap;
 mod login_page;
 mod login_url;
 mod notes;
