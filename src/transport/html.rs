@@ -13,10 +13,10 @@ pub(super) const STYLE: &str = include_str!("style.css");
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
-/// The policy for a page whose form is answered with a redirect to another origin: Chromium holds the
-/// whole chain against `form-action`, and would stop at its last step.
-pub(super) fn policy_leading_to(origin: &str) -> String {
-    format!("{CONTENT_SECURITY_POLICY} {origin}")
+/// The policy for a page whose form is answered with a redirect to other origins, separated by blanks:
+/// Chromium holds the whole chain against `form-action`, and would stop at its last step.
+pub(super) fn policy_leading_to(origins: &str) -> String {
+    format!("{CONTENT_SECURITY_POLICY} {origins}")
 }
 
 /// A page with a title and a body that is HTML already.

@@ -3,6 +3,8 @@
 
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod lasting;
+mod logout;
 mod sign_in;
 mod stage;
 #[path = "../support/mod.rs"]
