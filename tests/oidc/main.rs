@@ -5,6 +5,7 @@
 mod fakes;
 mod lasting;
 mod logout;
+mod refused;
 mod sign_in;
 mod stage;
 #[path = "../support/mod.rs"]
