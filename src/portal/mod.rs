@@ -144,6 +144,11 @@ pub trait Verifier: Send + Sync + 'static {
         None
     }
 
+    /// The origin to which [`farewell`](Self::farewell) leads, as far as can be told without a session.
+    fn farewell_origin(&self) -> Option<String> {
+        None
+    }
+
     /// The id under which the house knows the session that the portal's own side calls so.
     fn id_of(&self, sid: &str) -> String {
         sid.to_owned()
@@ -549,6 +554,12 @@ impl Portal {
     #[must_use]
     pub fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
         self.plan.verifier.farewell(id, origin, return_to)
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads; see [`Verifier::farewell_origin`].
+    #[must_use]
+    pub fn farewell_origin(&self) -> Option<String> {
+        self.plan.verifier.farewell_origin()
     }
 
     /// An access token that speaks for the person of a session; see [`Verifier::token`].
