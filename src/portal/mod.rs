@@ -9,7 +9,7 @@
 
 mod flights;
 mod introspect;
-mod ldap;
+pub mod ldap;
 mod login_page;
 mod login_url;
 mod notes;
@@ -141,6 +141,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// `origin` is ours, `return_to` the allowed address to go on to afterwards. Asked before the session
     /// ends.
     fn farewell(&self, _id: &str, _origin: &str, _return_to: Option<&Url>) -> Option<String> {
+        None
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads, as far as can be told without a session.
+    fn farewell_origin(&self) -> Option<String> {
         None
     }
 
@@ -549,6 +554,12 @@ impl Portal {
     #[must_use]
     pub fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
         self.plan.verifier.farewell(id, origin, return_to)
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads; see [`Verifier::farewell_origin`].
+    #[must_use]
+    pub fn farewell_origin(&self) -> Option<String> {
+        self.plan.verifier.farewell_origin()
     }
 
     /// An access token that speaks for the person of a session; see [`Verifier::token`].
