@@ -110,7 +110,7 @@ async fn a_changed_map_counts_from_the_reload_on_for_sessions_that_go_on() {
     ask(&keyward, "app", "/admin", &cookie).await.assert_allows("alice");
     for (map, is_admin) in [("[portal.roles]\n\"realm.admin\" = \"staff\"\n", false), ("", false), (MAP, true)] {
         keyward.rewrite(&config(&mail.url(), map));
-        keyward.reload("refused").await;
+        keyward.reload("applied").await;
         let answer = ask(&keyward, "app", "/admin", &cookie).await;
         assert_eq!(answer.status == 200, is_admin, "{map}: {answer:?}");
     }
