@@ -3,6 +3,7 @@
 
 mod answers;
 mod ends;
+mod examples;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod outages;
@@ -10,4 +11,5 @@ mod script;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
+mod whole;
 mod world;

@@ -16,8 +16,6 @@ pub const SECRET: &str = "introspection-secret-7f3a";
 struct State {
     /// Cookie to what is said of it.
     sessions: HashMap<String, Value>,
-    /// Status and answer for everybody else.
-    nobody: Option<Reply>,
 }
 
 /// The portal, alive until it is dropped.
@@ -56,11 +54,6 @@ impl Script {
         locked(&self.state).sessions.remove(cookie);
     }
 
-    /// What is answered of cookies that nobody signed in with.
-    pub fn of_nobody(&self, reply: Reply) {
-        locked(&self.state).nobody = Some(reply);
-    }
-
     pub fn misbehave(&self, fault: Option<Fault>) {
         self.server.misbehave(fault);
     }
@@ -94,7 +87,7 @@ fn answer(state: &mut State, request: &Request) -> Reply {
     match request.path() {
         "/who" => match state.sessions.get(&cookie) {
             Some(answer) => Reply::json(200, answer),
-            None => state.nobody.clone().unwrap_or_else(|| Reply::json(200, &json!({"active": false}))),
+            None => Reply::json(200, &json!({"active": false})),
         },
         "/out" => {
             state.sessions.remove(&cookie);
