@@ -9,7 +9,7 @@
 
 mod flights;
 mod introspect;
-mod ldap;
+pub mod ldap;
 mod login_page;
 mod login_url;
 mod notes;
@@ -18,6 +18,8 @@ mod one_time_token;
 mod portals;
 mod registered;
 mod role_map;
+#[cfg(test)]
+mod scripted;
 mod sealed;
 mod sessions;
 mod shown;
@@ -30,6 +32,8 @@ use login_page::LoginPage;
 use login_url::LoginUrl;
 pub use portals::{Found, Portals, Sheets, Unfinished, Unreachable};
 use role_map::RoleMap;
+#[cfg(test)]
+pub use scripted::{Says, Scripted};
 pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
 pub use shown::Shown;
@@ -47,6 +51,7 @@ use crate::domain::{
     Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
 };
 use crate::observe::{Metrics, PortalMetrics};
+use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
@@ -69,6 +74,8 @@ pub struct Surroundings {
     pub sessions: Arc<Sessions>,
     /// Calls to the portal that must arrive, although nobody waits for them.
     pub errands: Arc<Errands>,
+    /// What people are shown.
+    pub pages: Arc<Pages>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -134,6 +141,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// `origin` is ours, `return_to` the allowed address to go on to afterwards. Asked before the session
     /// ends.
     fn farewell(&self, _id: &str, _origin: &str, _return_to: Option<&Url>) -> Option<String> {
+        None
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads, as far as can be told without a session.
+    fn farewell_origin(&self) -> Option<String> {
         None
     }
 
@@ -376,6 +388,7 @@ impl PortalPlan {
         mut settings: PortalSettings,
         sessions: &Arc<Sessions>,
         errands: &Arc<Errands>,
+        pages: &Arc<Pages>,
         clock: &Arc<dyn Clock>,
     ) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
@@ -384,7 +397,8 @@ impl PortalPlan {
             return None;
         };
         let (sessions, errands, clock) = (Arc::clone(sessions), Arc::clone(errands), Arc::clone(clock));
-        let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
+        let (name, pages) = (settings.name, Arc::clone(pages));
+        let surroundings = Surroundings { name, sessions, errands, pages, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         let login_page = match &settings.login_url {
             Some(template) => read_login_url(&mut settings.section, template),
@@ -540,6 +554,12 @@ impl Portal {
     #[must_use]
     pub fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
         self.plan.verifier.farewell(id, origin, return_to)
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads; see [`Verifier::farewell_origin`].
+    #[must_use]
+    pub fn farewell_origin(&self) -> Option<String> {
+        self.plan.verifier.farewell_origin()
     }
 
     /// An access token that speaks for the person of a session; see [`Verifier::token`].
