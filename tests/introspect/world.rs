@@ -9,6 +9,7 @@ use keyward::domain::{Audience, Browser, Client, Clock, Cookies, ExposeSecret, M
 use keyward::handover::{SelfService, SignOutRequest};
 use keyward::keys::{KeyStore, SignOutBy};
 use keyward::observe::Metrics;
+use keyward::pages::Pages;
 use keyward::portal::{Portal, PortalPlan, Sessions, Shown, Verdict};
 use keyward::wire::Errands;
 
@@ -159,7 +160,7 @@ fn plan(
     );
     let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
     let time: Arc<dyn Clock> = clock.clone();
-    let plan = PortalPlan::read(draft.portals.remove(0), sessions, errands, &time).unwrap();
+    let plan = PortalPlan::read(draft.portals.remove(0), sessions, errands, &Pages::shipped(), &time).unwrap();
     let mistakes: Vec<String> = draft.mistakes.all().iter().map(ToString::to_string).collect();
     assert!(mistakes.iter().all(|mistake| mistake.contains("k.toml: route: is missing")), "{mistakes:#?}");
     plan.build(&Metrics::new())

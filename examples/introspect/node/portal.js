@@ -32,7 +32,8 @@ function sessionOf(request) {
 }
 
 function answer(response, status, type, body, headers = {}) {
-  response.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store', ...headers });
+  const length = Buffer.byteLength(body);
+  response.writeHead(status, { 'Content-Type': type, 'Content-Length': length, 'Cache-Control': 'no-store', ...headers });
   response.end(body);
 }
 
