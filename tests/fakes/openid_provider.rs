@@ -10,6 +10,7 @@ mod signing;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -225,7 +226,7 @@ impl OpenIdProvider {
     pub fn logout_claims(&self, user: Option<&str>, sid: Option<&str>) -> Value {
         let mut state = locked(&self.state);
         state.made += 1;
-        let now = super::super::support::now();
+        let now = now();
         let mut claims = json!({
             "iss": state.issuer, "aud": CLIENT, "iat": now, "exp": now + 120, "jti": format!("logout-{}", state.made),
             "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
@@ -247,6 +248,10 @@ impl OpenIdProvider {
         claims["aud"] = json!(audience);
         claims
     }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The provider's own name for a person.
