@@ -10,7 +10,6 @@ mod signing;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -251,7 +250,7 @@ impl OpenIdProvider {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    jsonwebtoken::get_current_timestamp()
 }
 
 /// The provider's own name for a person.
