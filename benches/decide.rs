@@ -12,14 +12,16 @@ use criterion::Criterion;
 use futures_util::future::BoxFuture;
 use keyward::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use keyward::config::{Document, Draft};
-use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Scratch, Step, Target};
+use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Sheets, Step, Target, Terms};
 use keyward::domain::{
-    BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys, SystemClock,
+    Audience, BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys,
+    SystemClock,
 };
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
+use keyward::pages::Pages;
 use keyward::portal::ticket::{NewTicket, TicketKey};
-use keyward::portal::{Portal, PortalPlan, PortalSession, Sessions, Verdict};
+use keyward::portal::{Portal, PortalPlan, PortalSession, Portals, Scratch, Sessions, Verdict};
 use keyward::wire::Errands;
 
 /// How many sessions are held.
@@ -98,7 +100,8 @@ impl House {
         let metrics = Metrics::new();
         let document = Document::parse("keyward.toml", CONFIGURATION).map_err(|mistake| mistake.to_string())?;
         let portal = Draft::read(document).portals.pop().ok_or("no portal")?;
-        let portal = PortalPlan::read(portal, &Sessions::new(0), &Errands::new(), &clock).ok_or("no portal")?;
+        let portal = PortalPlan::read(portal, &Sessions::new(0), &Errands::new(), &Pages::shipped(), &clock)
+            .ok_or("no portal")?;
         let portal = portal.build(&metrics);
         let profile = Profile {
             name: "mail".to_owned(),
@@ -112,7 +115,8 @@ impl House {
         let backend = Guarded::new(profile, Box::new(Instant), &metrics, Arc::clone(&clock));
         let keys = KeyStore::new(1_000_000, Arc::clone(&clock), runtime.handle().clone());
         keys.configure(1_000_000, &[Arc::clone(&backend)]);
-        let access = Access::SignedIn { portal: Arc::clone(&portal), roles: Vec::new() };
+        let portals = Portals::new(vec![Arc::clone(&portal)]).ok_or("no portal")?;
+        let access = Access::SignedIn(Terms { portals, authorization: false, roles: Vec::new() });
         let route = Route {
             host: HOST.to_owned(),
             path: String::new(),
@@ -135,8 +139,8 @@ impl House {
 
     async fn sign_everybody_in(&self) -> Result<(), Box<dyn Error>> {
         for line in &self.cookie_lines {
-            let (ask, mut scratch) = (ask(line)?, Scratch::default());
-            let decision = match self.gate.decide(&ask, Purpose::Pass, &mut scratch) {
+            let (ask, mut sheets) = (ask(line)?, Sheets::default());
+            let decision = match self.gate.decide(&ask, Purpose::Pass, &mut sheets) {
                 Step::Decided(decision) => decision,
                 Step::Waiting(waiting) => waiting.finish().await,
             };
@@ -171,8 +175,8 @@ impl House {
 
     /// The whole decision, and what of it goes upstream.
     fn decide(&self, line: &str, text: &mut Vec<u8>) -> bool {
-        let (Ok(ask), mut scratch) = (ask(line), Scratch::default()) else { return false };
-        match self.gate.decide(&ask, Purpose::Pass, &mut scratch) {
+        let (Ok(ask), mut sheets) = (ask(line), Sheets::default()) else { return false };
+        match self.gate.decide(&ask, Purpose::Pass, &mut sheets) {
             Step::Decided(Decision::Allow(grant)) => {
                 grant.write_cookies(text);
                 grant.write_target(text);
@@ -183,11 +187,11 @@ impl House {
         }
     }
 
-    fn session_of<'a>(&self, line: &'a str, scratch: &'a mut Scratch) -> Option<PortalSession<'a>> {
-        let presented = Cookies::new([line.as_bytes()]).values(self.portal.cookie());
-        match self.portal.validate(&presented, self.clock.unix(), scratch) {
+    fn session_of<'a>(&'a self, line: &'a str, scratch: &'a mut Scratch) -> Option<PortalSession<'a>> {
+        let shown = self.portal.shown(&Cookies::new([line.as_bytes()]), &Firefox, false);
+        match self.portal.validate(&shown, self.clock.unix(), scratch) {
             Verdict::Genuine(session) => Some(session),
-            Verdict::Rejected(_) => None,
+            Verdict::Rejected(_) | Verdict::Unreachable { .. } | Verdict::Unasked => None,
         }
     }
 
@@ -233,8 +237,12 @@ impl Browser for Firefox {
         client()
     }
 
-    fn awaits_page(&self, _: &str) -> bool {
-        false
+    fn audience(&self, _: &str) -> Audience {
+        Audience::Program
+    }
+
+    fn header(&self, _: &str) -> Option<&str> {
+        None
     }
 }
 

@@ -24,7 +24,9 @@ mod text;
 
 pub use api_key::ApiKey;
 pub use backend_terms::{BackendLimits, CredentialSource};
-pub use client::{Browser, Client};
+#[cfg(test)]
+pub use client::ScriptedBrowser;
+pub use client::{Audience, Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
 pub use cookies::Cookies;
 pub use derivation::DerivationKey;

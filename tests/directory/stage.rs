@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyward::config::Section;
 use keyward::domain::{Clock, ManualClock, Outage, Secret};
+use keyward::pages::Pages;
 use keyward::portal::ldap::{Directory, Member};
 use keyward::portal::{Sessions, Surroundings};
 use keyward::wire::Errands;
@@ -70,6 +71,7 @@ pub fn try_directory(text: &str, clock: &Arc<ManualClock>) -> Result<Directory, 
         name: "people".to_owned(),
         sessions: Sessions::new(10),
         errands: Errands::new(),
+        pages: Pages::shipped(),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
     };
     let directory = Directory::read(&mut section, &surroundings);

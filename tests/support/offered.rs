@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::BoxFuture;
 use keyward::backend::Guarded;
-use keyward::domain::{Answered, Call, Client, Cookies, Desk, KnownAs, Person, Reach, SessionHandle};
+use keyward::domain::{
+    Answered, Audience, Browser, Call, Client, Cookies, Desk, KnownAs, Person, Reach, SessionHandle,
+};
 
 use crate::fakes::server::{Reply, Request, Server, locked};
 
@@ -42,11 +45,6 @@ impl Offered {
 
 /// Asks a connector's service as the listener for servers would.
 pub async fn ask(connector: &Guarded, request: &Request) -> Reply {
-    let header = |name: &str| {
-        let mut named = request.headers.iter().filter(|(held, _)| held == name);
-        let (_, value) = named.next().filter(|_| named.next().is_none())?;
-        std::str::from_utf8(value).ok()
-    };
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let call = Call {
         reach: Reach::Servers,
@@ -55,12 +53,7 @@ pub async fn ask(connector: &Guarded, request: &Request) -> Reply {
         query,
         origin: "http://keyward.example.test",
         cookies: Cookies::default(),
-        client: Client {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            user_agent: Cow::Borrowed(b""),
-            accept_language: Cow::Borrowed(b""),
-        },
-        header: &header,
+        browser: &Caller(request),
         body: &request.body,
         vouched: None,
     };
@@ -73,11 +66,34 @@ pub async fn ask(connector: &Guarded, request: &Request) -> Reply {
     reply.headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
+/// The server that sent a request.
+struct Caller<'a>(&'a Request);
+
+impl Browser for Caller<'_> {
+    fn client(&self) -> Client<'_> {
+        Client {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: Cow::Borrowed(b""),
+            accept_language: Cow::Borrowed(b""),
+        }
+    }
+
+    fn audience(&self, _: &str) -> Audience {
+        Audience::Program
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut named = self.0.headers.iter().filter(|(held, _)| held == name);
+        let (_, value) = named.next().filter(|_| named.next().is_none())?;
+        std::str::from_utf8(value).ok()
+    }
+}
+
 struct Nobody;
 
 impl Desk for Nobody {
-    fn person(&self, _: &Cookies<'_>) -> Option<Person> {
-        None
+    fn person<'a>(&'a self, _: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
+        Box::pin(std::future::ready(None))
     }
 
     fn as_now(&self, _: &Person) -> Option<Person> {

@@ -1,13 +1,12 @@
 //! Messages byte by byte, and who may ask.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
-
 use super::message::{Malformed, Spelling, answer, fault, read, wsdl};
 use super::service::{Authorize, KeyPlace};
 use super::xml::{self, XmlError};
 use super::*;
-use crate::domain::{Answered, ApiKey, Call, Client, Cookies, Desk, KnownAs, Person, Reach, Reply, SessionHandle};
+use crate::domain::{
+    Answered, ApiKey, Call, Cookies, Desk, KnownAs, Person, Reach, Reply, ScriptedBrowser, SessionHandle,
+};
 
 const SOAP: &str = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">{header}<s:Body>\
     <a:AuthorizeSession xmlns:a=\"urn:sso:websydian\"><a:Login>ANA</a:Login><a:Password>t-1&amp;</a:Password>\
@@ -125,8 +124,8 @@ fn the_description_names_the_address_at_which_it_was_asked_for() {
 struct Nobody;
 
 impl Desk for Nobody {
-    fn person(&self, _: &Cookies<'_>) -> Option<Person> {
-        None
+    fn person<'a>(&'a self, _: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
+        Box::pin(std::future::ready(None))
     }
 
     fn as_now(&self, _: &Person) -> Option<Person> {
@@ -158,12 +157,7 @@ async fn ask(service: &Authorize, start: &str, header: Option<(&str, &str)>, bod
         query,
         origin: "http://keyward:8423",
         cookies: Cookies::default(),
-        client: Client {
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            user_agent: Cow::Borrowed(b""),
-            accept_language: Cow::Borrowed(b""),
-        },
-        header: &|name| header.filter(|(held, _)| *held == name).map(|(_, value)| value),
+        browser: &ScriptedBrowser(header.as_slice()),
         body: body.as_bytes(),
         vouched: None,
     };

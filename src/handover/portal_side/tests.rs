@@ -5,13 +5,15 @@ use super::*;
 use crate::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use crate::config::{Document, Draft};
 use crate::domain::{
-    BackendLimits, Clock, Cookies, CredentialSource, Desk, LoginName, ManualClock, Person, SessionHandle,
+    BackendLimits, Call, Clock, Cookies, CredentialSource, Desk, LoginName, ManualClock, Person, Reach,
+    ScriptedBrowser, SessionHandle,
 };
 use crate::handover::{Entrance, SignOutRequest};
 use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
+use crate::pages::Pages;
 use crate::portal::ticket::{NewTicket, TicketKey};
-use crate::portal::{PortalPlan, Sessions};
+use crate::portal::{PortalPlan, Portals, Sessions};
 use crate::wire::Errands;
 
 const SID: &str = "what-the-browser-shows";
@@ -48,7 +50,8 @@ fn portal(kind: &str, clock: &Arc<ManualClock>, metrics: &Metrics) -> Arc<Portal
     let text = format!("[[portal]]\nname = \"shop\"\ncookie = \"c\"\nlogin_url = \"https://p.test/\"\n{kind}");
     let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
     let clock: Arc<dyn Clock> = clock.clone();
-    let portal = PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &clock);
+    let portal =
+        PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &Pages::shipped(), &clock);
     portal.unwrap().build(metrics)
 }
 
@@ -71,7 +74,8 @@ fn house(binding: Binding) -> SelfService {
     let keys = KeyStore::new(9, Arc::clone(&clock), tokio::runtime::Handle::current());
     keys.configure(9, &[Arc::clone(&backend)]);
     let (host, path) = ("mail.test".to_owned(), "/webmail".to_owned());
-    let entrance = Entrance { host, path, backend, portal: Arc::clone(&portal), roles: Vec::new() };
+    let portals = Portals::new(vec![Arc::clone(&portal)]).unwrap();
+    let entrance = Entrance { host, path, backend, portals, roles: Vec::new() };
     let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new(), &metrics);
     let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
     assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
@@ -113,7 +117,7 @@ async fn a_browser_may_have_no_language_but_the_portal_must_say_so() {
         let behind = BrowserBehind { accept_language, ..browser(None, None) };
         assert_eq!(side.open(SID, None, "mail", &behind).await.is_ok(), opens);
     }
-    assert_eq!(side.touch(SID), Ok(2), "one for each");
+    assert_eq!(side.touch(SID).await, Ok(2), "one for each");
 }
 
 #[tokio::test]
@@ -126,9 +130,9 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
         seen.push(opened.unwrap().keys.cookies().to_owned());
     }
     assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
-    assert_eq!(side.touch(SID), Ok(3));
+    assert_eq!(side.touch(SID).await, Ok(3));
     side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None));
-    assert_eq!(side.touch(SID), Err(Reason::Revoked));
+    assert_eq!(side.touch(SID).await, Err(NotOpened::NoSession(Reason::Revoked)));
 }
 
 #[tokio::test]
@@ -142,17 +146,18 @@ async fn a_ticket_that_outlives_the_day_of_its_sign_out_stays_refused_until_its_
     let house = SelfService::new(vec![portal], Vec::new(), keys, at, Vec::new(), &metrics);
     let key = TicketKey::new("k", &Secret::from(secret)).unwrap();
     let ticket = |sid: &str| format!("c={}", key.mint(&NewTicket::new(sid, "ana", 1000, 1_000_000), None).unwrap());
-    let who = |sid: &str| {
+    let who = async |sid: &str| {
         let ticket = ticket(sid);
-        house.whoami(&Cookies::new([ticket.as_bytes()])).map(|person| person.user)
+        let person = house.whoami(&Cookies::new([ticket.as_bytes()]), &ScriptedBrowser(&[])).await.unwrap();
+        person.map(|person| person.user)
     };
-    assert_eq!(who("a-session-of-somebody").as_deref(), Some("ana"));
+    assert_eq!(who("a-session-of-somebody").await.as_deref(), Some("ana"));
     let side = house.portal_side(None).unwrap();
     side.sign_out("another-session-of-ana", &SignOutRequest::now(SignOutBy::Api, None));
     clock.advance(Duration::from_secs(3 * 24 * 3600));
     store.tick().await;
-    assert_eq!(who("another-session-of-ana"), None);
-    assert_eq!(who("a-session-of-somebody").as_deref(), Some("ana"));
+    assert_eq!(who("another-session-of-ana").await, None);
+    assert_eq!(who("a-session-of-somebody").await.as_deref(), Some("ana"));
     clock.advance(Duration::from_secs(1_000_000));
     store.tick().await;
     assert!(!store.is_ended("shop", "another-session-of-ana"), "nothing is remembered for ever");
@@ -179,7 +184,18 @@ async fn the_portal_that_calls_is_named_or_cannot_be_another() {
 async fn a_session_that_is_kept_here_no_more_is_nobodys() {
     let house = house(Binding::default());
     let cookie = format!("c={SID}");
-    let ana = house.person(&Cookies::new([cookie.as_bytes()])).unwrap();
+    let call = Call {
+        reach: Reach::Browsers,
+        method: "GET",
+        path: "/",
+        query: "",
+        origin: "",
+        cookies: Cookies::new([cookie.as_bytes()]),
+        browser: &ScriptedBrowser(&[]),
+        body: b"",
+        vouched: None,
+    };
+    let ana = house.person(&call).await.unwrap();
     assert_eq!(house.as_now(&ana), Some(ana.clone()));
     let id = "00112233445566778899aabbccddeeff".to_owned();
     let forgotten = Person { session: SessionHandle { id, ..ana.session.clone() }, ..ana.clone() };
