@@ -107,7 +107,7 @@ async fn a_name_that_is_a_filter_in_itself_asks_for_its_own_groups() {
 #[tokio::test]
 async fn what_cannot_be_a_role_is_none_and_too_many_are_an_outage() {
     let odd = format!(
-        "dn: cn=a\\2cb,ou=groups,{BASE}\nobjectClass: groupOfNames\ncn: a,b\nmember: {0}\n\n\
+        "dn: cn=a\\0ab,ou=groups,{BASE}\nobjectClass: groupOfNames\ncn:: YQpi\nmember: {0}\n\n\
          dn: cn=two,ou=groups,{BASE}\nobjectClass: groupOfNames\ncn: two\ncn: admin\nmember: {0}\n\n",
         person_dn("alice")
     );
@@ -116,7 +116,7 @@ async fn what_cannot_be_a_role_is_none_and_too_many_are_an_outage() {
     for more in ["", "nested_groups = true\n"] {
         let text = format!("{}{BELOW}{more}", stage.search());
         let roles = roles_of(&stage, &text, "alice", "wonderland").await.unwrap();
-        assert!(!roles.iter().any(|role| role.contains(',') || role == "admin" || role == "two"), "{roles:?}");
+        assert!(!roles.iter().any(|role| role.contains('\n') || role == "admin" || role == "two"), "{roles:?}");
         assert!(roles.contains(&"staff".to_owned()));
         let outcome = directory(&text).sign_in("bob", &"builder".into()).await;
         assert!(matches!(outcome, Err(Outage::Protocol(_))), "{outcome:?}");
