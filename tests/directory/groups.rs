@@ -95,7 +95,7 @@ async fn a_name_that_is_a_filter_in_itself_asks_for_its_own_groups() {
     let dn = format!("cn=x\\2a)(cn=\\2a,ou=people,{BASE}");
     let ldif = format!(
         "dn: {dn}\nobjectClass: inetOrgPerson\ncn: x*)(cn=*\nsn: x\nuid: star\nuserPassword: sesame\n\n{}",
-        group("stars", &[dn.clone()])
+        group("stars", std::slice::from_ref(&dn))
     );
     let stage = Stage::with(Options { ldif, ..Options::default() }).await;
     for nested in [true, false] {

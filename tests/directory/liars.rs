@@ -35,6 +35,9 @@ pub enum Does {
     Waits,
 }
 
+/// What it does when it is asked under this id.
+type Lie = Box<dyn Fn(u8) -> Does + Send + Sync>;
+
 /// A server that does what it is told for each question: the id and the kind of operation.
 pub struct Liar {
     pub address: SocketAddr,
@@ -149,7 +152,7 @@ async fn the_scripted_server_lets_people_in_as_long_as_it_tells_the_truth() {
 async fn no_strange_answer_to_a_bind_is_a_yes() {
     let yes = |id| message(id, BIND_RESPONSE, &result(&[0]));
     let deep = |levels: usize| (0..levels).fold(Vec::new(), |inner, _| element(0x30, &inner));
-    let lies: Vec<(&str, Box<dyn Fn(u8) -> Does + Send + Sync>)> = vec![
+    let lies: Vec<(&str, Lie)> = vec![
         ("nothing", Box::new(|_| Does::Ends(vec![]))),
         ("silence", Box::new(|_| Does::Waits)),
         ("half an answer", Box::new(move |id| Does::Ends(yes(id)[..12].to_vec()))),
@@ -242,7 +245,7 @@ async fn result_codes_are_told_apart() {
 async fn no_strange_answer_to_a_search_is_a_person() {
     let alice = |id| entry(id, "uid=alice,dc=test", "alice");
     let done = |id| message(id, DONE, &result(&[0]));
-    let lies: Vec<(&str, Box<dyn Fn(u8) -> Does + Send + Sync>)> = vec![
+    let lies: Vec<(&str, Lie)> = vec![
         ("no end", Box::new(move |id| Does::Says(alice(id)))),
         ("half of it", Box::new(move |id| Does::Ends(alice(id)))),
         ("another id", Box::new(move |id| Does::Says([alice(id + 1), done(id)].concat()))),
@@ -309,7 +312,7 @@ async fn nobody_goes_where_a_referral_leads() {
 #[tokio::test]
 async fn where_tls_is_not_begun_no_password_is_sent() {
     let certain = |id| message(id, EXTENDED_RESPONSE, &result(&[0]));
-    let lies: Vec<(&str, Box<dyn Fn(u8) -> Does + Send + Sync>)> = vec![
+    let lies: Vec<(&str, Lie)> = vec![
         ("refused", Box::new(|id| Does::Says(message(id, EXTENDED_RESPONSE, &result(&[2]))))),
         ("busy", Box::new(|id| Does::Says(message(id, EXTENDED_RESPONSE, &result(&[52]))))),
         ("yes, and no TLS", Box::new(move |id| Does::Says(certain(id)))),
