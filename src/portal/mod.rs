@@ -12,6 +12,7 @@ mod ldap;
 mod login_page;
 mod login_url;
 mod one_time_token;
+mod place;
 mod registered;
 mod role_map;
 mod sealed;
@@ -26,7 +27,7 @@ use login_page::LoginPage;
 use login_url::LoginUrl;
 use role_map::RoleMap;
 pub use sealed::Sealed;
-pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
+pub use sessions::{HeldSession, Kept, Mark, NoRoom, Sessions};
 pub use shown::Shown;
 
 use std::borrow::Cow;
@@ -47,7 +48,7 @@ use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND, ldap::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -81,6 +82,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// upstream.
     fn owns_cookie(&self, name: &[u8]) -> bool {
         name == self.cookie().as_bytes()
+    }
+
+    /// Whether its cookie is given by us, so that we take it back at a sign-out.
+    fn gives_cookie(&self) -> bool {
+        false
     }
 
     /// Looks at every value that the browser sent under that name, in order, and at the `Authorization`
@@ -344,11 +350,16 @@ impl<'a> PortalSession<'a> {
         PortalSession::held(id, held).into_owned()
     }
 
-    fn held_password(&self) -> Option<Secret> {
+    /// What is kept here of it.
+    fn kept(&self) -> Option<&Arc<HeldSession>> {
         match &self.password {
-            Password::Held(held) => held.password.clone(),
+            Password::Held(held) => Some(held),
             Password::Sealed { .. } => None,
         }
+    }
+
+    fn held_password(&self) -> Option<Secret> {
+        self.kept()?.password.clone()
     }
 
     /// Whose session it is.
@@ -449,6 +460,12 @@ impl Portal {
     #[must_use]
     pub fn owns_cookie(&self, name: &[u8]) -> bool {
         self.plan.verifier.owns_cookie(name)
+    }
+
+    /// Whether its cookie is given by us; see [`Verifier::gives_cookie`].
+    #[must_use]
+    pub fn gives_cookie(&self) -> bool {
+        self.plan.verifier.gives_cookie()
     }
 
     /// What this browser shows to this portal. `authorization` says whether that header may count.
