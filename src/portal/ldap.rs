@@ -9,13 +9,14 @@
 mod basic;
 mod bounded;
 mod credentials;
-#[expect(dead_code, reason = "nobody changes passwords yet")]
 mod directory;
 mod form;
 mod lockout;
 mod sessions;
 mod settings;
 mod sign_in;
+
+pub use directory::{Changed, Directory, Member, Refusal};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +26,6 @@ use futures_util::future::BoxFuture;
 
 use self::basic::{Known, Verdicts};
 use self::credentials::{Credentials, Outcome};
-use self::directory::Directory;
 use self::lockout::Place;
 use self::sessions::People;
 use self::settings::Settings;
@@ -143,7 +143,7 @@ impl Verifier for Ldap {
             let address = address.unwrap_or(IpAddr::from([127, 0, 0, 1]));
             let place = Place { address, by: "basic", device_of: None, device: None };
             match self.credentials.check(&name, password.clone(), place).await {
-                Outcome::Right(member) => match self.people.open_without_cookie(&member, &password) {
+                Outcome::Right(member) => match self.people.open_without_cookie(&member, &name, &password) {
                     Ok(id) => {
                         self.verdicts.right(mark, id.clone(), self.settings.cache_for);
                         let held = self.people.kept.of_id(&id, now);

@@ -8,7 +8,7 @@
 //! of itself.
 
 mod flights;
-mod ldap;
+pub mod ldap;
 mod login_page;
 mod login_url;
 mod one_time_token;

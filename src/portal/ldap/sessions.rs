@@ -38,39 +38,50 @@ pub(super) fn random() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
+/// What a session is to know without anybody else: neither a name nor a password holds a NUL.
+fn secrets(typed: &str, password: &Secret) -> Secret {
+    Secret::from(format!("{typed}\0{}", password.expose_secret()))
+}
+
 impl People {
     /// A new session, whatever the browser showed before.
-    pub(super) fn open(&self, member: &Member, password: &Secret) -> Result<Opened, NoRoom> {
-        self.keep(random(), member, password, &[])
+    pub(super) fn open(&self, member: &Member, typed: &str, password: &Secret) -> Result<Opened, NoRoom> {
+        self.keep(random(), member, &secrets(typed, password), &[])
     }
 
     /// The session of somebody whose client keeps no cookies: the one there is, however they spell their name,
     /// else a new one. No cookie can show it.
-    pub(super) fn open_without_cookie(&self, member: &Member, password: &Secret) -> Result<String, NoRoom> {
+    pub(super) fn open_without_cookie(
+        &self,
+        member: &Member,
+        typed: &str,
+        password: &Secret,
+    ) -> Result<String, NoRoom> {
+        let secrets = secrets(typed, password);
         let user = member.identity.user();
         let memo = format!("basic {user}");
         for id in self.kept.ids_with_memo(&self.portal, &memo) {
             let Some(held) = self.kept.of_id(&id, self.clock.unix()) else { continue };
-            let renewed = self.session(&id, member, password, self.end());
+            let renewed = self.session(&id, member, &secrets, self.end());
             if self.kept.renew(&id, &held, renewed).is_some() {
                 return Ok(id);
             }
         }
         // A semicolon ends the value of a cookie, so none can have this one.
-        let opened = self.keep(format!(";{}", random()), member, password, &[memo])?;
+        let opened = self.keep(format!(";{}", random()), member, &secrets, &[memo])?;
         Ok(opened.id)
     }
 
-    fn keep(&self, shown: String, member: &Member, password: &Secret, memos: &[String]) -> Result<Opened, NoRoom> {
+    fn keep(&self, shown: String, member: &Member, secrets: &Secret, memos: &[String]) -> Result<Opened, NoRoom> {
         let id = self.kept.id_of(&self.portal, &shown);
-        let mut session = self.session(&id, member, password, self.end());
+        let mut session = self.session(&id, member, &secrets, self.end());
         session.memos.extend(memos.iter().cloned());
         self.kept.keep(&self.portal, &shown, session)?;
         Ok(Opened { shown, id })
     }
 
-    fn session(&self, id: &str, member: &Member, password: &Secret, expires: UnixSeconds) -> HeldSession {
-        let sealed = self.kept.seal(id, password.expose_secret().as_bytes());
+    fn session(&self, id: &str, member: &Member, secrets: &Secret, expires: UnixSeconds) -> HeldSession {
+        let sealed = self.kept.seal(id, secrets.expose_secret().as_bytes());
         let fresh_until = self.clock.now().plus(self.refresh_every);
         HeldSession { sealed, fresh_until, ..HeldSession::new(member.identity.clone(), expires, None) }
     }
@@ -81,8 +92,14 @@ impl People {
 
     /// The password with which the session of this id began.
     pub(super) fn password(&self, id: &str, session: &HeldSession) -> Option<Secret> {
-        let opened = self.kept.unseal(id, session.sealed.as_ref()?)?;
-        String::from_utf8(opened).ok().map(Secret::from)
+        self.typed(id, session).map(|(_, password)| password)
+    }
+
+    /// The name as it was typed, and the password.
+    fn typed(&self, id: &str, session: &HeldSession) -> Option<(String, Secret)> {
+        let opened = Secret::from(String::from_utf8(self.kept.unseal(id, session.sealed.as_ref()?)?).ok()?);
+        let (name, password) = opened.expose_secret().split_once('\0')?;
+        Some((name.to_owned(), Secret::from(password)))
     }
 
     /// Has a session lapse that was opened with this password: another may have been shown since.
@@ -109,13 +126,12 @@ impl People {
 
     async fn look_up(&self, id: &str, held: Arc<HeldSession>) {
         let user = held.identity.user();
+        // By the name that was typed: it found them before, and what they are called need not.
+        let Some((typed, password)) = self.typed(id, &held) else { return };
         let found = match self.directory.can_look_up() {
-            true => self.directory.look_up(user).await,
+            true => self.directory.look_up(&typed).await,
             // Only the person can look, so they sign in once more.
-            false => match self.password(id, &held) {
-                Some(password) => self.directory.sign_in(user, &password).await,
-                None => return,
-            },
+            false => self.directory.sign_in(&typed, &password).await,
         };
         match found {
             Ok(Some(member)) if member.identity.user() == user => {

@@ -128,7 +128,7 @@ impl Visit<'_> {
         }
         let place = ldap.place(call);
         match ldap.credentials.check(&typed.name, typed.password.clone(), place).await {
-            Outcome::Right(member) => self.let_in(&member, &typed.password, desk),
+            Outcome::Right(member) => self.let_in(&member, &typed, desk),
             Outcome::Wrong => self.form(403, &typed.name, Some(Message::WrongPassword)),
             Outcome::Wait(wait) => {
                 let seconds = wait.as_secs() + 1;
@@ -144,10 +144,10 @@ impl Visit<'_> {
     }
 
     /// Always a new session, in the place of those that the browser has.
-    fn let_in(&self, member: &Member, password: &Secret, desk: &dyn Desk) -> Reply {
+    fn let_in(&self, member: &Member, typed: &Typed, desk: &dyn Desk) -> Reply {
         let Self { ldap, call, language, .. } = self;
         let user = member.identity.user();
-        let Ok(opened) = ldap.people.open(member, password) else {
+        let Ok(opened) = ldap.people.open(member, &typed.name, &typed.password) else {
             tracing::warn!(portal = ldap.name, "no more sessions can be kept; raise [limits] sessions");
             return self.later("", 5);
         };
