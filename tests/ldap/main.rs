@@ -1,0 +1,19 @@
+//! People who sign in with the password that a directory knows: OpenLDAP's own server, Keyward as a process, and
+//! requests in bytes.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../fakes/mod.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod fakes;
+#[path = "../real/mod.rs"]
+mod real;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
+mod support;
+
+mod basic;
+mod browser;
+mod form;
+mod forgery;
+mod guesses;
+mod lives;
