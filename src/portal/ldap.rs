@@ -20,13 +20,11 @@ pub use directory::{Changed, Directory, Member, Refusal};
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use self::basic::{Known, Verdicts};
-use self::credentials::{Credentials, Outcome};
-use self::lockout::Place;
+use self::basic::{Answer, Basic};
+use self::credentials::Credentials;
 use self::sessions::People;
 use self::settings::Settings;
 use super::registered::Registered;
@@ -44,8 +42,10 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
     let settings = Settings::read(section, name);
     let directory = Directory::read(section, surroundings);
     let sessions = Registered::new(cookie.clone(), surroundings);
-    // A mistake was noted.
-    let Some(directory) = directory else { return Box::new(sessions) };
+    let Some(directory) = directory else {
+        // A mistake was noted, and that nobody could sign in is none of its own.
+        return Box::new(Unusable(sessions));
+    };
     let credentials = Credentials::new(directory, name, settings.lockout.clone(), kept, errands, clock);
     let people = People {
         portal: name.clone(),
@@ -56,16 +56,17 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         session_lifetime: settings.session_lifetime,
         refresh_every: settings.refresh_every,
     };
+    let (credentials, people) = (Arc::new(credentials), Arc::new(people));
     Box::new(Ldap {
         name: name.clone(),
         path: format!("/.keyward/login/{name}"),
         form_cookie: format!("{cookie}-form"),
         known_cookie: format!("{cookie}-known"),
         sessions,
-        people: Arc::new(people),
-        credentials: Arc::new(credentials),
-        verdicts: Arc::new(Verdicts::new(clock)),
-        settings: Arc::new(settings),
+        basic: Basic::new(&credentials, &people, (settings.cache_for, settings.refused_for)),
+        people,
+        credentials,
+        settings,
         pages: Arc::clone(pages),
     })
 }
@@ -82,8 +83,8 @@ struct Ldap {
     sessions: Registered,
     people: Arc<People>,
     credentials: Arc<Credentials>,
-    verdicts: Arc<Verdicts>,
-    settings: Arc<Settings>,
+    basic: Basic,
+    settings: Settings,
     pages: Arc<Pages>,
 }
 
@@ -109,23 +110,14 @@ impl Verifier for Ldap {
     }
 
     fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        let found = self.sessions.find(shown, now);
-        let (id, held) = match (found, shown.authorization) {
+        let (id, held) = match (self.sessions.find(shown, now), shown.authorization) {
             (Ok(found), _) => found,
             (Err(reason), None) => return Verdict::Rejected(reason),
-            (Err(reason), Some(header)) => {
-                let read = basic::read(header);
-                let mark = read.and_then(|(name, password)| self.credentials.mark(&name, &password));
-                let Some(mark) = mark else { return Verdict::Rejected(reason) };
-                match self.verdicts.known(&mark) {
-                    Some(Known::Wrong) => return Verdict::Rejected(Reason::NoSession),
-                    Some(Known::Right(id)) => match self.people.kept.of_id(&id, now) {
-                        Some(held) => (id, held),
-                        None => return Verdict::Unasked,
-                    },
-                    None => return Verdict::Unasked,
-                }
-            }
+            (Err(reason), Some(header)) => match self.basic.find(header, now) {
+                Ok(found) => found,
+                Err(true) => return Verdict::Unasked,
+                Err(false) => return Verdict::Rejected(reason),
+            },
         };
         self.people.refresh(&id, &held);
         Verdict::Genuine(PortalSession::held(id, scratch.held.insert(held)))
@@ -133,37 +125,17 @@ impl Verifier for Ldap {
 
     fn ask<'a>(&'a self, shown: &Shown<'_>, now: UnixSeconds) -> BoxFuture<'a, Verdict<'static>> {
         let read = shown.authorization.and_then(basic::read);
-        let address = shown.browser.map(|browser| browser.client().address);
+        // Without a browser nobody shows anything.
+        let address = shown.browser.map_or(IpAddr::from([127, 0, 0, 1]), |browser| browser.client().address);
         Box::pin(async move {
             let Some((name, password)) = read else { return Verdict::Rejected(Reason::NoSession) };
-            let Some(mark) = self.credentials.mark(&name, &password) else {
-                return Verdict::Rejected(Reason::NoSession);
-            };
-            // Without a browser nobody shows anything.
-            let address = address.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-            let place = Place { address, by: "basic", device_of: None, device: None };
-            match self.credentials.check(&name, password.clone(), place).await {
-                Outcome::Right(member) => match self.people.open_without_cookie(&member, &name, &password) {
-                    Ok(id) => {
-                        self.verdicts.right(mark, id.clone(), self.settings.cache_for);
-                        let held = self.people.kept.of_id(&id, now);
-                        held.map_or(Verdict::Rejected(Reason::Expired), |held| {
-                            Verdict::Genuine(PortalSession::held_here(id, &held))
-                        })
-                    }
-                    Err(_) => {
-                        tracing::warn!(portal = self.name, "no more sessions can be kept; raise [limits] sessions");
-                        Verdict::Unreachable { retry_after: NO_ROOM }
-                    }
+            match self.basic.ask(name, password, address).await {
+                Answer::Session(id) => match self.people.kept.of_id(&id, now) {
+                    Some(held) => Verdict::Genuine(PortalSession::held_here(id, &held)),
+                    None => Verdict::Rejected(Reason::Expired),
                 },
-                Outcome::Wrong => {
-                    if let Some(id) = self.verdicts.wrong(mark, self.settings.refused_for) {
-                        // It was right a moment ago, so the person has another password, or is gone.
-                        self.people.lapse_with(&id, &password);
-                    }
-                    Verdict::Rejected(Reason::NoSession)
-                }
-                Outcome::Wait(retry_after) | Outcome::Unreachable(retry_after) => Verdict::Unreachable { retry_after },
+                Answer::Nobody => Verdict::Rejected(Reason::NoSession),
+                Answer::Unreachable(retry_after) => Verdict::Unreachable { retry_after },
             }
         })
     }
@@ -190,5 +162,27 @@ impl Verifier for Ldap {
     }
 }
 
-/// When to come back where there is no room for a session.
-const NO_ROOM: Duration = Duration::from_secs(5);
+/// What there is after a mistake. Nobody ever asks it who they are.
+struct Unusable(Registered);
+
+impl Verifier for Unusable {
+    fn cookie(&self) -> &str {
+        self.0.cookie()
+    }
+
+    fn has_own_page(&self) -> bool {
+        true
+    }
+
+    fn verify<'a>(&'a self, _shown: &Shown<'a>, _now: UnixSeconds, _scratch: &'a mut Scratch) -> Verdict<'a> {
+        Verdict::Rejected(Reason::NoSession)
+    }
+
+    fn signed(&self, _presented: &[&str]) -> Vec<SignedSession> {
+        Vec::new()
+    }
+
+    fn password(&self, _session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
+        Err(NoPassword::Absent)
+    }
+}

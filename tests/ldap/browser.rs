@@ -4,7 +4,6 @@ use crate::fakes::axigen::{Axigen, Person};
 use crate::real::slapd::{self, Options, Slapd};
 use crate::support::{Answer, Ask, Door, Setup, Sidecar};
 
-pub const ORIGIN: &str = "https://app.example.test";
 pub const LOGIN: &str = "/.keyward/login/staff";
 pub const COOKIE: &str = "__Host-keyward-staff";
 pub const INBOX: &str = "https://app.example.test/inbox";
@@ -18,7 +17,8 @@ pub struct House {
     pub keyward: Sidecar,
     pub slapd: Slapd,
     pub office: Axigen,
-    directory: tempfile::TempDir,
+    /// What the directory lives in, until it has ended.
+    _directory: tempfile::TempDir,
 }
 
 impl House {
@@ -38,7 +38,7 @@ impl House {
         let office = Axigen::start(people.to_vec()).await.unwrap();
         let config = config(&slapd, &office.url(), portal, more);
         let keyward = Setup::new(&config).start().await;
-        Self { keyward, slapd, office, directory }
+        Self { keyward, slapd, office, _directory: directory }
     }
 
     /// How many times the directory was asked whether a password is somebody's.
@@ -62,8 +62,7 @@ impl House {
 fn in_ldif(name: &str, password: &str) -> String {
     use base64::Engine;
     let encoded = base64::engine::general_purpose::STANDARD.encode(password);
-    slapd::person(name, password)
-        .replace(&format!("userPassword: {password}"), &format!("userPassword:: {encoded}"))
+    slapd::person(name, password).replace(&format!("userPassword: {password}"), &format!("userPassword:: {encoded}"))
 }
 
 /// The configuration, without `[listen]`.

@@ -136,7 +136,8 @@ async fn after_sign_in_the_browser_stays_on_this_very_origin() {
             ] {
                 let asked = format!("{scheme}{slashes}{host}/x");
                 let onward = onward(&mut browser, &asked).await;
-                let url = url::Url::parse("https://app.example.test/.keyward/login/staff").unwrap().join(&onward).unwrap();
+                let url =
+                    url::Url::parse("https://app.example.test/.keyward/login/staff").unwrap().join(&onward).unwrap();
                 assert_eq!(url.origin().ascii_serialization(), "https://app.example.test", "{asked:?} {onward}");
                 assert!(onward.starts_with('/') && !onward.starts_with("//"), "{asked:?} {onward}");
                 assert!(url.username().is_empty());
@@ -151,7 +152,7 @@ async fn after_sign_in_the_browser_stays_on_this_very_origin() {
         (&format!("https://app.example.test{LOGIN}?url=/x"), "/"),
         ("/?next=//evil.test", "/?next=//evil.test"),
         ("/&next=https://evil.test", "/&next=https://evil.test"),
-        ("/\"><script>alert(1)</script>", "/"),
+        ("/\"><script>alert(1)</script>", "/%22%3E%3Cscript%3Ealert(1)%3C/script%3E"),
     ] {
         assert_eq!(onward(&mut browser, asked).await, expected, "{asked}");
     }
@@ -179,7 +180,12 @@ async fn the_way_through_the_hand_over_leaves_the_form_behind() {
     let house = House::start().await;
     let mut browser = Browser::new(&house);
     let onward = "/.keyward/enter/office?return_to=https%3A%2F%2Fapp.example.test%2F&x=\"<b>";
-    let form = browser.form(&format!("https://app.example.test{}", onward.replace('"', "%22").replace('<', "%3C").replace('>', "%3E"))).await;
+    let form = browser
+        .form(&format!(
+            "https://app.example.test{}",
+            onward.replace('"', "%22").replace('<', "%3C").replace('>', "%3E")
+        ))
+        .await;
     let page = browser.submit(&form, "alice", "wonderland").await;
     assert!(page.status == 200 && browser.cookie(COOKIE).is_some(), "{page:?}");
     let text = page.text();
@@ -191,7 +197,8 @@ async fn the_way_through_the_hand_over_leaves_the_form_behind() {
 async fn whatever_stands_in_a_parameter_stays_text() {
     let house = House::start().await;
     let mut browser = Browser::new(&house);
-    for hostile in ["\"><script>alert(1)</script>", "' onfocus='x", "</title><img src=x>", "{user}{now}", "&quot;&#34;"] {
+    for hostile in ["\"><script>alert(1)</script>", "' onfocus='x", "</title><img src=x>", "{user}{now}", "&quot;&#34;"]
+    {
         let answer = browser.sign_in(hostile, "x").await;
         let text = answer.text();
         for tag in ["<script", "<img", "' onfocus", "\" onfocus"] {

@@ -166,7 +166,8 @@ async fn while_the_directory_is_down_nobody_is_told_that_a_password_is_wrong_and
             assert!(answer.one("Retry-After").parse::<u64>().unwrap() > 0);
             assert!(answer.text().contains("cannot be checked right now"), "{answer:?}");
         }
-        let known = Ask::page(INBOX).cookie(cookies.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; "));
+        let known =
+            Ask::page(INBOX).cookie(cookies.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; "));
         house.ask(&known).await.assert_allows("alice");
     }
     house.slapd.start_again().await.unwrap();

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../fakes/mod.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
 mod fakes;
 #[path = "../real/mod.rs"]
 mod real;
@@ -13,7 +12,7 @@ mod support;
 
 mod basic;
 mod browser;
-mod form;
 mod forgery;
+mod form;
 mod guesses;
 mod lives;
