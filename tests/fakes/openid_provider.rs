@@ -257,9 +257,3 @@ fn now() -> u64 {
 pub fn subject(user: &str) -> String {
     format!("f81d4fae-{user}")
 }
-
-/// Unix seconds.
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
-}
