@@ -31,6 +31,20 @@ impl Registered {
         let Surroundings { name, sessions, .. } = surroundings;
         Self { portal: name.clone(), cookie, sessions: Arc::clone(sessions) }
     }
+
+    /// The one session among these values, and its id. Two different ones at once mean that somebody planted
+    /// one, and nobody can tell which.
+    pub(super) fn look_up(&self, values: &[&str], now: UnixSeconds) -> Result<(String, Arc<HeldSession>), Reason> {
+        let mut found: Option<(String, Arc<HeldSession>)> = None;
+        for shown in values.iter().take(MOST_LOOKED_UP) {
+            let Some(one) = self.sessions.find(&self.portal, shown, now) else { continue };
+            if found.as_ref().is_some_and(|(other, _)| *other != one.0) {
+                return Err(Reason::Forged);
+            }
+            found = Some(one);
+        }
+        found.ok_or(Reason::NoSession)
+    }
 }
 
 impl Verifier for Registered {
@@ -38,22 +52,11 @@ impl Verifier for Registered {
         &self.cookie
     }
 
-    /// Two different sessions at once mean that somebody planted one, and nobody can tell which.
     fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        if shown.values.is_empty() {
-            return Verdict::Rejected(Reason::NoSession);
+        match self.look_up(&shown.values, now) {
+            Ok((id, held)) => Verdict::Genuine(PortalSession::held(id, scratch.held.insert(held))),
+            Err(reason) => Verdict::Rejected(reason),
         }
-        let mut found: Option<(String, Arc<HeldSession>)> = None;
-        for shown in shown.values.iter().take(MOST_LOOKED_UP) {
-            let Some(one) = self.sessions.find(&self.portal, shown, now) else { continue };
-            if found.as_ref().is_some_and(|(other, _)| *other != one.0) {
-                return Verdict::Rejected(Reason::Forged);
-            }
-            found = Some(one);
-        }
-        let Some((id, held)) = found else { return Verdict::Rejected(Reason::NoSession) };
-        let held: &'a Arc<HeldSession> = scratch.held.insert(held);
-        Verdict::Genuine(PortalSession::held(id, held))
     }
 
     fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
