@@ -52,7 +52,8 @@ pub use crate::domain::Outage;
 use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys, UnixSeconds};
 use crate::wire::Wire;
 
-pub use accounts::{AccountChange, AccountRefusal, Accounts};
+pub use crate::domain::AccountRefusal;
+pub use accounts::{AccountChange, Accounts};
 pub use guard::{BackendId, BackendPlan, Guarded, Profile};
 
 /// One entry of [`KINDS`].

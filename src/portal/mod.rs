@@ -48,7 +48,8 @@ use url::Url;
 
 use crate::config::{PortalSettings, Section};
 use crate::domain::{
-    Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
+    Browser, Clock, Cookies, Identity, PasswordKeeper, Person, Reason, Secret, Service, SessionHandle, UnixSeconds,
+    is_token,
 };
 use crate::observe::{Metrics, PortalMetrics};
 use crate::pages::Pages;
@@ -185,6 +186,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// Forgets the session of this id, and whatever else a sign-out means to the portal. Says when the
     /// session would have ended by itself, where it was kept here.
     fn end(&self, _id: &str) -> Option<UnixSeconds> {
+        None
+    }
+
+    /// Where people's passwords can be changed from here, as in a directory: how.
+    fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
         None
     }
 
@@ -592,6 +598,12 @@ impl Portal {
     /// There is none, or it does not open.
     pub fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
         self.plan.verifier.password(session)
+    }
+
+    /// Where people's passwords can be changed from here; see [`Verifier::passwords`].
+    #[must_use]
+    pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
+        self.plan.verifier.passwords()
     }
 
     /// What the portal's side is offered.
