@@ -64,8 +64,14 @@ impl<'a> Browser<'a> {
         self.keyward.ask(Door::AuthRequest, &ask.cookie(self.cookies(&Url::parse(WEBMAIL).unwrap()))).await
     }
 
+    /// Loses the cookies of a host.
+    pub fn forget(&mut self, origin: &str) {
+        let url = Url::parse(origin).unwrap();
+        self.jar.retain(|cookie| Some(&*cookie.host) != url.host_str());
+    }
+
     /// What it would send there.
-    pub fn cookies(&self, url: &Url) -> String {
+    fn cookies(&self, url: &Url) -> String {
         let host = url.host_str().unwrap();
         let fits = |cookie: &&Cookie| cookie.host == host && url.path().starts_with(&cookie.path);
         let pairs = self.jar.iter().filter(fits).map(|cookie| format!("{}={}", cookie.name, cookie.value));

@@ -79,12 +79,17 @@ impl<S: Borrow<Servers>> Stage<S> {
 
     /// Their browser, at the mailbox.
     pub async fn signed_in(&self, name: &str) -> Browser<'_> {
-        let mut browser = Browser::new(&self.keyward);
-        let page = browser.open("/").await;
-        let page = browser.sign_in(&page, name, &example::password(name)).await;
-        assert_eq!(page.url.as_str(), format!("{WEBMAIL}/"), "{:?}", page.answer);
-        page.answer.assert_allows(name);
-        browser
+        signed_in(&self.keyward, name).await
+    }
+
+    /// An access token that one of the realm's clients gets for itself.
+    pub async fn token(&self, client: &str) -> String {
+        self.keycloak().token(&self.realm, client, &example::secret(client)).await
+    }
+
+    /// How often Keycloak was asked for a path below the realm.
+    pub fn asked(&self, path: &str) -> usize {
+        self.keycloak().log().matches(&format!(" /realms/{}{path} ", self.realm)).count()
     }
 
     /// Asks Keycloak as its administrator, at a path below the realm.
@@ -97,6 +102,16 @@ impl<S: Borrow<Servers>> Stage<S> {
         let found = self.administer(Method::GET, &format!("/users?exact=true&username={name}"), None).await;
         found[0]["id"].as_str().unwrap_or_else(|| panic!("Keycloak does not know {name}: {found}")).to_owned()
     }
+}
+
+/// The browser of somebody who has signed in, at the mailbox.
+pub async fn signed_in<'a>(keyward: &'a Sidecar, name: &str) -> Browser<'a> {
+    let mut browser = Browser::new(keyward);
+    let page = browser.open("/").await;
+    let page = browser.sign_in(&page, name, &example::password(name)).await;
+    assert_eq!(page.url.as_str(), format!("{WEBMAIL}/"), "{}", page.answer.text());
+    page.answer.assert_allows(name);
+    browser
 }
 
 async fn keyward(servers: &Servers, realm: &str, listener: std::net::SocketAddr) -> (Sidecar, Axigen) {
