@@ -8,12 +8,14 @@
 //! of itself.
 
 mod flights;
+mod introspect;
 mod ldap;
 mod login_page;
 mod login_url;
 mod notes;
 mod oidc;
 mod one_time_token;
+mod portals;
 mod registered;
 mod role_map;
 mod sealed;
@@ -26,6 +28,7 @@ mod tests;
 
 use login_page::LoginPage;
 use login_url::LoginUrl;
+pub use portals::{Found, Portals, Sheets, Unfinished, Unreachable};
 use role_map::RoleMap;
 pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
@@ -37,7 +40,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use smallvec::SmallVec;
 use url::Url;
 
 use crate::config::{PortalSettings, Section};
@@ -45,10 +47,11 @@ use crate::domain::{
     Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
 };
 use crate::observe::{Metrics, PortalMetrics};
+use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
+pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -67,6 +70,8 @@ pub struct Surroundings {
     pub sessions: Arc<Sessions>,
     /// Calls to the portal that must arrive, although nobody waits for them.
     pub errands: Arc<Errands>,
+    /// What people are shown.
+    pub pages: Arc<Pages>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -135,6 +140,11 @@ pub trait Verifier: Send + Sync + 'static {
         None
     }
 
+    /// The origin to which [`farewell`](Self::farewell) leads, as far as can be told without a session.
+    fn farewell_origin(&self) -> Option<String> {
+        None
+    }
+
     /// The id under which the house knows the session that the portal's own side calls so.
     fn id_of(&self, sid: &str) -> String {
         sid.to_owned()
@@ -200,18 +210,6 @@ pub enum NotKept {
     NoRoom(#[from] NoRoom),
 }
 
-/// Memory for looking at several portals in turn.
-#[derive(Default)]
-pub struct Sheets(SmallVec<[Scratch; 1]>);
-
-impl Sheets {
-    /// One for each of so many portals.
-    pub fn take(&mut self, count: usize) -> impl Iterator<Item = &mut Scratch> {
-        self.0.resize_with(count, Scratch::default);
-        self.0.iter_mut()
-    }
-}
-
 /// Memory for [`Verifier::verify`].
 #[derive(Default)]
 pub struct Scratch {
@@ -234,7 +232,7 @@ pub struct SignedSession {
 pub enum Verdict<'a> {
     /// This is who it is.
     Genuine(PortalSession<'a>),
-    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`.
+    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`, `Revoked`.
     Rejected(Reason),
     /// Nobody can tell at the moment.
     Unreachable {
@@ -386,6 +384,7 @@ impl PortalPlan {
         mut settings: PortalSettings,
         sessions: &Arc<Sessions>,
         errands: &Arc<Errands>,
+        pages: &Arc<Pages>,
         clock: &Arc<dyn Clock>,
     ) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
@@ -394,7 +393,8 @@ impl PortalPlan {
             return None;
         };
         let (sessions, errands, clock) = (Arc::clone(sessions), Arc::clone(errands), Arc::clone(clock));
-        let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
+        let (name, pages) = (settings.name, Arc::clone(pages));
+        let surroundings = Surroundings { name, sessions, errands, pages, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         let login_page = match &settings.login_url {
             Some(template) => read_login_url(&mut settings.section, template),
@@ -550,6 +550,12 @@ impl Portal {
     #[must_use]
     pub fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
         self.plan.verifier.farewell(id, origin, return_to)
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads; see [`Verifier::farewell_origin`].
+    #[must_use]
+    pub fn farewell_origin(&self) -> Option<String> {
+        self.plan.verifier.farewell_origin()
     }
 
     /// An access token that speaks for the person of a session; see [`Verifier::token`].

@@ -49,7 +49,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_REFRESHES: usize = 1000;
 
 fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier> {
-    let Surroundings { name, sessions: kept, errands, clock } = surroundings;
+    let Surroundings { name, sessions: kept, errands, clock, .. } = surroundings;
     let settings = Arc::new(Settings::read(section, name));
     let sessions = Registered::new(settings.cookie.clone(), surroundings);
     let wire = match Wire::new(settings.issuer_url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)) {
@@ -160,6 +160,10 @@ impl Verifier for Oidc {
 
     fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
         self.house.farewell(id, origin, return_to)
+    }
+
+    fn farewell_origin(&self) -> Option<String> {
+        self.house.farewell_origin()
     }
 
     fn called_off(&self, sid: &str) -> Vec<String> {
