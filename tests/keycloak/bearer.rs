@@ -2,7 +2,7 @@
 
 use keyward::observe::Door;
 
-use crate::example::{WEBMAIL, secret};
+use crate::example::WEBMAIL;
 use crate::stage::Stage;
 use crate::support::{Answer, Ask};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::browser::Browser;
-use crate::example::membership;
+use crate::browser::{Browser, GONE};
+use crate::example::{membership, password};
 use crate::refresh::{LIFETIME, short};
 use crate::stage::{Stage, signed_in};
 use crate::support::until;
@@ -23,15 +23,23 @@ async fn while_keycloak_is_away_known_sessions_go_on_and_nobody_else_gets_in() {
     let (name, other) = (stage.person(&["mail-users"]).await, stage.person(&["mail-users"]).await);
     let Stage { keyward, mut servers, .. } = stage;
     let known = signed_in(&keyward, &name).await;
+    let mut half_way = Browser::new(&keyward);
+    let page = half_way.open("/").await;
+    let callback = half_way.sign_in_and_stop(&page, &other, &password(&other)).await;
     servers.keycloak.stop();
-    outlives_its_tokens(&known, &name).await;
-
-    let mut newcomer = Browser::new(&keyward);
-    let page = newcomer.open("/").await;
-    assert_eq!(page.answer.status, 503, "{:?}", page.answer);
-    assert_eq!(page.url.path(), "/.keyward/login/keycloak");
+    let page = half_way.open(&callback).await;
+    assert_eq!((page.answer.status, page.url.path()), (503, "/.keyward/callback/keycloak"), "{:?}", page.answer);
     page.answer.one("Retry-After");
-    known.fetch("/").await.assert_allows(&name);
+    outlives_its_tokens(&known, &name).await;
+    // A moment after somebody has found out, nobody is sent there.
+    let is_told = async || {
+        known.fetch("/").await.assert_allows(&name);
+        let page = Browser::new(&keyward).open("/").await;
+        assert!(matches!(page.answer.status, 503 | GONE), "{:?}", page.answer);
+        page.answer.status == 503 && page.url.path() == "/.keyward/login/keycloak"
+    };
+    until("a sign-in that is not begun", is_told).await;
+    assert_eq!(half_way.fetch("/").await.status, 401);
 
     servers.keycloak.start_again().await.unwrap();
     until("sign-ins again", || async { Browser::new(&keyward).open("/").await.asks_for_password() }).await;

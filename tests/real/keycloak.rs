@@ -46,7 +46,8 @@ impl Keycloak {
             import.write(&format!("{}.json", name(realm)), &realm.to_string())?;
         }
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::builder().no_proxy().build().unwrap();
+        // Every test has a runtime of its own, and a connection ends with the one in which it was made.
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let (address, truststore) = (free_address()?, truststore.to_owned());
         let mut keycloak = Self { process: None, home, address, truststore, client };
         keycloak.start_again().await?;
