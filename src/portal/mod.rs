@@ -137,6 +137,11 @@ pub trait Verifier: Send + Sync + 'static {
         Err(NoPassword::Absent)
     }
 
+    /// Whether sessions here can have such a token at all.
+    fn gives_tokens(&self) -> bool {
+        false
+    }
+
     /// Where the browser goes when it has signed out here, so that it is signed out there as well.
     /// `origin` is ours, `return_to` the allowed address to go on to afterwards. Asked before the session
     /// ends.
@@ -423,6 +428,12 @@ impl PortalPlan {
     #[must_use]
     pub fn registers(&self) -> bool {
         self.verifier.registers()
+    }
+
+    /// Whether its sessions can have an access token.
+    #[must_use]
+    pub fn gives_tokens(&self) -> bool {
+        self.verifier.gives_tokens()
     }
 
     /// Takes it into use.
