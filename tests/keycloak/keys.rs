@@ -27,9 +27,11 @@ async fn new_keys_are_fetched_once_and_old_sessions_go_on() {
     // The old one is not even published any more.
     let components = "/components?type=org.keycloak.keys.KeyProvider";
     let components = stage.administer(Method::GET, components, None).await;
-    let old = components.as_array().unwrap().iter().find(|one| {
-        one["providerId"] == "rsa-generated" && one["name"] != new["name"]
-    });
+    let old = components
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["providerId"] == "rsa-generated" && one["name"] != new["name"]);
     let old = format!("/components/{}", old.unwrap()["id"].as_str().unwrap());
     stage.administer(Method::DELETE, &old, None).await;
     let after = stage.signed_in(&other).await;

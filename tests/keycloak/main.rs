@@ -13,6 +13,7 @@ mod bearer;
 mod browser;
 mod example;
 mod keys;
+mod mailboxes;
 mod outages;
 mod refresh;
 mod servers;

@@ -17,9 +17,17 @@ pub fn short(realm: &mut Value) {
     realm["accessTokenLifespan"] = json!(LIFETIME);
 }
 
+/// And in which Keycloak looks at the directory each time.
+fn short_and_fresh(realm: &mut Value) {
+    short(realm);
+    let settings = &mut realm["components"]["org.keycloak.storage.UserStorageProvider"][0]["config"];
+    assert_eq!((&settings["cachePolicy"], &settings["maxLifespan"]), (&json!(["MAX_LIFESPAN"]), &json!(["300000"])));
+    settings["maxLifespan"] = json!(["1"]);
+}
+
 #[tokio::test]
 async fn a_role_that_is_given_or_taken_counts_from_the_next_refresh_on() {
-    let stage = Stage::with(short).await;
+    let stage = Stage::with(short_and_fresh).await;
     let name = stage.person(&["mail-users"]).await;
     let browser = stage.signed_in(&name).await;
     let admin = async || browser.fetch("/admin").await.status;
@@ -33,11 +41,12 @@ async fn a_role_that_is_given_or_taken_counts_from_the_next_refresh_on() {
 
 #[tokio::test]
 async fn who_is_locked_in_the_directory_is_signed_out_at_the_next_refresh() {
-    let stage = Stage::with(short).await;
+    let stage = Stage::with(short_and_fresh).await;
     let (name, other) = (stage.person(&["mail-users"]).await, stage.person(&["mail-users"]).await);
     let (browser, others) = (stage.signed_in(&name).await, stage.signed_in(&other).await);
     let dn = example::dn(&name);
-    let lock = format!("dn: {dn}\nchangetype: modify\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n");
+    let lock =
+        format!("dn: {dn}\nchangetype: modify\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n");
     stage.directory().modify(&lock).await.unwrap();
     until("the end of the session", || async { browser.fetch("/").await.status == 401 }).await;
     others.fetch("/").await.assert_allows(&other);

@@ -19,7 +19,10 @@ async fn somebody_of_the_directory_signs_in_at_keycloak_and_comes_back_to_the_pa
     assert_eq!(allowed.one("Remote-Email"), format!("{name}@example.test"));
     assert_eq!(allowed.one("Remote-Name"), format!("Somebody {name}"));
     assert_eq!(allowed.one("Remote-Groups"), "mail");
+    // The mailbox was opened with the access token, once.
+    assert!(allowed.one("X-Upstream-Authorization").starts_with("Bearer "), "{allowed:?}");
     assert_eq!(browser.fetch("/script").await.status, 200);
+    assert_eq!(stage.mail.logins(&format!("{name}@example.test")), 1);
 
     // Whoever is signed in at Keycloak already is not asked again, and gets a session of their own.
     browser.forget(WEBMAIL);

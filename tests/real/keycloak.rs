@@ -117,6 +117,11 @@ impl Keycloak {
         String::from_utf8_lossy(&log).into_owned()
     }
 
+    /// How often it was asked for a path below a realm since it was started last.
+    pub fn asked(&self, realm: &str, path: &str) -> usize {
+        self.log().matches(&format!(" /realms/{realm}{path} ")).count()
+    }
+
     /// Adds a realm to those it has.
     pub async fn import(&self, realm: &Value) {
         self.ask(Method::POST, "", Some(realm)).await;
