@@ -249,6 +249,10 @@ impl OpenIdProvider {
     }
 }
 
+fn now() -> u64 {
+    jsonwebtoken::get_current_timestamp()
+}
+
 /// The provider's own name for a person.
 pub fn subject(user: &str) -> String {
     format!("f81d4fae-{user}")
