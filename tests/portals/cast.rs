@@ -1,7 +1,7 @@
 //! Everybody who comes to the house, in whatever state they are by then.
 
 use crate::house::{House, carols_ticket};
-use crate::portal::{ALICE, Asks, BOB, Portal, Session};
+use crate::portal::{ALICE, Asks, BOB, DAVE, Portal, Session};
 use crate::support::{Ask, Door, MAIL_PORTAL, until};
 
 /// What a browser shows of the portal.
@@ -45,7 +45,7 @@ pub enum Shows {
     /// What somebody had planted in the browser before alice signed in over it, and what she has since.
     Planted,
     OverPlanted,
-    /// Bob, who is no admin any more.
+    /// Dave, who is no admin any more.
     Demoted,
     /// A session that nobody asked about before the portal was lost, and one that was.
     UnknownNow,
@@ -104,7 +104,7 @@ impl Cast {
 
         let planted = format!("{:043x}", rand::random::<u128>());
         let over = portal.sign_in_over(house, &ALICE, &planted).await;
-        let was_admin = sign_in(&BOB, None).await;
+        let was_admin = sign_in(&DAVE, None).await;
         let demoted = portal.demote(house, &was_admin).await;
         let cast = Self {
             asks: P::ASKS,

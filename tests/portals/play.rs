@@ -178,6 +178,7 @@ impl Why {
             Self::Expired => words.expired,
             Self::SignedOut => words.signed_out,
             Self::CalledOff => words.called_off,
+            Self::CalledOffByApi => words.called_off_by_api,
         }
     }
 }

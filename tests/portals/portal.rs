@@ -21,6 +21,9 @@ impl Person {
 
 pub const ALICE: Person = Person { user: "alice", name: "Alice Ä", email: "alice@example.test", roles: &["staff"] };
 pub const BOB: Person = Person { user: "bob", name: "Bob B", email: "bob@example.test", roles: &["staff", "admin"] };
+/// Admin until he is demoted.
+pub const DAVE: Person =
+    Person { user: "dave", name: "Dave D", email: "dave@example.test", roles: &["staff", "admin"] };
 /// Only the other portal knows her.
 pub const CAROL: Person = Person { user: "carol", name: "Carol C", email: "carol@example.test", roles: &["staff"] };
 
@@ -44,6 +47,8 @@ pub struct Words {
     pub signed_out: &'static str,
     /// Of one that the portal has ended.
     pub called_off: &'static str,
+    /// Of one that it has ended through our API.
+    pub called_off_by_api: &'static str,
 }
 
 /// Who must be asked during a decision.
@@ -85,9 +90,9 @@ pub trait Portal: Sized {
     /// Signs somebody out on the portal's own side; `None` where the portal has none.
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()>;
 
-    /// Takes all roles but `staff` away from bob while he is signed in, and gives what his browser shows
+    /// Takes all roles but `staff` away from dave while he is signed in, and gives what his browser shows
     /// then; `None` where roles stay as they are until the next sign-in.
-    async fn demote(&self, house: &House, bob: &Session) -> Option<Session>;
+    async fn demote(&self, house: &House, dave: &Session) -> Option<Session>;
 
     /// A right `Authorization` line of somebody, where this kind knows any.
     async fn authorization(&self, person: &Person) -> Option<String>;

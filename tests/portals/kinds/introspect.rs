@@ -24,7 +24,7 @@ impl Portal for Introspect {
     const KIND: &'static str = "introspect";
     /// What was signed out here stays so while the portal still vouches for it.
     const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "revoked", called_off: "no_session" };
+        Words { stranger: "no_session", expired: "no_session", signed_out: "revoked", called_off: "no_session", called_off_by_api: "revoked" };
     const ASKS: Asks = Asks::Strangers;
     const CREDENTIALS: &'static str = "portal";
 
@@ -76,9 +76,9 @@ impl Portal for Introspect {
         locked(&self.sessions).remove(&session.shown).map(drop)
     }
 
-    async fn demote(&self, _: &House, bob: &Session) -> Option<Session> {
-        locked(&self.sessions).get_mut(&bob.shown).unwrap()["roles"] = json!(["staff"]);
-        Some(bob.clone())
+    async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
+        locked(&self.sessions).get_mut(&dave.shown).unwrap()["roles"] = json!(["staff"]);
+        Some(dave.clone())
     }
 
     async fn authorization(&self, _: &Person) -> Option<String> {

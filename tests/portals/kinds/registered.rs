@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{LOGIN_URL, login_elsewhere};
 use crate::house::House;
-use crate::portal::{Asks, BOB, NAME, Person, Portal, Session, Words};
+use crate::portal::{Asks, DAVE, NAME, Person, Portal, Session, Words};
 use crate::support::{now, password_of};
 
 pub struct Registered;
@@ -26,7 +26,7 @@ async fn told(house: &House, session: &Session, person: &Person, roles: &[&str],
 impl Portal for Registered {
     const KIND: &'static str = "registered";
     const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "no_session", called_off: "no_session" };
+        Words { stranger: "no_session", expired: "no_session", signed_out: "no_session", called_off: "no_session", called_off_by_api: "no_session" };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "portal";
 
@@ -58,9 +58,9 @@ impl Portal for Registered {
         Some(())
     }
 
-    async fn demote(&self, house: &House, bob: &Session) -> Option<Session> {
-        assert_eq!(told(house, bob, &BOB, &["staff"], 3600).await, 204);
-        Some(bob.clone())
+    async fn demote(&self, house: &House, dave: &Session) -> Option<Session> {
+        assert_eq!(told(house, dave, &DAVE, &["staff"], 3600).await, 204);
+        Some(dave.clone())
     }
 
     async fn authorization(&self, _: &Person) -> Option<String> {

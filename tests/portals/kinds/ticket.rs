@@ -15,7 +15,7 @@ fn minted(person: &Person, sid: &str, roles: &[&str], seconds: u64) -> Session {
 impl Portal for Ticket {
     const KIND: &'static str = "ticket";
     /// It says all of itself, to whoever looks at it.
-    const WORDS: Words = Words { stranger: "forged", expired: "expired", signed_out: "revoked", called_off: "revoked" };
+    const WORDS: Words = Words { stranger: "forged", expired: "expired", signed_out: "revoked", called_off: "revoked", called_off_by_api: "revoked" };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "portal";
 
@@ -48,8 +48,8 @@ impl Portal for Ticket {
         Some(())
     }
 
-    async fn demote(&self, _: &House, bob: &Session) -> Option<Session> {
-        Some(minted(&crate::portal::BOB, &bob.sid, &["staff"], 3600))
+    async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
+        Some(minted(&crate::portal::DAVE, &dave.sid, &["staff"], 3600))
     }
 
     async fn authorization(&self, _: &Person) -> Option<String> {
