@@ -19,6 +19,7 @@ use keyward::domain::{
 };
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
+use keyward::pages::Pages;
 use keyward::portal::ticket::{NewTicket, TicketKey};
 use keyward::portal::{Portal, PortalPlan, PortalSession, Portals, Scratch, Sessions, Verdict};
 use keyward::wire::Errands;
@@ -99,7 +100,8 @@ impl House {
         let metrics = Metrics::new();
         let document = Document::parse("keyward.toml", CONFIGURATION).map_err(|mistake| mistake.to_string())?;
         let portal = Draft::read(document).portals.pop().ok_or("no portal")?;
-        let portal = PortalPlan::read(portal, &Sessions::new(0), &Errands::new(), &clock).ok_or("no portal")?;
+        let portal = PortalPlan::read(portal, &Sessions::new(0), &Errands::new(), &Pages::shipped(), &clock)
+            .ok_or("no portal")?;
         let portal = portal.build(&metrics);
         let profile = Profile {
             name: "mail".to_owned(),

@@ -20,6 +20,7 @@
 //! - [`inject`]: session keys to header edits.
 //! - [`handover`]: what people and their portal may do beside asking for pages: enter an application, sign
 //!   out, register a session. Without protocol; [`transport`] makes pages and the API of it.
+//! - [`pages`]: how do we say it to people? Texts in their language, and the frame around them.
 //! - [`config`]: what the operator wrote, checked.
 //! - [`observe`]: metrics and log lines.
 //! - [`domain`]: the nouns all rooms share.
@@ -75,6 +76,7 @@ pub mod handover;
 pub mod inject;
 pub mod keys;
 pub mod observe;
+pub mod pages;
 pub mod portal;
 pub mod transport;
 pub mod wire;

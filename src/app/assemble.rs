@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::backend::BackendPlan;
 use crate::config::{Document, Draft, Mistake, Mistakes, Settings};
 use crate::domain::Clock;
+use crate::pages::Pages;
 use crate::portal::{PortalPlan, Sessions};
 use crate::wire::Errands;
 
@@ -18,6 +19,8 @@ pub struct Parts {
     pub portals: Vec<PortalPlan>,
     /// The back-ends, in the order of the file.
     pub backends: Vec<BackendPlan>,
+    /// What people are shown.
+    pub pages: Arc<Pages>,
     /// What the operator should hear of, although all of it is right.
     pub warnings: Vec<Mistake>,
 }
@@ -61,11 +64,12 @@ fn build(
     sessions: &Arc<Sessions>,
     errands: &Arc<Errands>,
 ) -> (Parts, Mistakes) {
-    let Draft { settings, portals, backends, mistakes } = Draft::read(document);
-    let portal = |portal| PortalPlan::read(portal, sessions, errands, clock);
+    let Draft { settings, portals, backends, pages, mistakes } = Draft::read(document);
+    let pages = Pages::read(pages);
+    let portal = |portal| PortalPlan::read(portal, sessions, errands, &pages, clock);
     let portals = portals.into_iter().filter_map(portal).collect();
     let backends = backends.into_iter().filter_map(|backend| BackendPlan::read(backend, clock)).collect();
-    (Parts { settings, portals, backends, warnings: mistakes.warnings() }, mistakes)
+    (Parts { settings, portals, backends, pages, warnings: mistakes.warnings() }, mistakes)
 }
 
 #[cfg(test)]
@@ -202,7 +206,7 @@ mod tests {
         assert_eq!((route.path.as_str(), route.public, route.methods.len(), route.roles.len()), ("", false, 0, 0));
         // What is switched off could say anything, so only what needs another setting may be off.
         let may_be_off = |key: &str| {
-            ["api", "portal", "backend", "route"].contains(&key.split('.').next().unwrap_or_default())
+            ["api", "pages", "portal", "backend", "route"].contains(&key.split('.').next().unwrap_or_default())
                 || key.ends_with("_mode")
         };
         for (key, on) in named() {

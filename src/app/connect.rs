@@ -73,6 +73,7 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         identity_headers,
         api_keys: settings.api_keys,
         accounts: Arc::clone(accounts),
+        pages: parts.pages,
     })
 }
 

@@ -41,6 +41,28 @@ impl Document {
         Self::assemble(name, text, std::iter::empty())
     }
 
+    /// Another TOML file that belongs to what stands in this section. Its mistakes come out with all others;
+    /// `None` where it cannot be read at all.
+    #[must_use]
+    pub fn beside(section: &Section, path: &Path) -> Option<Section> {
+        let (name, mistakes) = (path.display().to_string(), section.shared_mistakes());
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("cannot be read: {error}{}", remedy(error.kind()));
+                mistakes.note(Mistake { file: name, key: String::new(), message });
+                return None;
+            }
+        };
+        match Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build() {
+            Ok(config) => Some(Section::root(config.cache, &name, mistakes)),
+            Err(error) => {
+                mistakes.note(explain(&name, &text, &error));
+                None
+            }
+        }
+    }
+
     /// The whole document as a section, to be read key by key.
     #[must_use]
     pub fn into_section(self) -> Section {

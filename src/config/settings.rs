@@ -25,6 +25,8 @@ pub struct Draft {
     pub portals: Vec<PortalSettings>,
     /// `[[backend]]`, in order.
     pub backends: Vec<BackendSettings>,
+    /// `[pages]`, for whoever makes the pages.
+    pub pages: Section,
     /// What was noted so far, and what the kinds will note.
     pub mistakes: Mistakes,
 }
@@ -113,6 +115,7 @@ impl Draft {
         let (log_level, log_format) = read_log(&mut root);
         let logout_return_to = read_return_to(&mut root);
         let identity_headers = read_headers(&mut root);
+        let pages = root.section("pages");
         let portals = PortalSettings::read_all(&mut root);
         let api_keys = read_api(&mut root, &portals, api.is_some());
         let backends = BackendSettings::read_all(&mut root);
@@ -138,7 +141,7 @@ impl Draft {
             identity_headers,
             routes,
         };
-        Self { settings, portals, backends, mistakes }
+        Self { settings, portals, backends, pages, mistakes }
     }
 }
 

@@ -55,7 +55,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         // What is returned after a mistake is thrown away.
         return Box::new(Registered::new(cookie, surroundings));
     };
-    let Surroundings { name, sessions, errands, clock } = surroundings;
+    let Surroundings { name, sessions, errands, clock, .. } = surroundings;
     Box::new(Introspect(Arc::new(Inner {
         cookie,
         times,

@@ -47,6 +47,7 @@ use crate::domain::{
     Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
 };
 use crate::observe::{Metrics, PortalMetrics};
+use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
@@ -69,6 +70,8 @@ pub struct Surroundings {
     pub sessions: Arc<Sessions>,
     /// Calls to the portal that must arrive, although nobody waits for them.
     pub errands: Arc<Errands>,
+    /// What people are shown.
+    pub pages: Arc<Pages>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -376,6 +379,7 @@ impl PortalPlan {
         mut settings: PortalSettings,
         sessions: &Arc<Sessions>,
         errands: &Arc<Errands>,
+        pages: &Arc<Pages>,
         clock: &Arc<dyn Clock>,
     ) -> Option<Self> {
         let Some(kind) = KINDS.iter().find(|kind| kind.name == settings.kind) else {
@@ -384,7 +388,8 @@ impl PortalPlan {
             return None;
         };
         let (sessions, errands, clock) = (Arc::clone(sessions), Arc::clone(errands), Arc::clone(clock));
-        let surroundings = Surroundings { name: settings.name, sessions, errands, clock };
+        let (name, pages) = (settings.name, Arc::clone(pages));
+        let surroundings = Surroundings { name, sessions, errands, pages, clock };
         let verifier = (kind.build)(&mut settings.section, &surroundings);
         let login_page = match &settings.login_url {
             Some(template) => read_login_url(&mut settings.section, template),

@@ -49,7 +49,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_REFRESHES: usize = 1000;
 
 fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier> {
-    let Surroundings { name, sessions: kept, errands, clock } = surroundings;
+    let Surroundings { name, sessions: kept, errands, clock, .. } = surroundings;
     let settings = Arc::new(Settings::read(section, name));
     let sessions = Registered::new(settings.cookie.clone(), surroundings);
     let wire = match Wire::new(settings.issuer_url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)) {

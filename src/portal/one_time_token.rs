@@ -28,6 +28,7 @@ use super::{
 };
 use crate::config::Section;
 use crate::domain::{Secret, Service, UnixSeconds};
+use crate::pages::Pages;
 use crate::wire::{Errands, Try, Wire};
 
 /// This kind's entry in the table.
@@ -47,7 +48,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
             return Box::new(sessions);
         }
     };
-    let Surroundings { name, sessions: kept, errands, clock } = surroundings;
+    let Surroundings { name, sessions: kept, errands, pages, clock } = surroundings;
     Box::new(OneTimeToken {
         name: name.clone(),
         sessions,
@@ -56,6 +57,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         arrivals: Arrivals::new(Arc::clone(clock)),
         kept: Arc::clone(kept),
         errands: Arc::clone(errands),
+        pages: Arc::clone(pages),
     })
 }
 
@@ -69,6 +71,7 @@ struct OneTimeToken {
     /// Where they are kept. The memo of a session is the host's name for it.
     kept: Arc<Sessions>,
     errands: Arc<Errands>,
+    pages: Arc<Pages>,
 }
 
 impl Verifier for OneTimeToken {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{Document, Draft, Mistake};
 use crate::domain::ManualClock;
+use crate::pages::Pages;
 
 fn draft(portal: &str) -> Draft {
     let text = format!("[[route]]\nhost = \"h\"\nportal = \"p\"\n[[portal]]\nname = \"p\"\n{portal}");
@@ -11,7 +12,7 @@ fn draft(portal: &str) -> Draft {
 
 fn plan(mut draft: Draft) -> Option<PortalPlan> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
-    PortalPlan::read(draft.portals.remove(0), &Sessions::new(1), &Errands::new(), &clock)
+    PortalPlan::read(draft.portals.remove(0), &Sessions::new(1), &Errands::new(), &Pages::shipped(), &clock)
 }
 
 fn read(portal: &str) -> (Option<PortalPlan>, Vec<String>) {

@@ -9,6 +9,7 @@ use super::{Live, html};
 use crate::decision::{Ask, Decision, Grant};
 use crate::domain::{Audience, Reason, Ruling};
 use crate::observe::Door;
+use crate::pages::Language;
 
 static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 static UPSTREAM_COOKIE: HeaderName = HeaderName::from_static("x-upstream-cookie");
@@ -29,6 +30,8 @@ pub(super) fn render(
     live: &Live,
 ) -> (HttpResponse, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
+    // Looked for only where a page is shown.
+    let page = || ask.audience().is_person().then(|| live.pages.speaking(&ask.browser.client().accept_language));
     let response = match decision {
         Decision::Allow(grant) => match allow(grant, live) {
             Some(response) => response,
@@ -38,24 +41,23 @@ pub(super) fn render(
                     "an answer is longer than [limits] answer; raise it and the web server's header buffers with it"
                 );
                 let reason = Reason::AnswerTooLarge;
-                return (
-                    refuse(StatusCode::SERVICE_UNAVAILABLE, reason, ask.audience().is_person(), None),
-                    Ruling::Unavailable,
-                    reason,
-                );
+                return (refuse(StatusCode::SERVICE_UNAVAILABLE, reason, page(), None), Ruling::Unavailable, reason);
             }
         },
         Decision::SignIn { login, audience: Audience::Page, .. } => {
             // nginx makes an error of any redirect, so its dialect is told where to go in a 401.
             let status = if door == Door::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND };
-            let mut response = refuse(status, reason, true, Some(login));
+            let mut response = refuse(status, reason, None, Some(login));
             insert_text(response.headers_mut(), header::LOCATION, login);
             response
         }
         Decision::SignIn { login, audience, challenges, .. } => {
             let mut response = match audience {
-                Audience::Form => html::form_not_sent(refusal(StatusCode::UNAUTHORIZED, reason), reason, login),
-                _ => refuse(StatusCode::UNAUTHORIZED, reason, false, Some(login)),
+                Audience::Form => {
+                    let language = live.pages.speaking(&ask.browser.client().accept_language);
+                    html::form_not_sent(refusal(StatusCode::UNAUTHORIZED, reason), language, reason, login)
+                }
+                _ => refuse(StatusCode::UNAUTHORIZED, reason, None, Some(login)),
             };
             for challenge in challenges {
                 if let Ok(challenge) = HeaderValue::from_str(challenge) {
@@ -65,8 +67,8 @@ pub(super) fn render(
             insert_text(response.headers_mut(), KEYWARD_LOGIN.clone(), login);
             response
         }
-        Decision::Deny(_) => refuse(StatusCode::FORBIDDEN, reason, ask.audience().is_person(), None),
-        Decision::Unavailable { retry_after, .. } => unavailable(reason, *retry_after, ask.audience().is_person()),
+        Decision::Deny(_) => refuse(StatusCode::FORBIDDEN, reason, page(), None),
+        Decision::Unavailable { retry_after, .. } => unavailable(reason, *retry_after, page()),
     };
     (response, ruling, reason)
 }
@@ -123,10 +125,11 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
 
 /// An answer that lets nothing through. It carries no key and no identity: most web servers hand
 /// its headers to the browser.
-pub(super) fn refuse(status: StatusCode, reason: Reason, is_page: bool, login: Option<&str>) -> HttpResponse {
+/// `page` is the language of whoever looks at it as a page.
+pub(super) fn refuse(status: StatusCode, reason: Reason, page: Option<&Language>, login: Option<&str>) -> HttpResponse {
     let mut builder = refusal(status, reason);
-    if is_page && login.is_none() {
-        return html::refusal(&mut builder, status, reason);
+    if let (Some(language), None) = (page, login) {
+        return html::refusal(&mut builder, language, status, reason);
     }
     let body = match login {
         Some(login) => serde_json::json!({"reason": reason.as_str(), "login": login}),
@@ -136,8 +139,8 @@ pub(super) fn refuse(status: StatusCode, reason: Reason, is_page: bool, login: O
 }
 
 /// An answer that says when to ask again.
-pub(super) fn unavailable(reason: Reason, retry_after: Duration, is_page: bool) -> HttpResponse {
-    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, is_page, None);
+pub(super) fn unavailable(reason: Reason, retry_after: Duration, page: Option<&Language>) -> HttpResponse {
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, page, None);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
     response
 }

@@ -47,7 +47,7 @@ pub(super) async fn decide(request: Request, door: Arc<DoorState>) -> HttpRespon
     let caught = AssertUnwindSafe(judge(request.head(), &door)).catch_unwind().await;
     let (response, ruling, reason) = caught.unwrap_or_else(|_| {
         let reason = Reason::BackendUnavailable;
-        (answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, false, None), Ruling::Unavailable, reason)
+        (answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, None, None), Ruling::Unavailable, reason)
     });
     door.metrics.count(ruling, reason);
     door.metrics.seconds.observe(stopwatch.seconds());
@@ -77,7 +77,7 @@ async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling
 }
 
 fn deny(reason: Reason) -> (HttpResponse, Ruling, Reason) {
-    (answer::refuse(StatusCode::FORBIDDEN, reason, false, None), Ruling::Deny, reason)
+    (answer::refuse(StatusCode::FORBIDDEN, reason, None, None), Ruling::Deny, reason)
 }
 
 /// One line for each decision that is more than a look into the cache, and for all at debug. The

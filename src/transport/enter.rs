@@ -14,6 +14,7 @@ use super::set_cookie::{Scope, SetCookie};
 use super::{Live, State, answer, body, html, question};
 use crate::domain::{Cookies, ExposeSecret, RETURN_PARAMETER, Reason, Ruling, WayIn, escape};
 use crate::handover::{Arrival, Given, LIFETIME, Step, Visit};
+use crate::pages::{Language, Message};
 
 /// Longest body of a call, in bytes.
 const LONGEST_BODY: usize = 16 * 1024;
@@ -27,7 +28,7 @@ pub(super) async fn enter(
     let live = state.live.load_full();
     let (backend, headers) = (backend.into_inner(), request.headers());
     let Some(own) = own_origin(&request, &live).and_then(|own| Url::parse(&own).ok()) else {
-        return private(refuse(Reason::BadRequest, false));
+        return private(refuse(Reason::BadRequest, None));
     };
     let door = Door { request: &request, live: &live, backend: &backend, own: &own };
     match *request.method() {
@@ -36,7 +37,7 @@ pub(super) async fn enter(
             let caller = Caller::of(headers, &own.origin().ascii_serialization(), |origin| {
                 live.reception.lists_for(&backend, origin)
             });
-            let Some(caller) = caller else { return private(refuse(Reason::BadRequest, false)) };
+            let Some(caller) = caller else { return private(refuse(Reason::BadRequest, None)) };
             let mut response = match *request.method() {
                 Method::POST => door.open_to_script(caller, body).await,
                 _ if is_preflight(&request) => Caller::preflight("POST"),
@@ -141,7 +142,7 @@ impl Door<'_> {
         let cookies = question::cookies(headers);
         let step = read.as_ref().and_then(|read| read.step(self.state_among(&cookies)));
         let (Some(read), Some(step), false) = (&read, step, foreign || is_fetched_ahead(headers)) else {
-            return refuse(Reason::BadRequest, is_page);
+            return refuse(Reason::BadRequest, is_page.then(|| self.language()));
         };
         let arrival = self.arrive(step, read.return_to.as_deref(), &cookies).await;
         self.tell_browser(arrival, is_page).await
@@ -160,7 +161,7 @@ impl Door<'_> {
         };
         let cookies = question::cookies(headers);
         let step = asked.as_ref().and_then(|asked| asked.step(caller, self.state_among(&cookies)));
-        let (Some(asked), Some(step)) = (&asked, step) else { return refuse(Reason::BadRequest, false) };
+        let (Some(asked), Some(step)) = (&asked, step) else { return refuse(Reason::BadRequest, None) };
         let arrival = self.arrive(step, asked.return_to.as_deref(), &cookies).await;
         self.tell_script(arrival, caller).await
     }
@@ -187,15 +188,13 @@ impl Door<'_> {
             }
             Arrival::Token { token, at } => see_other(&at.with(&[("token", token.expose_secret())])),
             Arrival::SignIn { login, .. } if is_page => see_other(&login),
-            Arrival::Stranger { again } if is_page => html::page(
-                &mut HttpResponse::Forbidden(),
-                "Please try once more",
-                &format!(
-                    "<p>This way into the application can be used once, within a minute, by the browser that asked for \
-                     it, and that browser must take cookies.</p>\n<p><a href=\"{}\">Try once more</a></p>",
-                    escape(&again)
-                ),
-            ),
+            Arrival::Stranger { again } if is_page => {
+                let language = self.language();
+                let advice = language.paragraph(Message::OnceMoreAdvice, &[]);
+                let (again, link) = (escape(&again), language.html(Message::OnceMoreLink, &[]));
+                let body = format!("{advice}\n<p><a href=\"{again}\">{link}</a></p>");
+                html::page(&mut HttpResponse::Forbidden(), language, Message::OnceMore, &body)
+            }
             other => self.tell_no(other, is_page).await,
         }
     }
@@ -232,19 +231,17 @@ impl Door<'_> {
     /// What pages and scripts are told alike.
     async fn tell_no(&self, arrival: Arrival, is_page: bool) -> HttpResponse {
         match arrival {
-            Arrival::SignIn { reason, login } => {
-                answer::refuse(StatusCode::UNAUTHORIZED, reason, is_page, Some(&login))
-            }
+            Arrival::SignIn { reason, login } => answer::refuse(StatusCode::UNAUTHORIZED, reason, None, Some(&login)),
             Arrival::Refused(no) => {
-                let mut response = refuse(no.reason, is_page);
+                let mut response = refuse(no.reason, is_page.then(|| self.language()));
                 if response.status() == StatusCode::SERVICE_UNAVAILABLE {
                     let seconds = HeaderValue::from(no.retry_after.as_secs().max(1));
                     response.headers_mut().insert(header::RETRY_AFTER, seconds);
                 }
                 response
             }
-            Arrival::Unknown => html::no_application(),
-            _ => refuse(Reason::BadRequest, is_page),
+            Arrival::Unknown => html::no_application(self.language()),
+            _ => refuse(Reason::BadRequest, is_page.then(|| self.language())),
         }
     }
 
@@ -278,6 +275,10 @@ impl Door<'_> {
         }
     }
 
+    fn language(&self) -> &Language {
+        html::language_of(self.request, self.live)
+    }
+
     fn is_secure(&self) -> bool {
         self.own.scheme() == "https"
     }
@@ -301,7 +302,7 @@ fn is_json(kind: &str) -> bool {
 fn see_other(location: &str) -> HttpResponse {
     match HeaderValue::from_str(location) {
         Ok(location) => HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish(),
-        Err(_) => refuse(Reason::BadRequest, false),
+        Err(_) => refuse(Reason::BadRequest, None),
     }
 }
 
@@ -310,10 +311,10 @@ fn says(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
 }
 
 /// The same page, or the same JSON, that a decision would give.
-fn refuse(reason: Reason, is_page: bool) -> HttpResponse {
+fn refuse(reason: Reason, page: Option<&Language>) -> HttpResponse {
     let status = match reason.rulings() {
         [Ruling::Unavailable] => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::FORBIDDEN,
     };
-    answer::refuse(status, reason, is_page, None)
+    answer::refuse(status, reason, page, None)
 }

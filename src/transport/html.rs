@@ -2,70 +2,68 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
+use super::Live;
 use crate::domain::{Reason, escape};
+use crate::pages::{CONTENT_SECURITY_POLICY, Language, Message};
 
-/// The one stylesheet of our pages, at `/.keyward/style.css`.
-pub(super) const STYLE: &str = include_str!("style.css");
-
-/// No script at all, and forms lead to ourselves.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
-
-/// The policy for a page whose form is answered with a redirect to another origin: Chromium holds the
-/// whole chain against `form-action`, and would stop at its last step.
-pub(super) fn policy_leading_to(origin: &str) -> String {
-    format!("{CONTENT_SECURITY_POLICY} {origin}")
+/// The language of whoever sent a request.
+pub(super) fn language_of<'a>(request: &HttpRequest, live: &'a Live) -> &'a Language {
+    let asked = request.headers().get(header::ACCEPT_LANGUAGE);
+    live.pages.speaking(asked.map_or(&[][..], |asked| asked.as_bytes()))
 }
 
 /// A page with a title and a body that is HTML already.
-pub(super) fn page(builder: &mut HttpResponseBuilder, title: &str, body: &str) -> HttpResponse {
+pub(super) fn page(builder: &mut HttpResponseBuilder, language: &Language, title: Message, body: &str) -> HttpResponse {
     builder
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .content_type("text/html; charset=utf-8")
-        .body(format!(
-            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
-             <link rel=\"stylesheet\" href=\"/.keyward/style.css\">\n<main>\n<h1>{title}</h1>\n{body}\n</main>\n</html>\n",
-        ))
+        .body(language.page(title, body))
 }
 
 /// The page that says no, or not now.
-pub(super) fn refusal(builder: &mut HttpResponseBuilder, status: StatusCode, reason: Reason) -> HttpResponse {
+pub(super) fn refusal(
+    builder: &mut HttpResponseBuilder,
+    language: &Language,
+    status: StatusCode,
+    reason: Reason,
+) -> HttpResponse {
     let (title, advice) = words(reason);
     let next = match (status, reason) {
-        (_, Reason::AnswerTooLarge) => "",
-        (StatusCode::SERVICE_UNAVAILABLE, _) => TRY_AGAIN,
-        _ => "<p><a href=\"/.keyward/logout\">Sign out</a></p>\n",
+        (_, Reason::AnswerTooLarge) => String::new(),
+        (StatusCode::SERVICE_UNAVAILABLE, _) => TRY_AGAIN.to_owned(),
+        _ => format!("<p><a href=\"/.keyward/logout\">{}</a></p>\n", language.html(Message::SignOut, &[])),
     };
+    let (advice, why) = (language.paragraph(advice, &[]), language.html(Message::Reason, &[]));
     let word = reason.as_str();
-    page(builder, title, &format!("<p>{advice}</p>\n{next}<p><small>Reason: <code>{word}</code></small></p>"))
+    page(builder, language, title, &format!("{advice}\n{next}<p><small>{why} <code>{word}</code></small></p>"))
 }
 
-/// What somebody reads who sent a form and is signed out. nginx says the same.
-const NOT_SENT_TITLE: &str = "You are signed out";
-const NOT_SENT: &str = "What you typed was not sent, and nothing was changed. Do not close this tab: sign in in a new one, \
-                        then come back here, go back one page and send it again.";
-const SIGN_IN: &str = "Sign in in a new tab";
-
-/// The page in the place of the answer to a form. To be sent to sign in would lose what stands in it.
-pub(super) fn form_not_sent(mut builder: HttpResponseBuilder, reason: Reason, login: &str) -> HttpResponse {
+/// The page in the place of the answer to a form, in the words of nginx. To be sent to sign in would lose what
+/// stands in it.
+pub(super) fn form_not_sent(
+    mut builder: HttpResponseBuilder,
+    language: &Language,
+    reason: Reason,
+    login: &str,
+) -> HttpResponse {
     let (login, word) = (escape(login), reason.as_str());
+    let (sign_in, why) = (language.html(Message::FormNotSentLink, &[]), language.html(Message::Reason, &[]));
+    let advice = language.paragraph(Message::FormNotSentAdvice, &[]);
     // Without noopener the portal's page could put another address into the tab that waits here.
-    let link = format!("<a href=\"{login}\" target=\"_blank\" rel=\"noopener noreferrer\">{SIGN_IN}</a>");
-    let body = format!("<p>{NOT_SENT}</p>\n<p>{link}</p>\n<p><small>Reason: <code>{word}</code></small></p>");
-    page(&mut builder, NOT_SENT_TITLE, &body)
+    let link = format!("<a href=\"{login}\" target=\"_blank\" rel=\"noopener noreferrer\">{sign_in}</a>");
+    let body = format!("{advice}\n<p>{link}</p>\n<p><small>{why} <code>{word}</code></small></p>");
+    page(&mut builder, language, Message::SignedOut, &body)
 }
 
 /// The page at a link that leads to no application.
-pub(super) fn no_application() -> HttpResponse {
-    let advice = "<p>This address leads to no application, or not to one for this host. Go back to where you came from, \
-                  and tell whoever runs this service which link led here.</p>";
-    page(&mut HttpResponse::NotFound(), "There is nothing here", advice)
+pub(super) fn no_application(language: &Language) -> HttpResponse {
+    let advice = language.paragraph(Message::NothingHereAdvice, &[]);
+    page(&mut HttpResponse::NotFound(), language, Message::NothingHere, &advice)
 }
 
 /// As the advice promises. Browsers take it in the body, too.
@@ -73,37 +71,17 @@ const TRY_AGAIN: &str = "<meta http-equiv=\"refresh\" content=\"5\">\n";
 
 /// Title and advice for people. nginx shows pages of its own, with the same words from
 /// `examples/nginx/keyward/http.conf`.
-const fn words(reason: Reason) -> (&'static str, &'static str) {
+const fn words(reason: Reason) -> (Message, Message) {
     match reason {
-        Reason::CredentialsRefused => (
-            "The application did not accept your password",
-            "Sign out and in again. If you changed your password a moment ago, that is all it takes.",
-        ),
-        Reason::NoCredentials => {
-            ("The application did not get your password", "Sign out and in again, so that it comes along.")
-        }
-        Reason::Role => (
-            "You may not open this page",
-            "Your account may not use this service. If you think it should, ask whoever runs it.",
-        ),
-        Reason::BackendUnavailable => (
-            "One moment, please",
-            "The application cannot be reached right now. You stay signed in, and this page tries again by itself.",
-        ),
-        Reason::PortalUnavailable => (
-            "One moment, please",
-            "The portal cannot be reached right now. You stay signed in, and this page tries again by itself.",
-        ),
-        Reason::Busy => (
-            "One moment, please",
-            "Many people are signing in right now. You stay signed in, and this page tries again by itself.",
-        ),
-        Reason::AnswerTooLarge => (
-            "This request is too large",
-            "Your browser sends more cookies to this site than fit. Delete them and sign in again.",
-        ),
+        Reason::CredentialsRefused => (Message::PasswordRefused, Message::PasswordRefusedAdvice),
+        Reason::NoCredentials => (Message::NoPassword, Message::NoPasswordAdvice),
+        Reason::Role => (Message::Denied, Message::RoleAdvice),
+        Reason::BackendUnavailable => (Message::OneMoment, Message::ApplicationDown),
+        Reason::PortalUnavailable => (Message::OneMoment, Message::PortalDown),
+        Reason::Busy => (Message::OneMoment, Message::Busy),
+        Reason::AnswerTooLarge => (Message::TooLarge, Message::TooLargeAdvice),
         // Which rule it was would help only somebody who feels their way along the routes.
-        _ => ("You may not open this page", "If you think you should, ask whoever runs this service."),
+        _ => (Message::Denied, Message::DeniedAdvice),
     }
 }
 
@@ -113,6 +91,7 @@ mod tests {
 
     use super::*;
     use crate::domain::Ruling;
+    use crate::pages::Pages;
 
     const NGINX: &str = include_str!("../../examples/nginx/keyward/http.conf");
 
@@ -128,7 +107,9 @@ mod tests {
 
     #[test]
     fn nginx_says_the_same_as_we_do_to_somebody_whose_form_was_not_sent() {
-        let ours = form_not_sent(HttpResponse::Unauthorized(), Reason::Expired, "$keyward_login");
+        let pages = Pages::shipped();
+        let english = pages.speaking(b"en");
+        let ours = form_not_sent(HttpResponse::Unauthorized(), english, Reason::Expired, "$keyward_login");
         let ours = ours.into_body().try_into_bytes().ok().unwrap();
         let ours = String::from_utf8(ours.to_vec()).unwrap().replace("expired", "$keyward_reason");
         let written = format!("return 401 '{}'", ours.replace('\n', "\\n"));
@@ -137,6 +118,8 @@ mod tests {
 
     #[test]
     fn nginx_says_the_same_as_we_do_of_every_refusal() {
+        let pages = Pages::shipped();
+        let english = pages.speaking(b"en");
         for reason in Reason::ALL {
             let maps = match reason.rulings() {
                 [Ruling::Deny] => ["$keyward_denied_title", "$keyward_denied_advice"],
@@ -144,7 +127,9 @@ mod tests {
                 _ => continue,
             };
             let [title, advice] = maps.map(|map| mapped(map, reason));
-            assert_eq!((title.as_str(), advice.as_str()), words(reason), "{}", reason.as_str());
+            let (said, advised) = words(reason);
+            let ours = (english.text(said), english.text(advised));
+            assert_eq!((title.as_str(), advice.as_str()), ours, "{}", reason.as_str());
         }
     }
 }

@@ -37,6 +37,7 @@ use crate::decision::Gate;
 use crate::domain::ApiKey;
 use crate::handover::{Reception, SelfService, Services};
 use crate::observe::Metrics;
+use crate::pages::Pages;
 
 pub use client::Trust;
 pub use listener::{ListenError, Listeners, Servers};
@@ -61,6 +62,8 @@ pub struct Live {
     pub accounts: Arc<Provisioner>,
     /// What portals and back-ends offer beside.
     pub services: Services,
+    /// How people are told.
+    pub pages: Arc<Pages>,
 }
 
 /// What every listener shares.

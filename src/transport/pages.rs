@@ -8,9 +8,10 @@ use url::Url;
 use super::origin::{own_origin, provenance};
 use super::question::Forwarded;
 use super::set_cookie::SetCookie;
-use super::{Live, State, answer, enter, get_or_head, html, question, services, touch};
+use super::{Live, State, answer, enter, get_or_head, html, nothing_here, question, services, touch};
 use crate::domain::{Reach, Reason, escape};
 use crate::handover::{Provenance, SignOutBy, SignOutRequest, Unreachable};
+use crate::pages::{Language, Message, STYLE, policy_leading_to};
 
 /// The pages for people, under `/.keyward/`.
 pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
@@ -21,7 +22,8 @@ pub(super) fn configure(service: &mut web::ServiceConfig, state: &Arc<State>) {
             .route("/touch", web::route().to(touch::touch))
             .route("/logout", web::route().to(logout))
             .route("/whoami", get_or_head().to(whoami))
-            .route("/style.css", get_or_head().to(style)),
+            .route("/style.css", get_or_head().to(style))
+            .route("/theme.css", get_or_head().to(theme)),
     );
 }
 
@@ -29,7 +31,17 @@ async fn style() -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "public, max-age=3600"))
         .content_type("text/css; charset=utf-8")
-        .body(html::STYLE)
+        .body(STYLE)
+}
+
+async fn theme(state: web::Data<State>) -> HttpResponse {
+    let live = state.live.load_full();
+    let Some(theme) = live.pages.theme() else { return nothing_here().await };
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "public, max-age=60"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .content_type("text/css; charset=utf-8")
+        .body(theme.to_owned())
 }
 
 async fn whoami(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
@@ -38,8 +50,8 @@ async fn whoami(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let browser = Forwarded::by(request.head(), &live.trust);
     let mut response = match live.self_service.whoami(&cookies, &browser).await {
         Ok(Some(person)) => HttpResponse::Ok().json(person),
-        Ok(None) => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, false, None),
-        Err(Unreachable { retry_after }) => answer::unavailable(Reason::PortalUnavailable, retry_after, false),
+        Ok(None) => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, None, None),
+        Err(Unreachable { retry_after }) => answer::unavailable(Reason::PortalUnavailable, retry_after, None),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -59,13 +71,14 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let live = state.live.load_full();
     let asked = return_parameter(request.query_string());
     if provenance(&request, &live) == Provenance::Foreign {
-        return ask_first(asked.as_deref(), &live);
+        return ask_first(asked.as_deref(), html::language_of(&request, &live), &live);
     }
     let cookies = question::cookies(request.headers());
     let own = own_origin(&request, &live).unwrap_or_default();
     let return_to = asked.as_deref().and_then(|asked| live.self_service.return_address(asked));
     let farewell = live.self_service.sign_out(&cookies, &arrival, &own, return_to);
-    let mut response = signed_out(farewell.as_deref().or(return_to.map(Url::as_str)));
+    let onward = farewell.as_deref().or(return_to.map(Url::as_str));
+    let mut response = signed_out(onward, html::language_of(&request, &live));
     if let Ok(origin) = Url::parse(&own) {
         for gone in live.reception.cookies_given(&origin, &cookies) {
             let gone = SetCookie::gone(&gone.name, gone.domain.as_deref(), origin.scheme() == "https");
@@ -75,7 +88,7 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     response
 }
 
-fn signed_out(onward: Option<&str>) -> HttpResponse {
+fn signed_out(onward: Option<&str>, language: &Language) -> HttpResponse {
     match onward {
         Some(address) => HttpResponse::SeeOther()
             .insert_header((header::LOCATION, address))
@@ -84,30 +97,32 @@ fn signed_out(onward: Option<&str>) -> HttpResponse {
             .finish(),
         None => html::page(
             &mut HttpResponse::Ok(),
-            "You are signed out",
-            "<p>Your sessions in all applications have ended. You can close this page.</p>",
+            language,
+            Message::SignedOut,
+            &language.paragraph(Message::SignedOutAdvice, &[]),
         ),
     }
 }
 
 /// Asks the person, since another site's page may have sent them here. The form posts to the same
 /// address, which makes it a request of our own.
-fn ask_first(asked: Option<&str>, live: &Live) -> HttpResponse {
+fn ask_first(asked: Option<&str>, language: &Language, live: &Live) -> HttpResponse {
     let query = asked.map_or_else(String::new, |asked| {
         let mut query = url::form_urlencoded::Serializer::for_suffix("?".to_owned(), 1);
         query.append_pair(RETURN_PARAMETER, asked).finish()
     });
     let body = format!(
-        "<p>Another page sent you here. Do you want to sign out of every application?</p>\n\
-         <form method=\"post\" action=\"/.keyward/logout{}\"><button>Sign out</button></form>",
-        escape(&query)
+        "{}\n<form method=\"post\" action=\"/.keyward/logout{}\"><button>{}</button></form>",
+        language.paragraph(Message::SignOutAdvice, &[]),
+        escape(&query),
+        language.html(Message::SignOut, &[]),
     );
-    let mut page = html::page(&mut HttpResponse::Ok(), "Sign out?", &body);
+    let mut page = html::page(&mut HttpResponse::Ok(), language, Message::SignOutQuestion, &body);
     // Where browsers send no Sec-Fetch-Site (plain http, old ones) only the Origin tells that the form
     // is ours, and under `no-referrer` that would be "null". The address of this page is no secret.
     page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     let back = asked.and_then(|asked| live.self_service.return_address(asked));
-    let policy = back.map(|back| html::policy_leading_to(&back.origin().ascii_serialization()));
+    let policy = back.map(|back| policy_leading_to(&back.origin().ascii_serialization()));
     if let Some(Ok(policy)) = policy.map(HeaderValue::try_from) {
         page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }

@@ -23,12 +23,12 @@ pub(super) async fn touch(request: HttpRequest, state: web::Data<State>) -> Http
         caller.is_some() || (!headers.contains_key(header::ORIGIN) && provenance(&request, &live) == Provenance::Own);
     let mut response = match *request.method() {
         Method::GET | Method::POST | Method::OPTIONS if !from_a_page_of_ours => {
-            answer::refuse(StatusCode::FORBIDDEN, Reason::BadRequest, false, None)
+            answer::refuse(StatusCode::FORBIDDEN, Reason::BadRequest, None, None)
         }
         Method::GET | Method::POST => match live.self_service.touch(&question::cookies(headers), &browser).await {
             Ok(true) => HttpResponse::NoContent().finish(),
-            Ok(false) => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, false, None),
-            Err(Unreachable { retry_after }) => answer::unavailable(Reason::PortalUnavailable, retry_after, false),
+            Ok(false) => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, None, None),
+            Err(Unreachable { retry_after }) => answer::unavailable(Reason::PortalUnavailable, retry_after, None),
         },
         Method::OPTIONS if is_preflight(&request) => Caller::preflight(METHODS),
         _ => HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, METHODS)).finish(),

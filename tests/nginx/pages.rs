@@ -38,7 +38,7 @@ async fn every_page_tells_its_reason_and_no_outage_blames_somebody_else() {
 
 #[tokio::test]
 async fn the_pages_need_nothing_of_a_keyward_that_is_down() {
-    let style = include_str!("../../src/transport/style.css");
+    let style = include_str!("../../src/pages/style.css");
     let house = House::with(|_| String::new(), |_| answer(200, &[], "mail")).await;
     for host in [MAIL, CUBE, SHOP] {
         for path in ["/", "/.keyward/logout"] {
@@ -53,7 +53,7 @@ async fn the_pages_need_nothing_of_a_keyward_that_is_down() {
         }
         let sheet = house.ask(host, "GET /.keyward/style.css", &[]);
         assert_eq!((sheet.status(), sheet.header("Content-Type")), (200, Some("text/css; charset=utf-8")));
-        assert_eq!(sheet.body, style, "examples/nginx/keyward/style.inc and src/transport/style.css differ");
+        assert_eq!(sheet.body, style, "examples/nginx/keyward/style.inc and src/pages/style.css differ");
         assert!(house.keyward.take().is_empty(), "nginx has the style itself");
     }
 }

@@ -70,6 +70,7 @@ impl Keycloak {
             format!("--http-port={port}"),
             format!("--hostname={}", self.url()),
             format!("--truststore-paths={}", self.truststore.display()),
+            "--http-access-log-enabled=true".to_owned(),
         ];
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let env = find_program("env").ok_or(DemoError::Missing("env"))?;
@@ -109,7 +110,7 @@ impl Keycloak {
         format!("{}/realms/{realm}", self.url())
     }
 
-    /// What it wrote since it was started last.
+    /// What it wrote since it was started last; a line for each request, too.
     pub fn log(&self) -> String {
         let log = fs::read(self.home.path().join("keycloak.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()

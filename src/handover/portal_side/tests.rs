@@ -11,6 +11,7 @@ use crate::domain::{
 use crate::handover::{Entrance, SignOutRequest};
 use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
+use crate::pages::Pages;
 use crate::portal::ticket::{NewTicket, TicketKey};
 use crate::portal::{PortalPlan, Portals, Sessions};
 use crate::wire::Errands;
@@ -49,7 +50,8 @@ fn portal(kind: &str, clock: &Arc<ManualClock>, metrics: &Metrics) -> Arc<Portal
     let text = format!("[[portal]]\nname = \"shop\"\ncookie = \"c\"\nlogin_url = \"https://p.test/\"\n{kind}");
     let mut draft = Draft::read(Document::parse("k.toml", &text).unwrap());
     let clock: Arc<dyn Clock> = clock.clone();
-    let portal = PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &clock);
+    let portal =
+        PortalPlan::read(draft.portals.remove(0), &Sessions::new(9), &Errands::new(), &Pages::shipped(), &clock);
     portal.unwrap().build(metrics)
 }
 

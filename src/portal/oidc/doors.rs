@@ -11,7 +11,7 @@ use super::provider::{Known, wrong};
 use super::session::{NoPerson, Read};
 use super::tokens::{self, Refusal};
 use super::{Oidc, pages};
-use crate::domain::{Answered, Call, Desk, Outage, Reach, Reply, Service, SessionHandle};
+use crate::domain::{Answered, Audience, Call, Desk, Outage, Reach, Reply, Service, SessionHandle};
 use crate::portal::{SignedSession, Verifier};
 
 /// Longest address to return to, in bytes: it must fit into a cookie with everything else.
@@ -95,7 +95,7 @@ impl Oidc {
         // Somebody who followed a bad link may sign in all the same, and begins at the front door.
         let next = asked.and_then(|asked| place_on(call.origin, &asked)).unwrap_or_else(|| "/".to_owned());
         let login = self.login_address(&next);
-        if !call.browser.awaits_page("GET") {
+        if call.browser.audience("GET") != Audience::Page {
             return Reply::json(401, &json!({ "reason": "no_session", "login": format!("{}{login}", call.origin) }));
         }
         if !is_secure(call) && self.house.settings.cookie.starts_with("__") {

@@ -274,6 +274,7 @@ impl House {
             identity: session.identity.clone(),
             expires: session.expires,
             password: None,
+            known_as: None,
             memos: session.memos.clone(),
             fresh_until: self.clock.now().plus(AFTER_OUTAGE),
             sealed: session.sealed.clone(),

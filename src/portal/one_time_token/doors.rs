@@ -13,6 +13,7 @@ use super::host::Word;
 use super::pages;
 use crate::domain::{Answered, ApiKey, Call, Desk, Identity, IdentityError, Outage, Reach, Reply, Service};
 use crate::domain::{SessionHandle, UnixSeconds};
+use crate::pages::Language;
 use crate::portal::{HeldSession, Verifier};
 use crate::wire::Try;
 
@@ -50,30 +51,35 @@ impl Service for OneTimeToken {
 }
 
 impl OneTimeToken {
+    fn language(&self, call: &Call<'_>) -> &Language {
+        self.pages.speaking(&call.browser.client().accept_language)
+    }
+
     async fn arrive(&self, call: &Call<'_>, desk: &dyn Desk) -> Reply {
+        let language = self.language(call);
         let for_later = ["sec-purpose", "purpose"].into_iter().filter_map(|name| call.browser.header(name));
         if for_later.into_iter().any(|purpose| purpose.contains("prefetch")) {
             // It would use up the token for a page that perhaps nobody looks at.
-            return pages::later();
+            return pages::later(language);
         }
         if !is_secure(call) && self.sessions.cookie().starts_with("__") {
             tracing::error!(
                 portal = self.name,
                 "nobody can sign in over http with this cookie; set cookie, or see the web server's X-Forwarded-Proto"
             );
-            return pages::needs_https();
+            return pages::needs_https(language);
         }
         let posted = call.method == "POST";
         let fields = fields(if posted { call.body } else { call.query.as_bytes() });
         match self.brought(&fields) {
-            Brought::Nothing => pages::no_link(),
+            Brought::Nothing => pages::no_link(language),
             Brought::Token(token) => match self.ask_host(&token, call, &fields).await {
-                Ok(Some(arrival)) if posted => self.once_more_by_get(arrival),
+                Ok(Some(arrival)) if posted => self.once_more_by_get(arrival, language),
                 Ok(Some(arrival)) => self.admit(arrival, call, desk),
-                Ok(None) => pages::worthless_link(),
+                Ok(None) => pages::worthless_link(language),
                 Err(outage) => {
                     tracing::warn!(portal = self.name, %outage, "a one-time token could not be verified");
-                    pages::later()
+                    pages::later(language)
                 }
             },
             Brought::Continue(name) if posted => {
@@ -84,12 +90,12 @@ impl OneTimeToken {
                 };
                 match self.arrivals.take(&name, agreed) {
                     Some(pending) => self.let_in(pending.arrival, call, desk),
-                    None => pages::worthless_link(),
+                    None => pages::worthless_link(language),
                 }
             }
             Brought::Continue(name) => match self.arrivals.take(&name, |pending| pending.instead_of.is_none()) {
                 Some(pending) => self.admit(pending.arrival, call, desk),
-                None => pages::worthless_link(),
+                None => pages::worthless_link(language),
             },
         }
     }
@@ -159,10 +165,10 @@ impl OneTimeToken {
 
     /// A form that another site's page sent comes without our cookie (`SameSite=Lax`), so nobody would see
     /// that somebody is signed in. The browser is sent once more, by a navigation, with which it comes.
-    fn once_more_by_get(&self, arrival: Arrival) -> Reply {
+    fn once_more_by_get(&self, arrival: Arrival, language: &Language) -> Reply {
         match self.arrivals.put_aside(Pending { arrival, instead_of: None }) {
             Some(name) => Reply::see_other(format!("{}?{CONTINUE}={name}", self.settings.login_path)),
-            None => pages::later(),
+            None => pages::later(language),
         }
     }
 
@@ -175,9 +181,9 @@ impl OneTimeToken {
         match self.arrivals.put_aside(pending) {
             Some(name) => {
                 let (action, stay) = (&self.settings.login_path, &self.settings.application);
-                pages::other_person(&other.user, &then, action, &name, stay)
+                pages::other_person(self.language(call), &other.user, &then, action, &name, stay)
             }
-            None => pages::later(),
+            None => pages::later(self.language(call)),
         }
     }
 
@@ -188,13 +194,13 @@ impl OneTimeToken {
         let session = HeldSession { memos: [api_sid.clone()].into(), ..HeldSession::new(identity, expires, None) };
         if self.kept.keep(&self.name, &shown, session).is_err() {
             tracing::warn!(portal = self.name, "no more sessions can be kept; raise [limits] sessions");
-            return pages::later();
+            return pages::later(self.language(call));
         }
         let id = self.kept.id_of(&self.name, &shown);
         // Looked at only now: an end that comes later finds the session itself.
         if self.arrivals.has_ended(&api_sid) {
             self.kept.end(&id);
-            return pages::worthless_link();
+            return pages::worthless_link(self.language(call));
         }
         for old in self.live(call) {
             self.end_quietly(old.id, desk);
