@@ -198,7 +198,12 @@ fn ends() -> Vec<Row> {
         row("who signed out here is out", Shows::SignedOutHere, page(INBOX), Redirect(Why::SignedOut)),
         row("who signed out at the portal is out", Shows::SignedOutThere, get(INBOX), SignIn(Why::CalledOff))
             .except(&["ldap"], "a directory has no sessions that could end there"),
-        row("who was signed out through the API is out", Shows::SignedOutByApi, get(INBOX), SignIn(Why::CalledOffByApi)),
+        row(
+            "who was signed out through the API is out",
+            Shows::SignedOutByApi,
+            get(INBOX),
+            SignIn(Why::CalledOffByApi),
+        ),
         row("who signed in again is in", Shows::InAgain, get(INBOX), Allow(&ALICE)),
         row("what she had before is not", Shows::BeforeInAgain, get(INBOX), SignIn(Why::SignedOut)),
         row("after alice it is bob's browser", Shows::BobAfterAlice, get(INBOX), Allow(&BOB)),

@@ -23,8 +23,13 @@ pub struct Introspect {
 impl Portal for Introspect {
     const KIND: &'static str = "introspect";
     /// What was signed out here stays so while the portal still vouches for it.
-    const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "revoked", called_off: "no_session", called_off_by_api: "revoked" };
+    const WORDS: Words = Words {
+        stranger: "no_session",
+        expired: "no_session",
+        signed_out: "revoked",
+        called_off: "no_session",
+        called_off_by_api: "revoked",
+    };
     const ASKS: Asks = Asks::Strangers;
     const CREDENTIALS: &'static str = "portal";
 

@@ -33,8 +33,13 @@ fn claims(person: &Person, roles: &[&str]) -> Value {
 
 impl Portal for Oidc {
     const KIND: &'static str = "oidc";
-    const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "no_session", called_off: "no_session", called_off_by_api: "no_session" };
+    const WORDS: Words = Words {
+        stranger: "no_session",
+        expired: "no_session",
+        signed_out: "no_session",
+        called_off: "no_session",
+        called_off_by_api: "no_session",
+    };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "derived";
 

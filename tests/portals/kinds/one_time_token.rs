@@ -17,8 +17,13 @@ const COOKIE: &str = "__Host-keyward";
 
 impl Portal for OneTimeToken {
     const KIND: &'static str = "one-time-token";
-    const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "no_session", called_off: "no_session", called_off_by_api: "no_session" };
+    const WORDS: Words = Words {
+        stranger: "no_session",
+        expired: "no_session",
+        signed_out: "no_session",
+        called_off: "no_session",
+        called_off_by_api: "no_session",
+    };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "derived";
 

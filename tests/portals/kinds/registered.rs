@@ -25,8 +25,13 @@ async fn told(house: &House, session: &Session, person: &Person, roles: &[&str],
 
 impl Portal for Registered {
     const KIND: &'static str = "registered";
-    const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "no_session", called_off: "no_session", called_off_by_api: "no_session" };
+    const WORDS: Words = Words {
+        stranger: "no_session",
+        expired: "no_session",
+        signed_out: "no_session",
+        called_off: "no_session",
+        called_off_by_api: "no_session",
+    };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "portal";
 

@@ -15,7 +15,13 @@ fn minted(person: &Person, sid: &str, roles: &[&str], seconds: u64) -> Session {
 impl Portal for Ticket {
     const KIND: &'static str = "ticket";
     /// It says all of itself, to whoever looks at it.
-    const WORDS: Words = Words { stranger: "forged", expired: "expired", signed_out: "revoked", called_off: "revoked", called_off_by_api: "revoked" };
+    const WORDS: Words = Words {
+        stranger: "forged",
+        expired: "expired",
+        signed_out: "revoked",
+        called_off: "revoked",
+        called_off_by_api: "revoked",
+    };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "portal";
 
