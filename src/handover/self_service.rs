@@ -111,6 +111,11 @@ impl SelfService {
         farewell
     }
 
+    /// The origins at which a browser that has signed out here may have to be signed out as well.
+    pub fn farewell_origins(&self) -> impl Iterator<Item = String> {
+        self.portals.iter().filter_map(|portal| portal.farewell_origin())
+    }
+
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
     fn end(&self, portal: &Portal, id: &str, until: UnixSeconds, user: Option<&str>, arrival: &SignOutRequest<'_>) {

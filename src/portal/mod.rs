@@ -9,7 +9,7 @@
 
 mod flights;
 mod introspect;
-mod ldap;
+pub mod ldap;
 mod login_page;
 mod login_url;
 mod notes;
@@ -18,6 +18,8 @@ mod one_time_token;
 mod portals;
 mod registered;
 mod role_map;
+#[cfg(test)]
+mod scripted;
 mod sealed;
 mod sessions;
 mod shown;
@@ -30,6 +32,8 @@ use login_page::LoginPage;
 use login_url::LoginUrl;
 pub use portals::{Found, Portals, Sheets, Unfinished, Unreachable};
 use role_map::RoleMap;
+#[cfg(test)]
+pub use scripted::{Says, Scripted};
 pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
 pub use shown::Shown;
@@ -137,6 +141,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// `origin` is ours, `return_to` the allowed address to go on to afterwards. Asked before the session
     /// ends.
     fn farewell(&self, _id: &str, _origin: &str, _return_to: Option<&Url>) -> Option<String> {
+        None
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads, as far as can be told without a session.
+    fn farewell_origin(&self) -> Option<String> {
         None
     }
 
@@ -545,6 +554,12 @@ impl Portal {
     #[must_use]
     pub fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
         self.plan.verifier.farewell(id, origin, return_to)
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads; see [`Verifier::farewell_origin`].
+    #[must_use]
+    pub fn farewell_origin(&self) -> Option<String> {
+        self.plan.verifier.farewell_origin()
     }
 
     /// An access token that speaks for the person of a session; see [`Verifier::token`].

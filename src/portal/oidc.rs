@@ -162,6 +162,10 @@ impl Verifier for Oidc {
         self.house.farewell(id, origin, return_to)
     }
 
+    fn farewell_origin(&self) -> Option<String> {
+        self.house.farewell_origin()
+    }
+
     fn called_off(&self, sid: &str) -> Vec<String> {
         self.house.note_end(&format!("sid:{sid}"));
         self.ids_with(&format!("sid:{sid}"))

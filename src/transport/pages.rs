@@ -122,8 +122,11 @@ fn ask_first(asked: Option<&str>, language: &Language, live: &Live) -> HttpRespo
     // is ours, and under `no-referrer` that would be "null". The address of this page is no secret.
     page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     let back = asked.and_then(|asked| live.self_service.return_address(asked));
-    let policy = back.map(|back| policy_leading_to(&back.origin().ascii_serialization()));
-    if let Some(Ok(policy)) = policy.map(HeaderValue::try_from) {
+    let mut onward: Vec<String> = live.self_service.farewell_origins().collect();
+    onward.extend(back.map(|back| back.origin().ascii_serialization()));
+    if !onward.is_empty()
+        && let Ok(policy) = HeaderValue::try_from(policy_leading_to(&onward.join(" ")))
+    {
         page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     page

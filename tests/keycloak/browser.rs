@@ -144,7 +144,9 @@ impl Page {
 
     /// Whether it is Keycloak's page that asks for name and password.
     pub fn asks_for_password(&self) -> bool {
-        self.answer.status == 200 && self.url.origin().ascii_serialization() != WEBMAIL && self.answer.text().contains("id=\"password\"")
+        self.answer.status == 200
+            && self.url.origin().ascii_serialization() != WEBMAIL
+            && self.answer.text().contains("id=\"password\"")
     }
 }
 

@@ -45,7 +45,8 @@ pub fn realm(name: &str, directory: &str, keyward: &str) -> Value {
 
 /// `keyward.toml` for the realm that calls itself so, and this back-end.
 pub fn keyward(issuer: &str, backend: &str) -> String {
-    let text = with(KEYWARD, &[("https://sso.example.test/realms/example", issuer), ("http://127.0.0.1:8000", backend)]);
+    let text =
+        with(KEYWARD, &[("https://sso.example.test/realms/example", issuer), ("http://127.0.0.1:8000", backend)]);
     text.replace("backend = \"axigen\"\n", "")
 }
 

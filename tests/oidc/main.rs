@@ -3,6 +3,9 @@
 
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod lasting;
+mod logout;
+mod refused;
 mod sign_in;
 mod stage;
 #[path = "../support/mod.rs"]

@@ -32,6 +32,18 @@ impl House {
         Some(address.into())
     }
 
+    /// The origin of that address. Where it is not known yet, the provider has it where it has everything else.
+    pub(super) fn farewell_origin(&self) -> Option<String> {
+        if self.settings.post_logout == PostLogout::Here {
+            return None;
+        }
+        let address = match self.provider.known_now() {
+            Some(known) => known.end_session.clone()?,
+            None => self.settings.issuer_url.clone(),
+        };
+        Some(address.origin().ascii_serialization())
+    }
+
     /// Where the provider sends the browser when it has signed it out.
     pub(super) fn goodbye(&self) -> String {
         format!("/.keyward/signed-out/{}", self.name)

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
+use super::super::server::{Reply, Request};
+use super::now;
 use super::{CLIENT, Code, SECRET, State, subject};
-use crate::fakes::server::{Reply, Request};
-use crate::support::now;
 
 type Fields = Vec<(String, String)>;
 
