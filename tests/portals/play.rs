@@ -49,7 +49,7 @@ pub fn play<P: Portal>(rows: &[Row]) -> LocalBoxFuture<'_, Play> {
     Box::pin(async move {
         let portal = P::open().await;
         let house = House::start(&portal).await;
-        let stage = Stage { cast: Cast::gather(&portal, &house).await, portal, house };
+        let mut stage = Stage { cast: Cast::gather(&portal, &house).await, portal, house };
         let mut cells: Vec<Option<Cell>> = rows.iter().map(|_| None).collect();
         let first_act = |row: &Row| !matches!(row.shows, Shows::KnownNow | Shows::UnknownNow | Shows::NobodyNow);
         for (row, cell) in rows.iter().zip(&mut cells).filter(|(row, _)| first_act(row)) {

@@ -32,8 +32,8 @@ pub const CAROL: Person = Person { user: "carol", name: "Carol C", email: "carol
 pub struct Session {
     /// The value of the portal's cookie in the browser.
     pub shown: String,
-    /// How the portal itself calls it.
-    pub sid: String,
+    /// How the portal's server calls it, where there is one.
+    pub sid: Option<String>,
 }
 
 /// What a kind says of cookies that are nobody's. The decision is the same; how much can be known of a
@@ -105,7 +105,7 @@ pub trait Portal: Sized {
     }
 
     /// Nobody can be asked from now on; `None` where there is nobody.
-    fn lose(&self) -> Option<()>;
+    fn lose(&mut self) -> Option<()>;
 }
 
 /// The value of the one cookie of this name that an answer sets.

@@ -256,6 +256,14 @@ impl Person<'_> {
         self.types(text).await;
     }
 
+    /// What is read out: of everything with a role, that and its name.
+    pub async fn accessible(&mut self) -> Vec<(String, String)> {
+        let tree = self.call("Accessibility.getFullAXTree", json!({})).await;
+        let nodes = tree["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] == false);
+        let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
+        nodes.map(|node| (text(&node["role"]), text(&node["name"]))).collect()
+    }
+
     /// What pages complained of so far, in any tab.
     pub async fn complaints(&mut self) -> Vec<String> {
         // An answer comes after all that was said before it.

@@ -74,7 +74,7 @@ impl Portal for Introspect {
             "exp": now() + seconds.unwrap_or(3600),
         });
         locked(&self.sessions).insert(shown.clone(), session);
-        Session { shown, sid }
+        Session { shown, sid: Some(sid) }
     }
 
     async fn sign_out_there(&self, _: &House, session: &Session) -> Option<()> {
@@ -94,7 +94,7 @@ impl Portal for Introspect {
         None
     }
 
-    fn lose(&self) -> Option<()> {
+    fn lose(&mut self) -> Option<()> {
         self.server.misbehave(Some(Fault::CloseAtOnce));
         Some(())
     }

@@ -87,13 +87,13 @@ impl Portal for Oidc {
             None => walk.await,
         };
         assert_eq!((answer.status, answer.one("Location").as_str()), (303, "/inbox"), "{answer:?}");
-        Session { shown: cookie_set(&answer, COOKIE), sid: locked(&self.sid).clone() }
+        Session { shown: cookie_set(&answer, COOKIE), sid: Some(locked(&self.sid).clone()) }
     }
 
     /// By the back channel.
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()> {
-        self.provider.ends(&session.sid);
-        let claims = self.provider.logout_claims(None, Some(&session.sid));
+        self.provider.ends(session.sid.as_deref().unwrap());
+        let claims = self.provider.logout_claims(None, session.sid.as_deref());
         let body = format!("logout_token={}", self.provider.key().sign(&claims));
         let form = ["Content-Type: application/x-www-form-urlencoded"];
         let answer = house.browse("POST", "/.keyward/backchannel-logout/id", &form, &body).await;
@@ -112,7 +112,7 @@ impl Portal for Oidc {
         Some(format!("Bearer {}", self.provider.key().sign(&self.provider.access_claims(person.user, AUDIENCE))))
     }
 
-    fn lose(&self) -> Option<()> {
+    fn lose(&mut self) -> Option<()> {
         self.provider.misbehave(Some(Fault::CloseAtOnce));
         Some(())
     }

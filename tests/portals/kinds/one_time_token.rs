@@ -60,11 +60,11 @@ impl Portal for OneTimeToken {
         let target = format!("/sso/epixel/login?token={token}");
         let answer = house.browse("GET", &target, &[&format!("Cookie: {cookies}")], "").await;
         assert_eq!(answer.status, 303, "{answer:?}");
-        Session { shown: cookie_set(&answer, COOKIE), sid }
+        Session { shown: cookie_set(&answer, COOKIE), sid: Some(sid) }
     }
 
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()> {
-        assert_eq!(self.host.end(house.keyward.api, &session.sid, None).await, 200);
+        assert_eq!(self.host.end(house.keyward.api, session.sid.as_deref().unwrap(), None).await, 200);
         Some(())
     }
 
@@ -76,7 +76,7 @@ impl Portal for OneTimeToken {
         None
     }
 
-    fn lose(&self) -> Option<()> {
+    fn lose(&mut self) -> Option<()> {
         self.host.misbehave(Some(Fault::CloseAtOnce));
         Some(())
     }
