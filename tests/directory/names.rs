@@ -8,7 +8,8 @@ use crate::stage::{Stage, directory, people, searching, user};
 #[tokio::test]
 async fn people_come_in_by_a_search_and_by_a_template() {
     let stage = Stage::open().await;
-    let account = searching().lines().filter(|line| line.starts_with("bind")).map(|line| format!("{line}\n")).collect::<String>();
+    let account =
+        searching().lines().filter(|line| line.starts_with("bind")).map(|line| format!("{line}\n")).collect::<String>();
     for text in [stage.search(), stage.template(), stage.template() + &account] {
         let directory = directory(&text);
         let member = directory.sign_in("alice", &"wonderland".into()).await.unwrap().unwrap();
@@ -31,7 +32,8 @@ async fn every_spelling_that_the_directory_takes_is_one_person_and_one_spelling(
     let stage = Stage::open().await;
     let (search, template) = (directory(&stage.search()), directory(&stage.template()));
     let mut found = 0;
-    for name in ["alice", "ALICE", "Alice", " alice", "alice ", "\u{ff41}lice", "ＡＬＩＣＥ", "al\u{ad}ice", "a lice", "alíce"]
+    for name in
+        ["alice", "ALICE", "Alice", " alice", "alice ", "\u{ff41}lice", "ＡＬＩＣＥ", "al\u{ad}ice", "a lice", "alíce"]
     {
         for directory in [&search, &template] {
             if let Some(user) = user(directory, name, "wonderland").await.unwrap() {
@@ -81,7 +83,10 @@ async fn what_is_no_password_reaches_no_server() {
     // This server would take a bind without a password for a success.
     let stage =
         Stage::with(Options { settings: "allow bind_anon_cred bind_anon_dn".to_owned(), ..Options::default() }).await;
-    assert!(stage.slapd.has_password(&person_dn("alice"), "").await, "the server is not as careless as it was told to be");
+    assert!(
+        stage.slapd.has_password(&person_dn("alice"), "").await,
+        "the server is not as careless as it was told to be"
+    );
     let start = stage.slapd.log().len();
     for directory in [directory(&stage.search()), directory(&stage.template())] {
         for password in ["", " ", "   ", "\t", "\0", "wonderland\0", "\u{ad}", "\u{200b}\u{feff} "] {
@@ -109,8 +114,11 @@ async fn a_password_arrives_as_it_was_typed() {
         // One that looks hashed to the server is none that anybody can type.
         let expected = (!password.starts_with('{')).then(|| format!("p{index}"));
         assert_eq!(user(&directory, &format!("p{index}"), password).await, Ok(expected), "{password}");
-        assert_eq!(user(&directory, &format!("p{index}"), password.trim()).await.unwrap().is_some(),
-            password.trim() == *password && !password.starts_with('{'), "{password}");
+        assert_eq!(
+            user(&directory, &format!("p{index}"), password.trim()).await.unwrap().is_some(),
+            password.trim() == *password && !password.starts_with('{'),
+            "{password}"
+        );
     }
 }
 
@@ -149,7 +157,8 @@ async fn the_base_and_the_scope_bound_who_is_found() {
     for (base, scope, found) in
         [(BASE, "subtree", true), (BASE, "one", false), ("ou=people,dc=example,dc=test", "one", true)]
     {
-        let text = stage.search().replace(&format!("base = \"{BASE}\""), &format!("base = \"{base}\"\nscope = \"{scope}\""));
+        let text =
+            stage.search().replace(&format!("base = \"{BASE}\""), &format!("base = \"{base}\"\nscope = \"{scope}\""));
         assert_eq!(user(&directory(&text), "alice", "wonderland").await.unwrap().is_some(), found, "{base} {scope}");
     }
     // A base that is not there, or not any more, says nothing of anybody.

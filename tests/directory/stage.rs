@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyward::config::Section;
 use keyward::domain::{Clock, ManualClock, Outage, Secret};
+use keyward::pages::Pages;
 use keyward::portal::ldap::{Directory, Member};
 use keyward::portal::{Sessions, Surroundings};
 use keyward::wire::Errands;
@@ -71,6 +72,7 @@ pub fn try_directory(text: &str, clock: &Arc<ManualClock>) -> Result<Directory, 
         sessions: Sessions::new(10),
         errands: Errands::new(),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
+        pages: Pages::shipped(),
     };
     let directory = Directory::read(&mut section, &surroundings);
     let mistakes = section.mistakes().into_iter().map(|mistake| mistake.key).collect::<Vec<_>>();
