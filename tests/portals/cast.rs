@@ -56,6 +56,8 @@ pub enum Shows {
 /// All sessions there are; `None` where the kind of portal cannot have such a thing.
 pub struct Cast {
     asks: Asks,
+    /// The end of each line: other cookies of ours, which go nowhere, and one that goes upstream.
+    tail: String,
     cookie: String,
     others_value: String,
     alice: Session,
@@ -110,6 +112,8 @@ impl Cast {
         let demoted = portal.demote(house, &was_admin).await;
         let cast = Self {
             asks: P::ASKS,
+            tail: portal.other_cookies().iter().map(|name| format!("{name}=left-over; ")).collect::<String>()
+                + "last=1",
             cookie: portal.cookie(),
             others_value: carols_ticket(),
             unknown: portal.sign_in(house, &ALICE, "", None).await,
@@ -137,13 +141,13 @@ impl Cast {
 
     /// The `Cookie` lines, among cookies that are no portal's.
     pub fn lines(&self, shows: Shows) -> Option<Vec<String>> {
-        let Self { cookie, others_value, .. } = self;
-        let one = |value: &str| vec![format!("theme=dark; {cookie}={value}; last=1")];
+        let Self { cookie, others_value, tail, .. } = self;
+        let one = |value: &str| vec![format!("theme=dark; {cookie}={value}; {tail}")];
         let two = |first: &str, second: &str| one(&format!("{first}; {cookie}={second}"));
         let other = MAIL_PORTAL.cookie;
         let (alice, bob) = (self.alice.shown.as_str(), self.bob.shown.as_str());
         Some(match shows {
-            Shows::Nothing | Shows::NobodyNow => vec!["theme=dark; last=1".to_owned()],
+            Shows::Nothing | Shows::NobodyNow => vec![format!("theme=dark; {tail}")],
             Shows::Alice | Shows::KnownNow => one(alice),
             Shows::Bob => one(bob),
             Shows::Garbage => one("this-was-never-a-session-of-anybody"),
@@ -151,15 +155,15 @@ impl Cast {
             Shows::Cut => one(&alice[..alice.len() - 1]),
             Shows::Oversized => one(&"A".repeat(9000)),
             Shows::Swapped => one(&format!("{}{}", &alice[..alice.len() / 2], &bob[bob.len() / 2..])),
-            Shows::OtherPortal => vec![format!("theme=dark; {other}={others_value}; last=1")],
+            Shows::OtherPortal => vec![format!("theme=dark; {other}={others_value}; {tail}")],
             Shows::OthersValue => one(others_value),
-            Shows::UnderOthersName => vec![format!("theme=dark; {other}={alice}; last=1")],
+            Shows::UnderOthersName => vec![format!("theme=dark; {other}={alice}; {tail}")],
             Shows::BothPortals => one(&format!("{alice}; {other}={others_value}")),
             Shows::BadThenGood => two("bad", alice),
             Shows::GoodThenBad => two(alice, "bad"),
             Shows::TheSameTwice => two(alice, alice),
             Shows::TwoGood => two(alice, bob),
-            Shows::SecondLine => vec!["theme=dark".to_owned(), format!("{cookie}={alice}; last=1")],
+            Shows::SecondLine => vec!["theme=dark".to_owned(), format!("{cookie}={alice}; {tail}")],
             Shows::Expired => one(&self.expired.shown),
             Shows::SignedOutHere => one(&self.out_here.shown),
             Shows::SignedOutThere => one(&self.out_there.as_ref()?.shown),

@@ -146,7 +146,7 @@ impl<P: Portal> Stage<P> {
             Expects::Allow(person) => allowed(person, &person.groups(), keyed, &target),
             Expects::AllowWith(person, groups) => allowed(person, groups, keyed, &target),
             Expects::Public => {
-                let nobody = Person { user: "", name: "", email: "", roles: &[] };
+                let nobody = Person { user: "", name: "", email: "", roles: &[], said: &[] };
                 allowed(&nobody, "", false, &target)
             }
             Expects::Redirect(why) | Expects::SignIn(why) => {

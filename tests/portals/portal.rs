@@ -9,7 +9,10 @@ pub struct Person {
     pub user: &'static str,
     pub name: &'static str,
     pub email: &'static str,
+    /// In our words.
     pub roles: &'static [&'static str],
+    /// In the portal's.
+    pub said: &'static [&'static str],
 }
 
 impl Person {
@@ -19,13 +22,31 @@ impl Person {
     }
 }
 
-pub const ALICE: Person = Person { user: "alice", name: "Alice Ä", email: "alice@example.test", roles: &["staff"] };
-pub const BOB: Person = Person { user: "bob", name: "Bob B", email: "bob@example.test", roles: &["staff", "admin"] };
+pub const ALICE: Person = Person {
+    user: "alice",
+    name: "Alice Ä",
+    email: "alice@example.test",
+    roles: &["staff"],
+    said: &["personal", "chess club"],
+};
+pub const BOB: Person = Person {
+    user: "bob",
+    name: "Bob B",
+    email: "bob@example.test",
+    roles: &["staff", "admin"],
+    said: &["personal", "leitung"],
+};
 /// Admin until he is demoted.
-pub const DAVE: Person =
-    Person { user: "dave", name: "Dave D", email: "dave@example.test", roles: &["staff", "admin"] };
+pub const DAVE: Person = Person {
+    user: "dave",
+    name: "Dave D",
+    email: "dave@example.test",
+    roles: &["staff", "admin"],
+    said: &["personal", "leitung"],
+};
 /// Only the other portal knows her.
-pub const CAROL: Person = Person { user: "carol", name: "Carol C", email: "carol@example.test", roles: &["staff"] };
+pub const CAROL: Person =
+    Person { user: "carol", name: "Carol C", email: "carol@example.test", roles: &["staff"], said: &["staff"] };
 
 /// One session.
 #[derive(Clone, Debug)]
@@ -60,6 +81,11 @@ pub enum Asks {
     Strangers,
 }
 
+/// What the portal's words for roles are in ours.
+pub const ROLES: &str = "[portal.roles]\npersonal = \"staff\"\nleitung = \"admin\"\n";
+/// All that dave still is, in the portal's words, when he is demoted.
+pub const DEMOTED: &[&str] = &["personal"];
+
 /// The name of the portal in the configuration.
 pub const NAME: &str = "id";
 
@@ -81,6 +107,11 @@ pub trait Portal: Sized {
     /// The name of its cookie.
     fn cookie(&self) -> String;
 
+    /// The names of other cookies of ours that it may leave in the browser.
+    fn other_cookies(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Where somebody is sent to sign in who wanted to go to this address.
     fn login(&self, origin: &str, back: &str) -> String;
 
@@ -90,7 +121,7 @@ pub trait Portal: Sized {
     /// Signs somebody out on the portal's own side; `None` where the portal has none.
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()>;
 
-    /// Takes all roles but `staff` away from dave while he is signed in, and gives what his browser shows
+    /// Takes all roles but [`DEMOTED`] away from dave while he is signed in, and gives what his browser shows
     /// then; `None` where roles stay as they are until the next sign-in.
     async fn demote(&self, house: &House, dave: &Session) -> Option<Session>;
 

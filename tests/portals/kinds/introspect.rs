@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{LOGIN_URL, login_elsewhere};
 use crate::fakes::server::{Fault, Reply, Server, locked};
 use crate::house::House;
-use crate::portal::{Asks, NAME, Person, Portal, Session, Words};
+use crate::portal::{Asks, DEMOTED, NAME, Person, Portal, Session, Words};
 use crate::support::{now, password_of};
 
 const COOKIE: &str = "connect.sid";
@@ -69,7 +69,7 @@ impl Portal for Introspect {
             "username": person.user,
             "name": person.name,
             "email": person.email,
-            "roles": person.roles,
+            "roles": person.said,
             "password": password_of(person.user),
             "exp": now() + seconds.unwrap_or(3600),
         });
@@ -82,7 +82,7 @@ impl Portal for Introspect {
     }
 
     async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
-        locked(&self.sessions).get_mut(&dave.shown).unwrap()["roles"] = json!(["staff"]);
+        locked(&self.sessions).get_mut(&dave.shown).unwrap()["roles"] = json!(DEMOTED);
         Some(dave.clone())
     }
 

@@ -36,8 +36,8 @@ fn ldif() -> String {
             password_of(user),
         );
     }
-    for role in ["staff", "admin"] {
-        let members = people.iter().filter(|person| person.roles.contains(&role));
+    for role in ["personal", "leitung", "chess club"] {
+        let members = people.iter().filter(|person| person.said.contains(&role));
         let members: Vec<String> = members.map(|person| person_dn(person.user)).collect();
         ldif += &group(role, &members);
     }
@@ -60,7 +60,7 @@ impl Portal for Ldap {
         let files = Workspace::temporary().unwrap();
         let options = Options { ldif: ldif(), ..Options::default() };
         let slapd = Slapd::start(files.directory("slapd").unwrap().path(), options).await.unwrap();
-        Self { url: slapd.url(), slapd: slapd, _files: files }
+        Self { slapd, _files: files }
     }
 
     fn settings(&self, lifetime: u64) -> String {
@@ -74,6 +74,10 @@ impl Portal for Ldap {
 
     fn cookie(&self) -> String {
         COOKIE.to_owned()
+    }
+
+    fn other_cookies(&self) -> &'static [&'static str] {
+        &["__Host-keyward-id-form", "__Host-keyward-id-known"]
     }
 
     fn login(&self, origin: &str, back: &str) -> String {
@@ -116,7 +120,8 @@ impl Portal for Ldap {
     }
 
     async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
-        let leaves = format!("dn: {}\nchangetype: modify\ndelete: member\nmember: {}\n", group_dn("admin"), person_dn("dave"));
+        let leaves =
+            format!("dn: {}\nchangetype: modify\ndelete: member\nmember: {}\n", group_dn("leitung"), person_dn("dave"));
         self.slapd.modify(&leaves).await.unwrap();
         Some(dave.clone())
     }

@@ -8,7 +8,7 @@ use super::login_here;
 use crate::fakes::openid_provider::{CLIENT, OpenIdProvider, SECRET};
 use crate::fakes::server::{Fault, locked};
 use crate::house::House;
-use crate::portal::{Asks, DAVE, NAME, Person, Portal, Session, Words, cookie_set};
+use crate::portal::{Asks, DAVE, DEMOTED, NAME, Person, Portal, Session, Words, cookie_set};
 
 const COOKIE: &str = "__Host-keyward-id";
 const HOST: &str = "https://app.example.test";
@@ -64,13 +64,17 @@ impl Portal for Oidc {
         COOKIE.to_owned()
     }
 
+    fn other_cookies(&self) -> &'static [&'static str] {
+        &["__Host-keyward-id-flow-0aZ-_9bc"]
+    }
+
     fn login(&self, origin: &str, back: &str) -> String {
         login_here(origin, back)
     }
 
     async fn sign_in(&self, house: &House, person: &Person, cookies: &str, seconds: Option<u64>) -> Session {
         self.provider.signs_in(person.user);
-        self.provider.knows(person.user, claims(person, person.roles));
+        self.provider.knows(person.user, claims(person, person.said));
         let walk = async {
             let cookies = format!("Cookie: {cookies}");
             let navigates = ["Sec-Fetch-Mode: navigate", &cookies];
@@ -103,12 +107,12 @@ impl Portal for Oidc {
 
     /// The next renewal of the tokens tells of it.
     async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
-        self.provider.knows(DAVE.user, claims(&DAVE, &["staff"]));
+        self.provider.knows(DAVE.user, claims(&DAVE, DEMOTED));
         Some(dave.clone())
     }
 
     async fn authorization(&self, person: &Person) -> Option<String> {
-        self.provider.knows(person.user, claims(person, person.roles));
+        self.provider.knows(person.user, claims(person, person.said));
         Some(format!("Bearer {}", self.provider.key().sign(&self.provider.access_claims(person.user, AUDIENCE))))
     }
 

@@ -54,7 +54,7 @@ impl Portal for OneTimeToken {
             "username": person.user,
             "name": person.name,
             "email": person.email,
-            "roles": person.roles,
+            "roles": person.said,
             "expires_in": seconds.unwrap_or(3600),
         }));
         let target = format!("/sso/epixel/login?token={token}");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{LOGIN_URL, login_elsewhere};
 use crate::house::House;
-use crate::portal::{Asks, DAVE, NAME, Person, Portal, Session, Words};
+use crate::portal::{Asks, DAVE, DEMOTED, NAME, Person, Portal, Session, Words};
 use crate::support::{now, password_of};
 
 pub struct Registered;
@@ -54,7 +54,7 @@ impl Portal for Registered {
     async fn sign_in(&self, house: &House, person: &Person, _: &str, seconds: Option<u64>) -> Session {
         let shown = format!("{:032x}", rand::random::<u128>());
         let session = Session { sid: Some(shown.clone()), shown };
-        assert_eq!(told(house, &session, person, person.roles, seconds.unwrap_or(3600)).await, 201);
+        assert_eq!(told(house, &session, person, person.said, seconds.unwrap_or(3600)).await, 201);
         session
     }
 
@@ -64,7 +64,7 @@ impl Portal for Registered {
     }
 
     async fn demote(&self, house: &House, dave: &Session) -> Option<Session> {
-        assert_eq!(told(house, dave, &DAVE, &["staff"], 3600).await, 204);
+        assert_eq!(told(house, dave, &DAVE, DEMOTED, 3600).await, 204);
         Some(dave.clone())
     }
 

@@ -2,7 +2,7 @@
 
 use super::{LOGIN_URL, login_elsewhere};
 use crate::house::House;
-use crate::portal::{Asks, NAME, Person, Portal, Session, Words};
+use crate::portal::{Asks, DEMOTED, NAME, Person, Portal, Session, Words};
 use crate::support::{APP_PORTAL, PortalKey, Ticket as Minted};
 
 pub struct Ticket;
@@ -46,7 +46,7 @@ impl Portal for Ticket {
     }
 
     async fn sign_in(&self, _: &House, person: &Person, _: &str, seconds: Option<u64>) -> Session {
-        minted(person, &format!("{:032x}", rand::random::<u128>()), person.roles, seconds.unwrap_or(3600))
+        minted(person, &format!("{:032x}", rand::random::<u128>()), person.said, seconds.unwrap_or(3600))
     }
 
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()> {
@@ -55,7 +55,7 @@ impl Portal for Ticket {
     }
 
     async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
-        Some(minted(&crate::portal::DAVE, dave.sid.as_deref().unwrap(), &["staff"], 3600))
+        Some(minted(&crate::portal::DAVE, dave.sid.as_deref().unwrap(), DEMOTED, 3600))
     }
 
     async fn authorization(&self, _: &Person) -> Option<String> {
