@@ -264,11 +264,12 @@ impl Person<'_> {
         nodes.map(|node| (text(&node["role"]), text(&node["name"]))).collect()
     }
 
-    /// What pages complained of so far, in any tab.
-    pub async fn complaints(&mut self) -> Vec<String> {
+    /// What was blocked by a page's policy, or thrown by a script of it and not caught, in any tab.
+    pub async fn violations(&mut self) -> Vec<String> {
         // An answer comes after all that was said before it.
         self.run("0").await;
-        self.chromium.complaints.clone()
+        let is_one = |text: &&String| text.contains("Content Security Policy") || text.contains("exceptionId");
+        self.chromium.complaints.iter().filter(is_one).cloned().collect()
     }
 
     /// What a script of the page comes to; its promise is waited for.

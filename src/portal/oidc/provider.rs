@@ -166,11 +166,7 @@ impl Provider {
             };
             match &outcome {
                 Ok(()) => provider.is_well(),
-                Err(outage) => {
-                    let portal = &provider.portal;
-                    tracing::warn!(portal, %outage, "the OpenID provider could not be asked about itself");
-                    provider.failed();
-                }
+                Err(outage) => provider.failed(outage),
             }
             outcome
         });
@@ -184,19 +180,24 @@ impl Provider {
     }
 
     /// The provider could not be asked, whatever for.
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&self, outage: &Outage) {
         let now = self.clock.now();
         let mut trouble = self.trouble.lock();
         if trouble.until > now {
             return;
         }
+        // Once in a pause, however many noticed.
+        tracing::warn!(portal = self.portal, %outage, "the OpenID provider could not be asked");
         let pause = FIRST_PAUSE.saturating_mul(1 << trouble.failures.min(5)).min(LONGEST_PAUSE);
         *trouble = Trouble { failures: trouble.failures.saturating_add(1), until: now.plus(pause) };
     }
 
     /// It answered.
     pub(super) fn is_well(&self) {
-        *self.trouble.lock() = Trouble::default();
+        let trouble = std::mem::take(&mut *self.trouble.lock());
+        if trouble.failures > 0 {
+            tracing::info!(portal = self.portal, "the OpenID provider can be asked again");
+        }
     }
 
     async fn discover(&self) -> Result<(), Outage> {
@@ -213,7 +214,7 @@ impl Provider {
         let algorithms = &self.settings.algorithms;
         let signs = |one| lists("id_token_signing_alg_values_supported", &format!("{one:?}")) != Some(false);
         if !algorithms.iter().any(signs) {
-            tracing::error!(portal = self.portal, "the OpenID provider signs with none of the algorithms");
+            tracing::error!(portal = self.portal, "the OpenID provider says that it signs with none of the algorithms");
         }
         let has_basic = lists("token_endpoint_auth_methods_supported", "client_secret_basic").unwrap_or(true);
         let known = Known {
