@@ -11,6 +11,9 @@ mod path;
 mod route;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

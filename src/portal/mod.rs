@@ -9,7 +9,7 @@
 
 mod flights;
 mod introspect;
-mod ldap;
+pub mod ldap;
 mod login_page;
 mod login_url;
 mod notes;
@@ -18,6 +18,8 @@ mod one_time_token;
 mod portals;
 mod registered;
 mod role_map;
+#[cfg(test)]
+mod scripted;
 mod sealed;
 mod sessions;
 mod shown;
@@ -30,6 +32,8 @@ use login_page::LoginPage;
 use login_url::LoginUrl;
 pub use portals::{Found, Portals, Sheets, Unfinished, Unreachable};
 use role_map::RoleMap;
+#[cfg(test)]
+pub use scripted::{Says, Scripted};
 pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
 pub use shown::Shown;
