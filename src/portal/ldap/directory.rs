@@ -230,8 +230,8 @@ impl Directory {
             Holder::One(entry) => Ok(Some(entry)),
             Holder::Nobody => Ok(None),
             Holder::Several => {
-                let (portal, login) = (&*self.portal, name);
-                tracing::warn!(portal, login, "more than one entry of the directory has this name, so nobody has it");
+                let portal = &*self.portal;
+                tracing::warn!(portal, "more than one entry of the directory has the name that somebody typed");
                 Ok(None)
             }
         }
@@ -246,6 +246,8 @@ impl Directory {
             Bound::No => Ok(None),
             Bound::Barred => {
                 let (portal, result) = (&*self.portal, codes::name(code));
+                // What was typed stays out of the log: people type passwords into the field for names, too.
+                let dn = matches!(self.way, Way::Search { .. }).then_some(dn);
                 tracing::warn!(
                     portal,
                     dn,

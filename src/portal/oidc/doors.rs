@@ -115,10 +115,12 @@ impl Oidc {
         let callback = format!("{}/.keyward/callback/{}", call.origin, self.house.name);
         let now = self.house.clock.unix();
         let flow = Flow::new(verifier.into_secret(), next, callback, now);
-        let begun = match self.house.provider.known().await {
-            Ok(known) => self.authorization(&known, &flow, challenge),
-            Err(outage) => Err(outage),
+        let begun = match self.house.provider.pause() {
+            // It could not be finished.
+            Some(retry_after) => Err(Outage::BackingOff { retry_after }),
+            None => self.house.provider.known().await,
         };
+        let begun = begun.and_then(|known| self.authorization(&known, &flow, challenge));
         let address = match begun {
             Ok(address) => address,
             Err(outage) => return later(language, &login, &outage),

@@ -138,9 +138,29 @@ impl Provider {
         if !self.may_ask_for_keys() {
             return Ok(verified);
         }
+        self.verify_with_new_keys(token).await
+    }
+
+    /// The same for a token that the provider itself has just given us. Only it can cause such questions, so
+    /// its newest key is asked for whoever has asked a moment ago.
+    ///
+    /// # Errors
+    /// The keys cannot be had, or it does not publish the one that it used: that says nothing of the person.
+    pub(super) async fn verify_granted(self: &Arc<Self>, token: &str) -> Result<Result<Signed, Unverified>, Outage> {
+        let known = self.verify_now(token).filter(|verified| verified.as_ref().err() != Some(&Unverified::UnknownKey));
+        let verified = match known {
+            Some(_) => self.verify(token).await?,
+            None => self.verify_with_new_keys(token).await?,
+        };
+        match verified {
+            Err(Unverified::UnknownKey) => Err(wrong("it signed with a key that it does not publish")),
+            verified => Ok(verified),
+        }
+    }
+
+    async fn verify_with_new_keys(self: &Arc<Self>, token: &str) -> Result<Result<Signed, Unverified>, Outage> {
         self.ask(Asked::Keys).await?;
-        let keys = self.keys.load_full().unwrap_or(keys);
-        Ok(keys.set.verify(token, &self.settings.algorithms))
+        self.verify_now(token).ok_or(Outage::TimedOut)
     }
 
     /// Whether a token of a key that is not known is worth asking for the keys.

@@ -112,7 +112,7 @@ impl House {
     }
 
     async fn id_token(&self, id: &str, nonce: Option<&str>, access: &str) -> Result<(IdToken, Value), NoPerson> {
-        let signed = self.provider.verify(id).await?.map_err(NoPerson::untrusted)?;
+        let signed = self.provider.verify_granted(id).await?.map_err(NoPerson::untrusted)?;
         let now = self.clock.unix();
         let checked = claims::id_token(&signed, &self.settings, nonce, access, now).map_err(NoPerson::untrusted)?;
         Ok((checked, signed.claims))
