@@ -15,6 +15,7 @@ mod login_url;
 mod notes;
 mod oidc;
 mod one_time_token;
+mod place;
 mod portals;
 mod registered;
 mod role_map;
@@ -35,7 +36,7 @@ use role_map::RoleMap;
 #[cfg(test)]
 pub use scripted::{Says, Scripted};
 pub use sealed::Sealed;
-pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
+pub use sessions::{HeldSession, Kept, Mark, NoRoom, Sessions};
 pub use shown::Shown;
 
 use std::borrow::Cow;
@@ -48,14 +49,16 @@ use url::Url;
 
 use crate::config::{PortalSettings, Section};
 use crate::domain::{
-    Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
+    Browser, Clock, Cookies, Identity, PasswordKeeper, Person, Reason, Secret, Service, SessionHandle, UnixSeconds,
+    is_token,
 };
 use crate::observe::{Metrics, PortalMetrics};
 use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
+pub const KINDS: &[Kind] =
+    &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND, ldap::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -89,6 +92,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// upstream.
     fn owns_cookie(&self, name: &[u8]) -> bool {
         name == self.cookie().as_bytes()
+    }
+
+    /// Whether its cookie is given by us, so that we take it back at a sign-out.
+    fn gives_cookie(&self) -> bool {
+        false
     }
 
     /// Looks at every value that the browser sent under that name, in order, and at the `Authorization`
@@ -137,6 +145,11 @@ pub trait Verifier: Send + Sync + 'static {
         Err(NoPassword::Absent)
     }
 
+    /// Whether sessions here can have such a token at all.
+    fn gives_tokens(&self) -> bool {
+        false
+    }
+
     /// Where the browser goes when it has signed out here, so that it is signed out there as well.
     /// `origin` is ours, `return_to` the allowed address to go on to afterwards. Asked before the session
     /// ends.
@@ -180,6 +193,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// Forgets the session of this id, and whatever else a sign-out means to the portal. Says when the
     /// session would have ended by itself, where it was kept here.
     fn end(&self, _id: &str) -> Option<UnixSeconds> {
+        None
+    }
+
+    /// Where people's passwords can be changed from here, as in a directory: how.
+    fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
         None
     }
 
@@ -345,11 +363,16 @@ impl<'a> PortalSession<'a> {
         PortalSession::held(id, held).into_owned()
     }
 
-    fn held_password(&self) -> Option<Secret> {
+    /// What is kept here of it.
+    fn kept(&self) -> Option<&Arc<HeldSession>> {
         match &self.password {
-            Password::Held(held) => held.password.clone(),
+            Password::Held(held) => Some(held),
             Password::Sealed { .. } => None,
         }
+    }
+
+    fn held_password(&self) -> Option<Secret> {
+        self.kept()?.password.clone()
     }
 
     /// Whose session it is.
@@ -425,6 +448,12 @@ impl PortalPlan {
         self.verifier.registers()
     }
 
+    /// Whether its sessions can have an access token.
+    #[must_use]
+    pub fn gives_tokens(&self) -> bool {
+        self.verifier.gives_tokens()
+    }
+
     /// Takes it into use.
     #[must_use]
     pub fn build(self, metrics: &Metrics) -> Arc<Portal> {
@@ -450,6 +479,12 @@ impl Portal {
     #[must_use]
     pub fn owns_cookie(&self, name: &[u8]) -> bool {
         self.plan.verifier.owns_cookie(name)
+    }
+
+    /// Whether its cookie is given by us; see [`Verifier::gives_cookie`].
+    #[must_use]
+    pub fn gives_cookie(&self) -> bool {
+        self.plan.verifier.gives_cookie()
     }
 
     /// What this browser shows to this portal. `authorization` says whether that header may count.
@@ -581,6 +616,12 @@ impl Portal {
     /// There is none, or it does not open.
     pub fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
         self.plan.verifier.password(session)
+    }
+
+    /// Where people's passwords can be changed from here; see [`Verifier::passwords`].
+    #[must_use]
+    pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
+        self.plan.verifier.passwords()
     }
 
     /// What the portal's side is offered.
