@@ -12,15 +12,16 @@ use criterion::Criterion;
 use futures_util::future::BoxFuture;
 use keyward::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profile};
 use keyward::config::{Document, Draft};
-use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Sheets, Step, Target};
+use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Sheets, Step, Target, Terms};
 use keyward::domain::{
-    BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys, SystemClock,
+    Audience, BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys,
+    SystemClock,
 };
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
 use keyward::pages::Pages;
 use keyward::portal::ticket::{NewTicket, TicketKey};
-use keyward::portal::{Portal, PortalPlan, PortalSession, Scratch, Sessions, Verdict};
+use keyward::portal::{Portal, PortalPlan, PortalSession, Portals, Scratch, Sessions, Verdict};
 use keyward::wire::Errands;
 
 /// How many sessions are held.
@@ -114,7 +115,8 @@ impl House {
         let backend = Guarded::new(profile, Box::new(Instant), &metrics, Arc::clone(&clock));
         let keys = KeyStore::new(1_000_000, Arc::clone(&clock), runtime.handle().clone());
         keys.configure(1_000_000, &[Arc::clone(&backend)]);
-        let access = Access::SignedIn { portals: vec![Arc::clone(&portal)], authorization: false, roles: Vec::new() };
+        let portals = Portals::new(vec![Arc::clone(&portal)]).ok_or("no portal")?;
+        let access = Access::SignedIn(Terms { portals, authorization: false, roles: Vec::new() });
         let route = Route {
             host: HOST.to_owned(),
             path: String::new(),
@@ -235,8 +237,8 @@ impl Browser for Firefox {
         client()
     }
 
-    fn awaits_page(&self, _: &str) -> bool {
-        false
+    fn audience(&self, _: &str) -> Audience {
+        Audience::Program
     }
 
     fn header(&self, _: &str) -> Option<&str> {

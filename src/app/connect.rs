@@ -6,9 +6,9 @@ use actix_web::http::header::HeaderName;
 use super::assemble::Parts;
 use super::foundation::Foundation;
 use crate::config::RouteSettings;
-use crate::decision::{Access, Gate, Route, Router};
+use crate::decision::{Access, Gate, Route, Router, Terms};
 use crate::handover::{Entrance, Reception, SelfService, Services};
-use crate::portal::Portal;
+use crate::portal::Portals;
 use crate::transport::{Live, Trust};
 
 /// Connects the parts of one configuration. Sessions at back-ends that it still knows go on.
@@ -31,21 +31,23 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
             let found = portals.iter().find(|portal| portal.name() == name);
             found.cloned().ok_or_else(|| missing(&format!("portal {name}")))
         });
-        let tried = tried.collect::<io::Result<Vec<_>>>()?;
+        let tried = Portals::new(tried.collect::<io::Result<Vec<_>>>()?);
         let backend = route.backend.map(|name| {
             let found = backends.iter().find(|backend| backend.name() == name);
             found.cloned().ok_or_else(|| missing(&format!("back-end {name}")))
         });
-        let access = match route.public {
-            true => Access::Public,
-            false if tried.is_empty() => return Err(missing("the portal of a route")),
-            false => Access::SignedIn { portals: tried, authorization: route.authorization, roles: route.roles },
+        let access = match (route.public, tried) {
+            (true, _) => Access::Public,
+            (false, None) => return Err(missing("the portal of a route")),
+            (false, Some(portals)) => {
+                Access::SignedIn(Terms { portals, authorization: route.authorization, roles: route.roles })
+            }
         };
         let (host, path, methods) = (route.host, route.path, route.methods);
         Ok(Route { host, path, methods, access, backend: backend.transpose()? })
     };
     let routes = settings.routes.into_iter().map(route).collect::<io::Result<Vec<Route>>>()?;
-    let entrances: Vec<_> = routes.iter().flat_map(entrances_of).collect();
+    let entrances: Vec<_> = routes.iter().filter_map(entrance_of).collect();
     let router = Router::new(routes);
     let [user, name, email, groups] = settings.identity_headers.map(HeaderName::try_from);
     let unusable = |error| io::Error::other(format!("[headers]: {error}"));
@@ -75,16 +77,8 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     })
 }
 
-fn entrances_of(route: &Route) -> Vec<Entrance> {
-    let (Access::SignedIn { portals, roles, .. }, Some(backend)) = (&route.access, &route.backend) else {
-        return Vec::new();
-    };
-    let entrance = |portal: &Arc<Portal>| Entrance {
-        host: route.host.clone(),
-        path: route.path.clone(),
-        backend: Arc::clone(backend),
-        portal: Arc::clone(portal),
-        roles: roles.clone(),
-    };
-    portals.iter().map(entrance).collect()
+fn entrance_of(route: &Route) -> Option<Entrance> {
+    let (Access::SignedIn(terms), Some(backend)) = (&route.access, &route.backend) else { return None };
+    let (host, path, backend) = (route.host.clone(), route.path.clone(), Arc::clone(backend));
+    Some(Entrance { host, path, backend, portals: terms.portals.clone(), roles: terms.roles.clone() })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use prometheus::IntGauge;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use url::Url;
@@ -249,12 +250,16 @@ impl Guarded {
     /// without a map they stay as they are.
     pub fn roles<'a>(&'a self, identity: &'a Identity<'_>) -> impl Iterator<Item = &'a str> {
         let map = &self.profile.roles;
-        identity.roles().iter().filter_map(move |role| {
-            if map.is_empty() {
-                return Some(role.as_ref());
-            }
-            map.iter().find_map(|(external, internal)| (*external == **role).then_some(internal.as_str()))
-        })
+        let as_it_is = identity.roles().iter().filter(|_| map.is_empty()).map(AsRef::as_ref);
+        let mapped = identity.roles().iter().flat_map(|role| map.iter().filter(move |(external, _)| external == role));
+        // Two of theirs may be one here.
+        let mut said = SmallVec::<[&str; 8]>::new();
+        let once = move |internal: &&'a str| {
+            let new = !said.contains(internal);
+            said.push(internal);
+            new
+        };
+        as_it_is.chain(mapped.map(|(_, internal)| internal.as_str()).filter(once))
     }
 
     /// Where a browser goes first with these keys; see [`Backend::entry`].

@@ -178,6 +178,9 @@ fn back_end_settings_fit_each_other() {
     let good = backend("url = \"http://h\"\n[backend.roles]\nstaff = \"admin\"");
     assert_eq!(mistakes(&good), [] as [&str; 0]);
     assert_eq!(draft(&good).backends[0].roles, [("staff".to_owned(), "admin".to_owned())]);
+    let several = backend("url = \"http://h\"\n[backend.roles]\n\"cn=a,dc=b.c\" = [\"x\", \"ü y\"]");
+    let pair = |to: &str| ("cn=a,dc=b.c".to_owned(), to.to_owned());
+    assert_eq!(draft(&several).backends[0].roles, [pair("x"), pair("ü y")]);
     let derived = |ids: &[&str]| {
         let key =
             |id: &&str| format!("[[backend.derive]]\nid = \"{id}\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n");
@@ -204,6 +207,11 @@ fn back_end_settings_fit_each_other() {
         ("url = \"http://h\"\nfailure_backoff = \"61s\"", "failure_backoff", "one minute"),
         ("url = \"http://h\"\n[backend.roles]\nstaff = \"\"", "roles.staff", "must be a role"),
         ("url = \"http://h\"\n[backend.roles]\nstaff = \"a,b\"", "roles.staff", "must be a role"),
+        ("url = \"http://h\"\n[backend.roles]\nstaff = \" a\"", "roles.staff", "must be a role"),
+        ("url = \"http://h\"\n[backend.roles]\nstaff = []", "roles.staff", "must be a role"),
+        ("url = \"http://h\"\n[backend.roles]\nstaff = [\"a\", \"b,c\"]", "roles.staff", "must be a role"),
+        ("url = \"http://h\"\n[backend.roles]\nstaff = [1]", "roles.staff", "must be a role"),
+        ("url = \"http://h\"\n[backend.roles]\nstaff = true", "roles.staff", "must be a role"),
     ] {
         each_is_one_mistake(&[(&backend(text), &format!("backend[b].{key}"), words)]);
     }
@@ -249,9 +257,34 @@ fn a_route_that_could_be_misread_is_a_mistake() {
             "not the name of a [[portal]]; there is customers",
         ),
         ("[[route]]\nhost = \"h\"", "route[1].portal", "public = true"),
+        ("[[route]]\nhost = \"h\"\nportal = []", "route[1].portal", "public = true"),
+        ("[[route]]\nhost = \"h\"\nportal = [\"\"]", "route[1].portal", "there is customers"),
+        ("[[route]]\nhost = \"h\"\nportal = [\"customers\", \"x\"]", "route[1].portal", "not the name of a [[portal]]"),
+        (
+            "[[route]]\nhost = \"h\"\nportal = [\"customers\", \"customers\"]",
+            "route[1].portal",
+            "names \"customers\" twice",
+        ),
+        ("[[route]]\nhost = \"h\"\nportal = [1]", "route[1].portal", "list of texts"),
+        (&route("authorization = 1"), "route[1].authorization", "true or false"),
+        ("[[route]]\nhost = \"h\"\npublic = true\nauthorization = true", "route[1].authorization", "everybody"),
         (&route("public = true"), "route[1].portal", "everybody"),
         ("[[route]]\nhost = \"h\"\npublic = true\nroles = [\"a\"]", "route[1].roles", "everybody"),
     ]);
+}
+
+#[test]
+fn a_route_may_name_several_portals_and_their_order_counts() {
+    let staff = "[[portal]]\nname = \"staff\"\nkind = \"ticket\"\nlogin_url = \"https://s.test/\"\n";
+    let route = "[[route]]\nhost = \"h\"\nportal = [\"staff\", \"customers\"]\nauthorization = true\n";
+    let read = draft(&format!("{PARTIES}{staff}{route}"));
+    assert_eq!(read.mistakes.all(), []);
+    assert_eq!(read.settings.routes[0].portals, ["staff", "customers"]);
+    assert!(read.settings.routes[0].authorization);
+    // Who vouches makes no route another one.
+    let behind = "[[route]]\nhost = \"h\"\npath = \"/a\"\nportal = \"customers\"\n";
+    let found = mistakes(&format!("{staff}{route}{behind}"));
+    assert!(found.len() == 1 && found[0].contains("because route 1 comes first"), "{found:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::domain::{Browser, Cookies, is_control};
+use crate::domain::{Audience, Browser, Cookies, is_control};
 use crate::inject::write_upstream_target;
 
 /// Longest path and query, in bytes.
@@ -26,10 +26,10 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Whether a person is looking: a page may be redirected, anything else may not.
+    /// Who looks at the answer.
     #[must_use]
-    pub fn is_page(&self) -> bool {
-        self.browser.awaits_page(self.method)
+    pub fn audience(&self) -> Audience {
+        self.browser.audience(self.method)
     }
 
     /// The address the browser asked for, without copies of the application's key in the query.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::path::Readings;
 use crate::backend::Guarded;
 use crate::domain::Reason;
-use crate::portal::Portal;
+use crate::portal::Portals;
 
 /// One rule: who may go where, and with whose keys.
 pub struct Route {
@@ -24,15 +24,18 @@ pub struct Route {
 pub enum Access {
     /// Everybody.
     Public,
-    /// Whom one of these portals vouches for.
-    SignedIn {
-        /// The portals, in the order in which they are tried; there is one at least.
-        portals: Vec<Arc<Portal>>,
-        /// Whether the `Authorization` header may say who it is, where no cookie does.
-        authorization: bool,
-        /// Any of these roles; empty for every signed-in user.
-        roles: Vec<String>,
-    },
+    /// Whom a portal vouches for.
+    SignedIn(Terms),
+}
+
+/// What is asked of people on a route.
+pub struct Terms {
+    /// Who may vouch for them.
+    pub portals: Portals,
+    /// Whether the `Authorization` header may say who it is, where no cookie does.
+    pub authorization: bool,
+    /// Any of these roles; empty for every signed-in user.
+    pub roles: Vec<String>,
 }
 
 impl Route {

@@ -15,15 +15,35 @@ pub struct Client<'a> {
     pub accept_language: Cow<'a, [u8]>,
 }
 
+/// Who looks at the answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// A person who wants to see a page, and may be sent to another one.
+    Page,
+    /// A person who sent a form: what stands in it would be lost if they were sent elsewhere.
+    Form,
+    /// A script, or another part of a page.
+    Script,
+    /// Nobody whom a browser shows anything.
+    Program,
+}
+
+impl Audience {
+    /// Whether it is a person, who reads pages.
+    #[must_use]
+    pub const fn is_person(self) -> bool {
+        matches!(self, Self::Page | Self::Form)
+    }
+}
+
 /// The browser behind a request, looked at only when somebody must know: a decision about somebody
 /// whose keys are held needs none of it.
 pub trait Browser: Sync {
     /// What a back-end may tie a session to.
     fn client(&self) -> Client<'_>;
 
-    /// Whether a person looks at the answer to a request of this method: a page may be redirected,
-    /// anything else may not.
-    fn awaits_page(&self, method: &str) -> bool;
+    /// Who looks at the answer to a request of this method.
+    fn audience(&self, method: &str) -> Audience;
 
     /// The value of a header that came exactly once, by its name in lower case.
     fn header(&self, name: &str) -> Option<&str>;
@@ -44,8 +64,8 @@ impl Browser for ScriptedBrowser<'_> {
         }
     }
 
-    fn awaits_page(&self, _: &str) -> bool {
-        false
+    fn audience(&self, _: &str) -> Audience {
+        Audience::Program
     }
 
     fn header(&self, name: &str) -> Option<&str> {

@@ -22,9 +22,12 @@ pub enum IdentityError {
     /// More than 512 bytes.
     #[error("{0} is too long")]
     TooLong(&'static str),
-    /// Roles are joined by commas for the back-end, so none may hold one.
-    #[error("a role is empty or holds a comma")]
-    BadRole,
+    /// Nobody is in no group.
+    #[error("a role is empty")]
+    NoRole,
+    /// Roles are joined by commas for the back-end.
+    #[error("a role holds a comma")]
+    Comma,
     /// More than 256.
     #[error("there are too many roles")]
     TooManyRoles,
@@ -68,8 +71,8 @@ impl<'a> Identity<'a> {
         for role in &identity.roles {
             check_text("a role", role)?;
             check_edges("a role", role)?;
-            if role.is_empty() || role.contains(',') {
-                return Err(IdentityError::BadRole);
+            if role.is_empty() {
+                return Err(IdentityError::NoRole);
             }
         }
         Ok(identity)
@@ -105,15 +108,21 @@ impl<'a> Identity<'a> {
         wanted.is_empty() || wanted.iter().any(|role| self.roles.iter().any(|held| held == role))
     }
 
-    /// The same person with other roles, each given for one of theirs or left out. Every role that is given
-    /// must be one that an identity can have.
+    /// Whether the roles can be told from each other when they are joined by commas. A portal may have other
+    /// ones, such as the names of groups in a directory; they are translated before anybody else sees them.
     #[must_use]
-    pub fn with_roles(self, role: impl Fn(&str) -> Option<Cow<'a, str>>) -> Self {
-        let mut roles = Vec::with_capacity(self.roles.len());
-        for given in self.roles.iter().filter_map(|held| role(held)) {
-            // Two of theirs may be one of ours.
-            if !roles.contains(&given) {
-                roles.push(given);
+    pub fn can_be_joined(&self) -> bool {
+        !self.roles.iter().any(|role| role.contains(','))
+    }
+
+    /// The same person with what is made of their roles; each is kept once. All must be such as an identity
+    /// can have.
+    #[must_use]
+    pub fn with_roles(self, change: impl FnOnce(&[Cow<'a, str>]) -> Vec<Cow<'a, str>>) -> Self {
+        let mut roles: Vec<Cow<'a, str>> = Vec::with_capacity(self.roles.len());
+        for role in change(&self.roles) {
+            if !roles.contains(&role) {
+                roles.push(role);
             }
         }
         Self { roles, ..self }
@@ -172,8 +181,8 @@ mod tests {
             assert_eq!(Identity::new(user, "", "", vec![]), Err(IdentityError::Blank("the user")), "{user:?}");
         }
         assert_eq!(Identity::new("a", "", "", vec![" x".into()]), Err(IdentityError::Blank("a role")));
-        assert_eq!(Identity::new("a", "", "", vec!["x,y".into()]), Err(IdentityError::BadRole));
-        assert_eq!(Identity::new("a", "", "", vec!["".into()]), Err(IdentityError::BadRole));
+        assert_eq!(Identity::new("a", "", "", vec!["".into()]), Err(IdentityError::NoRole));
+        assert!(!Identity::new("a", "", "", vec!["x".into(), "x,y".into()]).unwrap().can_be_joined());
     }
 
     #[test]

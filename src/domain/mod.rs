@@ -26,7 +26,7 @@ pub use api_key::ApiKey;
 pub use backend_terms::{BackendLimits, CredentialSource};
 #[cfg(test)]
 pub use client::ScriptedBrowser;
-pub use client::{Browser, Client};
+pub use client::{Audience, Browser, Client};
 pub use clock::{Clock, ManualClock, Moment, SystemClock, UnixSeconds};
 pub use cookies::Cookies;
 pub use derivation::DerivationKey;

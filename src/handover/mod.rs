@@ -19,7 +19,7 @@ mod visit;
 mod visitor;
 
 pub use crate::keys::SignOutBy;
-pub use crate::portal::NotKept;
+pub use crate::portal::{NotKept, Unreachable};
 pub use portal_side::{BrowserBehind, NotOpened, NotRegistered, Opened, PortalSide, Registered};
 pub use provenance::Provenance;
 pub use reception::Reception;

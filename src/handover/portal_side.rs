@@ -73,11 +73,6 @@ pub enum NotOpened {
 }
 
 impl NotOpened {
-    /// Why there is no session.
-    fn because(reason: Reason) -> Self {
-        Self::of(NoKeys { reason, ..NoKeys::BUSY })
-    }
-
     fn of(why: NoKeys) -> Self {
         let NoKeys { reason, retry_after } = why;
         match reason.rulings() {
@@ -167,10 +162,10 @@ impl PortalSide<'_> {
     ///
     /// # Errors
     /// Why there is no such session.
-    pub async fn touch(&self, sid: &str) -> Result<usize, Reason> {
+    pub async fn touch(&self, sid: &str) -> Result<usize, NotOpened> {
         let id = self.portal.id_of(sid);
         if self.house.keys.is_ended(self.portal.name(), &id) {
-            return Err(Reason::Revoked);
+            return Err(NotOpened::NoSession(Reason::Revoked));
         }
         // What others keep is known only to the browser.
         if self.portal.registers() {
@@ -192,7 +187,7 @@ impl PortalSide<'_> {
         backend: &str,
         browser: &BrowserBehind<'_>,
     ) -> Result<Opened, NotOpened> {
-        let session = Arc::new(self.session(sid, ticket).await.map_err(NotOpened::because)?);
+        let session = Arc::new(self.session(sid, ticket).await?);
         let entrance = self.entrance(backend, session.identity())?;
         let backend = &entrance.backend;
         let client = browser.client(backend.binding()).ok_or(NotOpened::NoBrowser)?;
@@ -210,7 +205,7 @@ impl PortalSide<'_> {
         };
         let keys = self.house.keys.obtain(order).await.into_keys().map_err(NotOpened::of)?;
         // It may have ended while it waited, or have become somebody else's.
-        let now = self.session(sid, ticket).await.map_err(NotOpened::because)?;
+        let now = self.session(sid, ticket).await?;
         if now.identity() != session.identity() {
             return Err(NotOpened::of(NoKeys::BUSY));
         }
@@ -223,7 +218,7 @@ impl PortalSide<'_> {
     #[must_use]
     pub fn backends(&self) -> Vec<Arc<Guarded>> {
         let mut backends: Vec<Arc<Guarded>> = Vec::new();
-        for entrance in self.house.entrances.iter().filter(|entrance| entrance.portal.name() == self.portal.name()) {
+        for entrance in self.house.entrances.iter().filter(|entrance| self.vouches_at(entrance)) {
             if !backends.iter().any(|backend| backend.id() == entrance.backend.id()) {
                 backends.push(Arc::clone(&entrance.backend));
             }
@@ -232,30 +227,38 @@ impl PortalSide<'_> {
     }
 
     /// The session of this name, if Keyward itself can tell that it is genuine.
-    async fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, Reason> {
-        let shown = if self.portal.registers() { sid } else { ticket.ok_or(Reason::NoSession)? };
+    async fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, NotOpened> {
+        let none = |reason| Err(NotOpened::NoSession(reason));
+        let Some(shown) = (if self.portal.registers() { Some(sid) } else { ticket }) else {
+            return none(Reason::NoSession);
+        };
         let id = self.portal.id_of(sid);
         if self.house.keys.is_ended(self.portal.name(), &id) {
-            return Err(Reason::Revoked);
+            return none(Reason::Revoked);
         }
+        let unavailable = |retry_after| NotOpened::Unavailable { reason: Reason::PortalUnavailable, retry_after };
         let session = match self.portal.identify(&Shown::only(shown), self.house.clock.unix()).await {
             Verdict::Genuine(session) => session,
-            Verdict::Rejected(reason) => return Err(reason),
-            Verdict::Unreachable { .. } | Verdict::Unasked => return Err(Reason::PortalUnavailable),
+            Verdict::Rejected(reason) => return none(reason),
+            Verdict::Unreachable { retry_after } => return Err(unavailable(retry_after)),
+            Verdict::Unasked => return Err(unavailable(NoKeys::BUSY.retry_after)),
         };
         if session.id() != id {
-            return Err(Reason::Forged);
+            return none(Reason::Forged);
         }
         if self.house.keys.is_revoked(self.portal.name(), &session) {
-            return Err(Reason::Revoked);
+            return none(Reason::Revoked);
         }
         Ok(session)
     }
 
+    fn vouches_at(&self, entrance: &Entrance) -> bool {
+        entrance.portals.named(self.portal.name()).is_some()
+    }
+
     /// The first route that leads this person to the back-end of this name.
     fn entrance(&self, backend: &str, identity: &Identity<'_>) -> Result<&Entrance, NotOpened> {
-        let here =
-            |entrance: &&Entrance| entrance.backend.name() == backend && entrance.portal.name() == self.portal.name();
+        let here = |entrance: &&Entrance| entrance.backend.name() == backend && self.vouches_at(entrance);
         let mut entrances = self.house.entrances.iter().filter(here).peekable();
         if entrances.peek().is_none() {
             return Err(NotOpened::NoBackend);

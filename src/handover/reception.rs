@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use url::Url;
 
 use super::Entrance;
@@ -11,7 +12,7 @@ use crate::domain::{
     Clock, Cookies, ExposeSecret, LONGEST_RETURN, RETURN_PARAMETER, Reason, Secret, SessionHandle, SessionKeys, WayIn,
 };
 use crate::keys::{KeyStore, NoKeys, Order, password_of};
-use crate::portal::{Portal, Shown};
+use crate::portal::{Portal, Shown, Unreachable};
 
 /// Hands people over to the applications that routes lead them to.
 pub struct Reception {
@@ -143,7 +144,7 @@ impl Reception {
     ) -> Result<Arrival, Arrival> {
         let visitor = self.visitor(visit, return_to.as_ref()).await?;
         self.obtain(&visitor, visit).await?;
-        let portal = visitor.entrance.portal.name();
+        let portal = visitor.portal.name();
         let passage = Passage {
             session: SessionHandle { portal: portal.to_owned(), id: visitor.session.id().to_owned() },
             cookie: visitor.cookie,
@@ -171,15 +172,19 @@ impl Reception {
             tracing::warn!(backend = visit.backend, known, "a token was shown by another browser, or at another place");
             return Err(again());
         }
-        let portal = |entrance: &&Entrance| entrance.portal.name() == passage.session.portal;
+        let of = &passage.session.portal;
         let shown = passage.cookie.expose_secret();
         let now = self.clock.unix();
-        let entrances = self.to(visit.backend).filter(portal);
-        let only = |_: &Portal| Shown { browser: Some(visit.browser), ..Shown::only(shown) };
+        let entrances = self.to(visit.backend).filter(|entrance| entrance.portals.named(of).is_some());
+        // To no other portal than the one whose cookie it is.
+        let only = |portal: &Portal| match portal.name() == of {
+            true => Shown { browser: Some(visit.browser), ..Shown::only(shown) },
+            false => Shown { values: SmallVec::new(), authorization: None, browser: Some(visit.browser) },
+        };
         let Ok(visitor) = Visitor::first(entrances, only, &self.keys, now).await else { return Err(again()) };
         let keys = self.obtain(&visitor, visit).await?;
         visitor.enters();
-        let name = visitor.entrance.portal.cookie();
+        let name = visitor.portal.cookie();
         let cookies = match site.is_guarded {
             false => keys_of(site, &keys),
             // A copy beside one that is seen here anyway would only outlive it.
@@ -203,7 +208,8 @@ impl Reception {
             }
             let brought = site.is_at(origin) && entrance.backend.way_in(&own).is_some();
             for (name, _) in cookies.pairs() {
-                let of_portal = brought && name == entrance.portal.cookie().as_bytes();
+                let is_cookie = |portal: &Arc<Portal>| name == portal.cookie().as_bytes();
+                let of_portal = brought && entrance.portals.iter().any(is_cookie);
                 let Ok(name) = std::str::from_utf8(name) else { continue };
                 if !of_portal && !entrance.backend.owns_cookie(name.as_bytes()) {
                     continue;
@@ -237,10 +243,11 @@ impl Reception {
     /// Whether this is a host of ours: nobody is sent to a portal with a way back to any other.
     fn knows(&self, visit: &Visit<'_>, site: &Site<'_>) -> bool {
         let host = visit.origin.host_str().unwrap_or_default();
-        let is_portal = |entrance: &Entrance| {
-            let login = entrance.portal.login_origin();
-            entrance.host == host || login.is_some_and(|login| login.host_str() == Some(host))
+        let signs_in_here = |portal: &Arc<Portal>| {
+            let login = portal.login_origin();
+            login.is_some_and(|login| login.host_str() == Some(host))
         };
+        let is_portal = |entrance: &Entrance| entrance.host == host || entrance.portals.iter().any(signs_in_here);
         site.is_at(visit.origin)
             || site.terms().covers(host)
             || site.terms().lists(&visit.origin.origin().ascii_serialization())
@@ -253,17 +260,17 @@ impl Reception {
         let visitor = Visitor::first(self.to(visit.backend), shown, &self.keys, self.clock.unix()).await;
         visitor.map_err(|wrong| match wrong {
             None => Arrival::Unknown,
-            Some(Wrong { reason: Reason::Role, .. }) => refused(Reason::Role),
-            Some(Wrong { reason: reason @ Reason::PortalUnavailable, retry_after, .. }) => {
-                Arrival::Refused(NoKeys { reason, retry_after: retry_after.unwrap_or(NoKeys::BUSY.retry_after) })
+            Some(Wrong::Because(Reason::Role, _)) => refused(Reason::Role),
+            Some(Wrong::Because(reason, portal)) => sign_in(reason, portal, visit, return_to),
+            Some(Wrong::Unreachable(Unreachable { retry_after })) => {
+                Arrival::Refused(NoKeys { reason: Reason::PortalUnavailable, retry_after })
             }
-            Some(Wrong { reason, portal, .. }) => sign_in(reason, portal, visit, return_to),
         })
     }
 
     async fn obtain(&self, visitor: &Visitor<'_>, visit: &Visit<'_>) -> Result<Arc<SessionKeys>, Arrival> {
-        let Visitor { entrance, session, .. } = visitor;
-        let (portal, backend) = (&entrance.portal, &entrance.backend);
+        let Visitor { entrance, portal, session, .. } = visitor;
+        let (backend, own) = (&entrance.backend, entrance.portals.first());
         let Some(login) = backend.login_name(session.identity()) else { return Err(refused(Reason::NoCredentials)) };
         let order = Order {
             portal: portal.name(),
@@ -275,12 +282,12 @@ impl Reception {
             renew: false,
         };
         let keys = self.keys.obtain(order).await.into_keys().map_err(|no| match no.reason {
-            Reason::Revoked => sign_in(no.reason, portal, visit, None),
+            Reason::Revoked => sign_in(no.reason, own, visit, None),
             _ => Arrival::Refused(no),
         })?;
         // It may have ended while it waited.
         if session.expires() <= self.clock.unix() {
-            return Err(sign_in(Reason::Expired, portal, visit, None));
+            return Err(sign_in(Reason::Expired, own, visit, None));
         }
         Ok(keys)
     }

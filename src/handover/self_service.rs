@@ -9,7 +9,7 @@ use crate::backend::Guarded;
 use crate::domain::{Browser, Call, Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
 use crate::keys::{KeyStore, SignOut, SignOutBy};
 use crate::observe::{Metrics, Stopwatch};
-use crate::portal::{Portal, PortalSession, Verdict, Whose};
+use crate::portal::{Portal, PortalSession, Portals, Unreachable, Verdict, Whose};
 
 /// How long a sign-out is remembered at least where nobody can tell when the session would have ended,
 /// in seconds: one day.
@@ -24,8 +24,8 @@ pub struct Entrance {
     pub path: String,
     /// The back-end of the route.
     pub backend: Arc<Guarded>,
-    /// The portal that vouches.
-    pub portal: Arc<Portal>,
+    /// Who may vouch.
+    pub portals: Portals,
     /// Any of these roles; empty for every signed-in user.
     pub roles: Vec<String>,
 }
@@ -118,6 +118,11 @@ impl SelfService {
         ours.filter(|name| !cookies.values(name).is_empty()).collect()
     }
 
+    /// The origins at which a browser that has signed out here may have to be signed out as well.
+    pub fn farewell_origins(&self) -> impl Iterator<Item = String> {
+        self.portals.iter().filter_map(|portal| portal.farewell_origin())
+    }
+
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
     fn end(&self, portal: &Portal, id: &str, until: UnixSeconds, user: Option<&str>, arrival: &SignOutRequest<'_>) {
@@ -146,44 +151,56 @@ impl SelfService {
         portal: &Portal,
         cookies: &Cookies<'_>,
         browser: &dyn Browser,
-    ) -> Option<PortalSession<'static>> {
+    ) -> Result<Option<PortalSession<'static>>, Unreachable> {
         match portal.identify(&portal.shown(cookies, browser, false), self.clock.unix()).await {
-            Verdict::Genuine(session) if !self.keys.is_revoked(portal.name(), &session) => Some(session),
-            _ => None,
+            Verdict::Genuine(session) => Ok(Some(session).filter(|it| !self.keys.is_revoked(portal.name(), it))),
+            Verdict::Unreachable { retry_after } => Err(Unreachable { retry_after }),
+            Verdict::Rejected(_) | Verdict::Unasked => Ok(None),
         }
     }
 
-    /// The first portal's session among the cookies that is genuine and was not ended.
+    /// The first portal's session among the cookies that is genuine and was not ended. These are all portals
+    /// of the house, and one that ended a session says nothing of those at which somebody else's route asks.
     async fn first_session(
         &self,
         cookies: &Cookies<'_>,
         browser: &dyn Browser,
-    ) -> Option<(&Portal, PortalSession<'static>)> {
+    ) -> Result<Option<(&Portal, PortalSession<'static>)>, Unreachable> {
         for portal in &self.portals {
-            if let Some(session) = self.session_of(portal, cookies, browser).await {
-                return Some((portal, session));
+            if let Some(session) = self.session_of(portal, cookies, browser).await? {
+                return Ok(Some((portal, session)));
             }
         }
-        None
+        Ok(None)
     }
 
     /// The person is at the portal, so their back-end sessions are in use, whichever portals they are
     /// signed in at. Whether there is such a person.
-    pub async fn touch(&self, cookies: &Cookies<'_>, browser: &dyn Browser) -> bool {
-        let mut touched = false;
+    ///
+    /// # Errors
+    /// [`Unreachable`], where nobody is known and one of the portals could not be asked.
+    pub async fn touch(&self, cookies: &Cookies<'_>, browser: &dyn Browser) -> Result<bool, Unreachable> {
+        let mut touched = Ok(false);
         for portal in &self.portals {
-            if let Some(session) = self.session_of(portal, cookies, browser).await {
-                self.keys.touch(portal.name(), session.id());
-                touched = true;
+            match self.session_of(portal, cookies, browser).await {
+                Ok(Some(session)) => {
+                    self.keys.touch(portal.name(), session.id());
+                    touched = Ok(true);
+                }
+                Ok(None) => {}
+                Err(unreachable) => touched = touched.and_then(|known| if known { Ok(true) } else { Err(unreachable) }),
             }
         }
         touched
     }
 
     /// Whose sessions the cookies are: of the first portal that vouches for them.
-    pub async fn whoami(&self, cookies: &Cookies<'_>, browser: &dyn Browser) -> Option<WhoAmI> {
-        let (portal, session) = self.first_session(cookies, browser).await?;
-        Some(self.describe(portal, &session))
+    ///
+    /// # Errors
+    /// [`Unreachable`], where that may be a portal that could not be asked.
+    pub async fn whoami(&self, cookies: &Cookies<'_>, browser: &dyn Browser) -> Result<Option<WhoAmI>, Unreachable> {
+        let found = self.first_session(cookies, browser).await?;
+        Ok(found.map(|(portal, session)| self.describe(portal, &session)))
     }
 
     /// The address to go on to after sign-out, if it is one of those that are allowed. Compared
@@ -199,7 +216,7 @@ impl SelfService {
     fn entrance(&self, person: &Person, backend: &str) -> Option<&Entrance> {
         self.entrances.iter().find(|entrance| {
             entrance.backend.name() == backend
-                && entrance.portal.name() == person.session.portal
+                && entrance.portals.named(&person.session.portal).is_some()
                 && person.identity.has_one_of(&entrance.roles)
         })
     }
@@ -221,7 +238,8 @@ impl SelfService {
 impl Desk for SelfService {
     fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
         Box::pin(async move {
-            let (portal, session) = self.first_session(&call.cookies, call.browser).await?;
+            // Whom nobody can tell at the moment is nobody to a service: it gives nothing away then.
+            let (portal, session) = self.first_session(&call.cookies, call.browser).await.ok()??;
             Some(session.person(portal.name()))
         })
     }

@@ -54,7 +54,7 @@ impl<'a> Site<'a> {
     /// The origin of the portal's pages: of those that are listed the one where people sign in, else the
     /// first. Where none is, the portal's cookie is seen at the application's own.
     pub fn portal(&self) -> String {
-        let sign_in = self.entrance.portal.login_origin();
+        let sign_in = self.entrance.portals.first().login_origin();
         let sign_in = sign_in.map(|address| address.origin().ascii_serialization());
         let terms = self.terms();
         let own = sign_in.filter(|origin| terms.lists(origin)).or_else(|| terms.origins.first().cloned());

@@ -1,76 +1,54 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
 use super::Entrance;
 use crate::domain::{Reason, Secret, UnixSeconds};
 use crate::keys::KeyStore;
-use crate::portal::{Portal, PortalSession, Shown, Verdict};
+use crate::portal::{Found, Portal, PortalSession, Shown, Unreachable, Verdict};
 
 /// Somebody whom a route leads to the back-end.
 pub(super) struct Visitor<'a> {
     pub entrance: &'a Entrance,
+    /// The portal that vouches.
+    pub portal: &'a Arc<Portal>,
     pub session: Arc<PortalSession<'static>>,
     /// The cookie that says so.
     pub cookie: Secret,
 }
 
-/// Why somebody may not enter, and the portal that says so.
-pub(super) struct Wrong<'a> {
-    pub reason: Reason,
-    pub portal: &'a Portal,
-    /// When to ask again, where nobody could tell.
-    pub retry_after: Option<Duration>,
-}
-
-impl<'a> Wrong<'a> {
-    const fn because(reason: Reason, portal: &'a Portal) -> Self {
-        Self { reason, portal, retry_after: None }
-    }
+/// Why somebody may not enter.
+pub(super) enum Wrong<'a> {
+    /// This is the reason, and there they may sign in.
+    Because(Reason, &'a Portal),
+    /// A portal cannot be asked.
+    Unreachable(Unreachable),
 }
 
 impl<'a> Visitor<'a> {
-    /// Whom these cookies of the entrance's portal tell of.
-    pub async fn at(
+    /// Whom these cookies of the entrance's portals tell of. The first portal that knows somebody counts, as
+    /// in every decision.
+    async fn at<'b>(
         entrance: &'a Entrance,
-        shown: &Shown<'_>,
+        shown: impl Fn(&Portal) -> Shown<'b>,
         keys: &KeyStore,
         now: UnixSeconds,
     ) -> Result<Self, Wrong<'a>> {
-        let portal = &*entrance.portal;
-        let session = Self::identify(portal, shown, now).await?;
+        let because = |reason| Wrong::Because(reason, entrance.portals.first());
+        let (portal, session) = match entrance.portals.identify(None, &shown, now).await {
+            Found::Session(portal, session) => (portal, session),
+            Found::Nobody(reason) => return Err(because(reason)),
+            Found::Unreachable(unreachable) => return Err(Wrong::Unreachable(unreachable)),
+        };
         if keys.is_revoked(portal.name(), &session) {
-            return Err(Wrong::because(Reason::Revoked, portal));
+            return Err(because(Reason::Revoked));
         }
         if !session.identity().has_one_of(&entrance.roles) {
-            return Err(Wrong::because(Reason::Role, portal));
+            return Err(because(Reason::Role));
         }
-        let mut cookie = None;
-        for value in shown.values.iter().copied() {
-            let alone = Shown { values: SmallVec::from_slice(&[value]), ..shown.reborrow() };
-            if Self::identify(portal, &alone, now).await.is_ok_and(|other| other.id() == session.id()) {
-                cookie = Some(Secret::from(value));
-                break;
-            }
-        }
-        let cookie = cookie.ok_or(Wrong::because(Reason::Forged, portal))?;
-        Ok(Self { entrance, session: Arc::new(session), cookie })
-    }
-
-    async fn identify(
-        portal: &'a Portal,
-        shown: &Shown<'_>,
-        now: UnixSeconds,
-    ) -> Result<PortalSession<'static>, Wrong<'a>> {
-        match portal.identify(shown, now).await {
-            Verdict::Genuine(session) => Ok(session),
-            Verdict::Rejected(reason) => Err(Wrong::because(reason, portal)),
-            Verdict::Unreachable { retry_after } => {
-                Err(Wrong { reason: Reason::PortalUnavailable, portal, retry_after: Some(retry_after) })
-            }
-            Verdict::Unasked => Err(Wrong::because(Reason::PortalUnavailable, portal)),
-        }
+        let cookie = cookie_of(portal, &session, &shown(portal), now).await;
+        let cookie = cookie.ok_or_else(|| because(Reason::Forged))?;
+        Ok(Self { entrance, portal, session: Arc::new(session), cookie })
     }
 
     /// Writes the line that tells of it.
@@ -84,19 +62,38 @@ impl<'a> Visitor<'a> {
     /// before it.
     pub async fn first<'b>(
         entrances: impl Iterator<Item = &'a Entrance>,
-        shown: impl Fn(&'a Portal) -> Shown<'b>,
+        shown: impl Fn(&Portal) -> Shown<'b>,
         keys: &KeyStore,
         now: UnixSeconds,
     ) -> Result<Self, Option<Wrong<'a>>> {
         let mut closest: Option<Wrong<'_>> = None;
         for entrance in entrances {
-            match Self::at(entrance, &shown(&entrance.portal), keys, now).await {
+            match Self::at(entrance, &shown, keys, now).await {
                 Ok(visitor) => return Ok(visitor),
-                Err(wrong) if wrong.reason == Reason::PortalUnavailable => return Err(Some(wrong)),
-                Err(wrong) if closest.is_none() || wrong.reason == Reason::Role => closest = Some(wrong),
+                Err(wrong @ Wrong::Unreachable(_)) => return Err(Some(wrong)),
+                Err(wrong) if closest.is_none() || matches!(wrong, Wrong::Because(Reason::Role, _)) => {
+                    closest = Some(wrong);
+                }
                 Err(_) => {}
             }
         }
         Err(closest)
     }
+}
+
+/// Which of the cookies shows this session.
+async fn cookie_of(
+    portal: &Portal,
+    session: &PortalSession<'_>,
+    shown: &Shown<'_>,
+    now: UnixSeconds,
+) -> Option<Secret> {
+    for value in shown.values.iter().copied() {
+        let alone = Shown { values: SmallVec::from_slice(&[value]), ..shown.reborrow() };
+        let verdict = portal.identify(&alone, now).await;
+        if matches!(verdict, Verdict::Genuine(other) if other.id() == session.id()) {
+            return Some(Secret::from(value));
+        }
+    }
+    None
 }

@@ -35,6 +35,8 @@ messages! {
     NeedsHttps = "needs_https",
     SignedOut = "signed_out",
     SignedOutAdvice = "signed_out_advice",
+    FormNotSentAdvice = "form_not_sent_advice",
+    FormNotSentLink = "form_not_sent_link",
     SignOut = "sign_out",
     SignOutQuestion = "sign_out_question",
     SignOutAdvice = "sign_out_advice",

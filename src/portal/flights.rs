@@ -21,6 +21,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, T: Clone + Send + Sync + 'sta
         Self { under_way: Arc::default(), errands, most }
     }
 
+    /// Whether the question of this key is under way.
+    pub(super) fn is_under_way(&self, key: &K) -> bool {
+        self.under_way.contains_key(key)
+    }
+
     /// The answer to the question of this key: of the one under way, or of this one. `None` where there are
     /// too many under way, or the question broke off.
     pub(super) async fn join<F>(&self, key: K, question: impl FnOnce() -> F) -> Option<T>

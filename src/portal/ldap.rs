@@ -110,7 +110,7 @@ impl Verifier for Ldap {
     }
 
     fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        let (id, held) = match (self.sessions.find(shown, now), shown.authorization) {
+        let (id, held) = match (self.sessions.look_up(&shown.values, now), shown.authorization) {
             (Ok(found), _) => found,
             (Err(reason), None) => return Verdict::Rejected(reason),
             (Err(reason), Some(header)) => match self.basic.find(header, now) {

@@ -9,8 +9,9 @@ impl LoginUrl {
     pub(super) fn parse(template: &str) -> Result<Self, &'static str> {
         let parsed = url::Url::parse(&template.replacen("{url}", "x", 1));
         let web = parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty());
-        // Printable ASCII only: the text goes into a header as it stands here.
-        if !web || !template.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
+        // Printable ASCII only: the text goes into a header as it stands here, and by web servers that cannot
+        // escape it into pages and JSON.
+        if !web || !template.bytes().all(|byte| (0x21..0x7f).contains(&byte) && !b"\"'<>\\`".contains(&byte)) {
             return Err(
                 "must be an http:// or https:// address such as \"https://portal.example.test/login?next={url}\"",
             );

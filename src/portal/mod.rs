@@ -8,13 +8,19 @@
 //! of itself.
 
 mod flights;
+mod introspect;
 pub mod ldap;
 mod login_page;
 mod login_url;
+mod notes;
+mod oidc;
 mod one_time_token;
 mod place;
+mod portals;
 mod registered;
 mod role_map;
+#[cfg(test)]
+mod scripted;
 mod sealed;
 mod sessions;
 mod shown;
@@ -25,7 +31,10 @@ mod tests;
 
 use login_page::LoginPage;
 use login_url::LoginUrl;
+pub use portals::{Found, Portals, Sheets, Unfinished, Unreachable};
 use role_map::RoleMap;
+#[cfg(test)]
+pub use scripted::{Says, Scripted};
 pub use sealed::Sealed;
 pub use sessions::{HeldSession, Kept, Mark, NoRoom, Sessions};
 pub use shown::Shown;
@@ -36,7 +45,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use smallvec::SmallVec;
 use url::Url;
 
 use crate::config::{PortalSettings, Section};
@@ -48,7 +56,8 @@ use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, registered::KIND, one_time_token::KIND, ldap::KIND];
+pub const KINDS: &[Kind] =
+    &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND, ldap::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -142,6 +151,11 @@ pub trait Verifier: Send + Sync + 'static {
         None
     }
 
+    /// The origin to which [`farewell`](Self::farewell) leads, as far as can be told without a session.
+    fn farewell_origin(&self) -> Option<String> {
+        None
+    }
+
     /// The id under which the house knows the session that the portal's own side calls so.
     fn id_of(&self, sid: &str) -> String {
         sid.to_owned()
@@ -207,18 +221,6 @@ pub enum NotKept {
     NoRoom(#[from] NoRoom),
 }
 
-/// Memory for looking at several portals in turn.
-#[derive(Default)]
-pub struct Sheets(SmallVec<[Scratch; 1]>);
-
-impl Sheets {
-    /// One for each of so many portals.
-    pub fn take(&mut self, count: usize) -> impl Iterator<Item = &mut Scratch> {
-        self.0.resize_with(count, Scratch::default);
-        self.0.iter_mut()
-    }
-}
-
 /// Memory for [`Verifier::verify`].
 #[derive(Default)]
 pub struct Scratch {
@@ -241,7 +243,7 @@ pub struct SignedSession {
 pub enum Verdict<'a> {
     /// This is who it is.
     Genuine(PortalSession<'a>),
-    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`.
+    /// Nobody. The reason is one of `NoSession`, `Expired`, `Forged`, `Revoked`.
     Rejected(Reason),
     /// Nobody can tell at the moment.
     Unreachable {
@@ -570,6 +572,12 @@ impl Portal {
     #[must_use]
     pub fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
         self.plan.verifier.farewell(id, origin, return_to)
+    }
+
+    /// The origin to which [`farewell`](Self::farewell) leads; see [`Verifier::farewell_origin`].
+    #[must_use]
+    pub fn farewell_origin(&self) -> Option<String> {
+        self.plan.verifier.farewell_origin()
     }
 
     /// An access token that speaks for the person of a session; see [`Verifier::token`].

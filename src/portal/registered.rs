@@ -32,10 +32,11 @@ impl Registered {
         Self { portal: name.clone(), cookie, sessions: Arc::clone(sessions) }
     }
 
-    /// The one session among the values, and its id.
-    pub(super) fn find(&self, shown: &Shown<'_>, now: UnixSeconds) -> Result<(String, Arc<HeldSession>), Reason> {
+    /// The one session among these values, and its id. Two different ones at once mean that somebody planted
+    /// one, and nobody can tell which.
+    pub(super) fn look_up(&self, values: &[&str], now: UnixSeconds) -> Result<(String, Arc<HeldSession>), Reason> {
         let mut found: Option<(String, Arc<HeldSession>)> = None;
-        for shown in shown.values.iter().take(MOST_LOOKED_UP) {
+        for shown in values.iter().take(MOST_LOOKED_UP) {
             let Some(one) = self.sessions.find(&self.portal, shown, now) else { continue };
             if found.as_ref().is_some_and(|(other, _)| *other != one.0) {
                 return Err(Reason::Forged);
@@ -51,9 +52,8 @@ impl Verifier for Registered {
         &self.cookie
     }
 
-    /// Two different sessions at once mean that somebody planted one, and nobody can tell which.
     fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        match self.find(shown, now) {
+        match self.look_up(&shown.values, now) {
             Ok((id, held)) => Verdict::Genuine(PortalSession::held(id, scratch.held.insert(held))),
             Err(reason) => Verdict::Rejected(reason),
         }

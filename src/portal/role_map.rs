@@ -5,27 +5,77 @@ use super::PortalSession;
 use crate::domain::Identity;
 
 /// The words of one portal for its roles, and ours. Routes, headers and back-ends know ours alone.
-pub(super) struct RoleMap(HashMap<String, String>);
+pub(super) struct RoleMap(HashMap<String, Vec<String>>);
 
 impl RoleMap {
-    /// From pairs of the portal's word and ours. Of none, roles stay as they are.
+    /// From pairs of the portal's word and ours; a word may stand in several. Of none, roles stay as they are.
     pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
-        Self(pairs.into_iter().collect())
+        let mut map: HashMap<String, Vec<String>> = HashMap::new();
+        for (theirs, ours) in pairs {
+            map.entry(theirs).or_default().push(ours);
+        }
+        Self(map)
     }
 
     /// The session with our words; what the map does not name is left out.
     pub(super) fn translate<'a>(&'a self, session: PortalSession<'a>) -> PortalSession<'a> {
-        if self.0.is_empty() {
-            return session;
-        }
         PortalSession { identity: self.of(session.identity), ..session }
     }
 
-    /// The identity with our words.
+    /// The identity with our words. Without a map a role with a comma is left out: where roles are joined it
+    /// would be two, and one of them somebody else's.
     pub(super) fn of<'a>(&'a self, identity: Identity<'a>) -> Identity<'a> {
-        if self.0.is_empty() {
+        if !self.0.is_empty() {
+            let ours = |theirs: &Cow<'_, str>| self.0.get(theirs.as_ref()).into_iter().flatten();
+            return identity.with_roles(|theirs| theirs.iter().flat_map(ours).map(|ours| Cow::from(ours)).collect());
+        }
+        if identity.can_be_joined() {
             return identity;
         }
-        identity.with_roles(|role| self.0.get(role).map(|known| Cow::Borrowed(known.as_str())))
+        identity.with_roles(|theirs| theirs.iter().filter(|role| !role.contains(',')).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(map: &[(&str, &str)], roles: &[&str]) -> Vec<String> {
+        let map = RoleMap::new(map.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect());
+        let roles = roles.iter().map(|role| (*role).into()).collect();
+        let identity = map.of(Identity::new("ana", "Ana", "", roles).unwrap());
+        assert_eq!((identity.user(), identity.name()), ("ana", "Ana"), "nothing else of them changes");
+        identity.roles().iter().map(|role| role.as_ref().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_role_becomes_ours_whatever_the_portal_calls_it() {
+        const GROUP: &str = "cn=Büro \\, Nord,ou=groups,dc=example,dc=test";
+        let map = [
+            (GROUP, "office"),
+            ("realm.admin", "admin"),
+            ("/Kunden/Geschäft", "customer"),
+            ("both", "office"),
+            ("both", "admin"),
+            ("one of two", "customer"),
+        ];
+        for (theirs, ours) in [
+            (&[GROUP][..], &["office"][..]),
+            (&["realm.admin", "/Kunden/Geschäft"], &["admin", "customer"]),
+            (&["both"], &["office", "admin"]),
+            (&["one of two", "/Kunden/Geschäft"], &["customer"]),
+            (&["both", GROUP, "realm.admin"], &["office", "admin"]),
+            // Whole words alone, letter by letter, and none of ours that the portal happens to say.
+            (&["realm", "realm.admin.x", "Realm.Admin", "admin", "office", "cn=Büro", ""][..6], &[]),
+            (&[], &[]),
+        ] {
+            assert_eq!(translated(&map, theirs), ours, "{theirs:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_map_roles_stay_but_for_those_that_would_be_two() {
+        assert_eq!(translated(&[], &["b", "a", "x y"]), ["b", "a", "x y"]);
+        assert_eq!(translated(&[], &["x,admin", "a", ","]), ["a"]);
     }
 }

@@ -10,6 +10,18 @@ const NONCE: usize = 12;
 #[derive(Clone)]
 pub struct Sealed(Box<[u8]>);
 
+impl Sealed {
+    /// What a browser gave back, which may be anything.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// For a browser to keep.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Sealed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Sealed(…)")

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use smallvec::SmallVec;
 
+use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
 use crate::domain::{Identity, Moment, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
 
@@ -24,6 +25,7 @@ pub struct Sessions {
     limit: AtomicUsize,
     hash: Hmac<Sha256>,
     seal: Seal,
+    notes: Notes,
     at_the_end: OnceLock<AtTheEnd>,
     keepsakes: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
 }
@@ -42,6 +44,9 @@ pub struct HeldSession {
     pub expires: UnixSeconds,
     /// The password that came with it.
     pub password: Option<Secret>,
+    /// What the house calls it, where that is not the id here: what a browser shows may stand for one session
+    /// after another. Also a memo, so that it is found by it.
+    pub known_as: Option<Box<str>>,
     /// By what else the portal's side may call it. Sessions can be found by each.
     pub memos: SmallVec<[String; 1]>,
     /// Until when nobody has to be asked whether it still is one; for ever where nobody can be.
@@ -54,7 +59,8 @@ impl HeldSession {
     /// One that nobody has to be asked about again, and of which there is nothing more to say.
     #[must_use]
     pub fn new(identity: Identity<'static>, expires: UnixSeconds, password: Option<Secret>) -> Self {
-        Self { identity, expires, password, memos: SmallVec::new(), fresh_until: Moment::NEVER, sealed: None }
+        let memos = SmallVec::new();
+        Self { identity, expires, password, known_as: None, memos, fresh_until: Moment::NEVER, sealed: None }
     }
 }
 
@@ -94,6 +100,7 @@ impl Sessions {
             limit: AtomicUsize::new(limit),
             hash,
             seal,
+            notes: Notes::default(),
             at_the_end: OnceLock::new(),
             keepsakes: Mutex::default(),
         })
@@ -177,6 +184,7 @@ impl Sessions {
         let session = &place.session;
         let lapsed = HeldSession {
             expires: now.min(session.expires),
+            known_as: session.known_as.clone(),
             memos: session.memos.clone(),
             ..HeldSession::new(session.identity.clone(), now, None)
         };
@@ -211,6 +219,11 @@ impl Sessions {
         let mut mark = Mark::default();
         mark.copy_from_slice(&hash.finalize().into_bytes()[..16]);
         mark
+    }
+
+    /// What portals must not forget for a while.
+    pub(super) const fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// Seals something for the session of this id.
@@ -253,7 +266,7 @@ impl Sessions {
         if let Some(ended) = self.end(id)
             && let Some(end) = self.at_the_end.get()
         {
-            end(portal, id, ended.expires);
+            end(portal, ended.known_as.as_deref().unwrap_or(id), ended.expires);
         }
     }
 
@@ -301,7 +314,8 @@ impl Sessions {
             // It may have been kept anew meanwhile.
             if let Some((_, ended)) = self.held.remove_if(&name, |_, held| held.session.expires == end) {
                 self.unfile(&ended, &name);
-                let session = SessionHandle { portal: ended.portal.into(), id: hex(&name) };
+                let id = ended.session.known_as.as_deref().map_or_else(|| hex(&name), str::to_owned);
+                let session = SessionHandle { portal: ended.portal.into(), id };
                 return Some(Person { session, identity: ended.session.identity.clone(), expires: end });
             }
         }

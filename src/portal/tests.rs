@@ -64,6 +64,9 @@ fn a_sign_in_page_that_is_no_web_address_is_a_mistake() {
         "https://a:b@p.test/",
         "https://p.test/\u{e4}",
         "https://p.test/ x",
+        "https://p.test/\"><b>",
+        "https://p.test/'x",
+        "https://p.test/\\x",
         "https://p.test/?a={url}&b={url}",
         "",
     ] {

@@ -301,6 +301,9 @@ impl<'a> NewTicket<'a> {
         }
         let (name, email) = (self.name.unwrap_or_default(), self.email.unwrap_or_default());
         let identity = Identity::new(self.sub, name, email, self.roles)?;
+        if !identity.can_be_joined() {
+            return Err(IdentityError::Comma.into());
+        }
         let password = Password::Sealed { key, text: self.cred };
         Ok(PortalSession { id: self.sid, identity, expires: self.exp, password })
     }

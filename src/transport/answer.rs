@@ -1,11 +1,13 @@
-use actix_web::HttpResponse;
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 
 use super::{Live, html};
 use crate::decision::{Ask, Decision, Grant};
-use crate::domain::{Reason, Ruling};
+use crate::domain::{Audience, Reason, Ruling};
 use crate::observe::Door;
 use crate::pages::Language;
 
@@ -29,7 +31,7 @@ pub(super) fn render(
 ) -> (HttpResponse, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
     // Looked for only where a page is shown.
-    let page = || ask.is_page().then(|| live.pages.speaking(&ask.browser.client().accept_language));
+    let page = || ask.audience().is_person().then(|| live.pages.speaking(&ask.browser.client().accept_language));
     let response = match decision {
         Decision::Allow(grant) => match allow(grant, live) {
             Some(response) => response,
@@ -42,28 +44,31 @@ pub(super) fn render(
                 return (refuse(StatusCode::SERVICE_UNAVAILABLE, reason, page(), None), Ruling::Unavailable, reason);
             }
         },
-        Decision::SignIn { login, redirect: true, .. } => {
+        Decision::SignIn { login, audience: Audience::Page, .. } => {
             // nginx makes an error of any redirect, so its dialect is told where to go in a 401.
             let status = if door == Door::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND };
             let mut response = refuse(status, reason, None, Some(login));
             insert_text(response.headers_mut(), header::LOCATION, login);
             response
         }
-        Decision::SignIn { login, redirect: false, challenge, .. } => {
-            let mut response = refuse(StatusCode::UNAUTHORIZED, reason, None, Some(login));
-            if let Some(challenge) = challenge {
-                insert_text(response.headers_mut(), header::WWW_AUTHENTICATE, challenge);
+        Decision::SignIn { login, audience, challenges, .. } => {
+            let mut response = match audience {
+                Audience::Form => {
+                    let language = live.pages.speaking(&ask.browser.client().accept_language);
+                    html::form_not_sent(refusal(StatusCode::UNAUTHORIZED, reason), language, reason, login)
+                }
+                _ => refuse(StatusCode::UNAUTHORIZED, reason, None, Some(login)),
+            };
+            for challenge in challenges {
+                if let Ok(challenge) = HeaderValue::from_str(challenge) {
+                    response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+                }
             }
             insert_text(response.headers_mut(), KEYWARD_LOGIN.clone(), login);
             response
         }
         Decision::Deny(_) => refuse(StatusCode::FORBIDDEN, reason, page(), None),
-        Decision::Unavailable { retry_after, .. } => {
-            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, page(), None);
-            let seconds = HeaderValue::from(retry_after.as_secs().max(1));
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            response
-        }
+        Decision::Unavailable { retry_after, .. } => unavailable(reason, *retry_after, page()),
     };
     (response, ruling, reason)
 }
@@ -122,9 +127,7 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
 /// its headers to the browser.
 /// `page` is the language of whoever looks at it as a page.
 pub(super) fn refuse(status: StatusCode, reason: Reason, page: Option<&Language>, login: Option<&str>) -> HttpResponse {
-    let mut builder = HttpResponse::build(status);
-    builder.insert_header((header::CACHE_CONTROL, NO_STORE.clone()));
-    builder.insert_header((KEYWARD_REASON.clone(), HeaderValue::from_static(reason.as_str())));
+    let mut builder = refusal(status, reason);
     if let (Some(language), None) = (page, login) {
         return html::refusal(&mut builder, language, status, reason);
     }
@@ -133,6 +136,20 @@ pub(super) fn refuse(status: StatusCode, reason: Reason, page: Option<&Language>
         None => serde_json::json!({"reason": reason.as_str()}),
     };
     builder.content_type("application/json").body(body.to_string())
+}
+
+/// An answer that says when to ask again.
+pub(super) fn unavailable(reason: Reason, retry_after: Duration, page: Option<&Language>) -> HttpResponse {
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, reason, page, None);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+    response
+}
+
+fn refusal(status: StatusCode, reason: Reason) -> HttpResponseBuilder {
+    let mut builder = HttpResponse::build(status);
+    builder.insert_header((header::CACHE_CONTROL, NO_STORE.clone()));
+    builder.insert_header((KEYWARD_REASON.clone(), HeaderValue::from_static(reason.as_str())));
+    builder
 }
 
 /// A value that was made of printable ASCII; anything else is left out and the answer stays a no.

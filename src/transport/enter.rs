@@ -136,7 +136,7 @@ impl Asked {
 impl Door<'_> {
     async fn open_to_browser(&self) -> HttpResponse {
         let headers = self.request.headers();
-        let is_page = question::is_page("GET", headers);
+        let is_page = question::audience("GET", headers).is_person();
         let foreign = !navigates(headers) && Caller::of(headers, &self.origin(), |_| false).is_none();
         let read = Parameters::read(self.request.query_string());
         let cookies = question::cookies(headers);

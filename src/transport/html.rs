@@ -5,7 +5,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 
 use super::Live;
-use crate::domain::Reason;
+use crate::domain::{Reason, escape};
 use crate::pages::{CONTENT_SECURITY_POLICY, Language, Message};
 
 /// The language of whoever sent a request.
@@ -43,6 +43,23 @@ pub(super) fn refusal(
     page(builder, language, title, &format!("{advice}\n{next}<p><small>{why} <code>{word}</code></small></p>"))
 }
 
+/// The page in the place of the answer to a form, in the words of nginx. To be sent to sign in would lose what
+/// stands in it.
+pub(super) fn form_not_sent(
+    mut builder: HttpResponseBuilder,
+    language: &Language,
+    reason: Reason,
+    login: &str,
+) -> HttpResponse {
+    let (login, word) = (escape(login), reason.as_str());
+    let (sign_in, why) = (language.html(Message::FormNotSentLink, &[]), language.html(Message::Reason, &[]));
+    let advice = language.paragraph(Message::FormNotSentAdvice, &[]);
+    // Without noopener the portal's page could put another address into the tab that waits here.
+    let link = format!("<a href=\"{login}\" target=\"_blank\" rel=\"noopener noreferrer\">{sign_in}</a>");
+    let body = format!("{advice}\n<p>{link}</p>\n<p><small>{why} <code>{word}</code></small></p>");
+    page(&mut builder, language, Message::SignedOut, &body)
+}
+
 /// The page at a link that leads to no application.
 pub(super) fn no_application(language: &Language) -> HttpResponse {
     let advice = language.paragraph(Message::NothingHereAdvice, &[]);
@@ -70,6 +87,8 @@ const fn words(reason: Reason) -> (Message, Message) {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::MessageBody;
+
     use super::*;
     use crate::domain::Ruling;
     use crate::pages::Pages;
@@ -84,6 +103,17 @@ mod tests {
         let of = |key: &str| pairs.iter().find(|(held, _)| *held == key).map(|(_, value)| *value);
         let value = of(reason.as_str()).or_else(|| of("default")).unwrap();
         value.trim().trim_matches([';', '"']).to_owned()
+    }
+
+    #[test]
+    fn nginx_says_the_same_as_we_do_to_somebody_whose_form_was_not_sent() {
+        let pages = Pages::shipped();
+        let english = pages.speaking(b"en");
+        let ours = form_not_sent(HttpResponse::Unauthorized(), english, Reason::Expired, "$keyward_login");
+        let ours = ours.into_body().try_into_bytes().ok().unwrap();
+        let ours = String::from_utf8(ours.to_vec()).unwrap().replace("expired", "$keyward_reason");
+        let written = format!("return 401 '{}'", ours.replace('\n', "\\n"));
+        assert!(include_str!("../../examples/nginx/keyward/server.inc").contains(&written), "{written}");
     }
 
     #[test]

@@ -8,9 +8,9 @@ use url::Url;
 use super::origin::{own_origin, provenance};
 use super::question::Forwarded;
 use super::set_cookie::SetCookie;
-use super::{Live, State, enter, get_or_head, html, nothing_here, question, services, touch};
-use crate::domain::{Reach, escape};
-use crate::handover::{Provenance, SignOutBy, SignOutRequest};
+use super::{Live, State, answer, enter, get_or_head, html, nothing_here, question, services, touch};
+use crate::domain::{Reach, Reason, escape};
+use crate::handover::{Provenance, SignOutBy, SignOutRequest, Unreachable};
 use crate::pages::{Language, Message, STYLE, policy_leading_to};
 
 /// The pages for people, under `/.keyward/`.
@@ -48,15 +48,15 @@ async fn whoami(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let live = state.live.load_full();
     let cookies = question::cookies(request.headers());
     let browser = Forwarded::by(request.head(), &live.trust);
-    let (status, body) = match live.self_service.whoami(&cookies, &browser).await {
-        Some(person) => (StatusCode::OK, serde_json::json!(person)),
-        None => (StatusCode::UNAUTHORIZED, serde_json::json!({"reason": "no_session"})),
+    let mut response = match live.self_service.whoami(&cookies, &browser).await {
+        Ok(Some(person)) => HttpResponse::Ok().json(person),
+        Ok(None) => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, None, None),
+        Err(Unreachable { retry_after }) => answer::unavailable(Reason::PortalUnavailable, retry_after, None),
     };
-    HttpResponse::build(status)
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .content_type("application/json")
-        .body(body.to_string())
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
 }
 
 async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
@@ -126,8 +126,11 @@ fn ask_first(asked: Option<&str>, language: &Language, live: &Live) -> HttpRespo
     // is ours, and under `no-referrer` that would be "null". The address of this page is no secret.
     page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     let back = asked.and_then(|asked| live.self_service.return_address(asked));
-    let policy = back.map(|back| policy_leading_to(&back.origin().ascii_serialization()));
-    if let Some(Ok(policy)) = policy.map(HeaderValue::try_from) {
+    let mut onward: Vec<String> = live.self_service.farewell_origins().collect();
+    onward.extend(back.map(|back| back.origin().ascii_serialization()));
+    if !onward.is_empty()
+        && let Ok(policy) = HeaderValue::try_from(policy_leading_to(&onward.join(" ")))
+    {
         page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     page

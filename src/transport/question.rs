@@ -8,7 +8,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use super::client::Trust;
 use crate::decision::{Ask, Host, Target};
-use crate::domain::{Browser, Client, Cookies};
+use crate::domain::{Audience, Browser, Client, Cookies};
 use crate::observe::Door;
 
 /// What a proxy says of the original request.
@@ -37,8 +37,8 @@ impl Browser for Forwarded<'_> {
         self.trust.client(self.headers, self.peer)
     }
 
-    fn awaits_page(&self, method: &str) -> bool {
-        is_page(method, self.headers)
+    fn audience(&self, method: &str) -> Audience {
+        audience(method, self.headers)
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -119,24 +119,27 @@ fn method<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     only(headers, name).filter(|method| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// Whether a person is looking at a page: then, and only then, a redirect to a sign-in page helps.
-pub(super) fn is_page(method: &str, headers: &HeaderMap) -> bool {
+/// Who looks at the answer: only to a person who wants to see a page a redirect to a sign-in page helps.
+pub(super) fn audience(method: &str, headers: &HeaderMap) -> Audience {
     static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
     static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
     static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
-    if !matches!(method, "GET" | "HEAD") {
-        return false;
-    }
-    if let Some(mode) = headers.get(&FETCH_MODE) {
-        return mode.as_bytes() == b"navigate";
-    }
-    if headers.contains_key(&FETCH_SITE) || headers.contains_key(&FETCH_DEST) {
-        return false;
-    }
+    let is_browser = [&FETCH_MODE, &FETCH_SITE, &FETCH_DEST].into_iter().any(|name| headers.contains_key(name));
+    let is_script = headers.contains_key(&REQUESTED_WITH);
     let wants_html = |accept: &[u8]| accept.windows(9).any(|part| part.eq_ignore_ascii_case(b"text/html"));
-    !headers.contains_key(&REQUESTED_WITH)
-        && headers.get_all(header::ACCEPT).any(|accept| wants_html(accept.as_bytes()))
+    let navigates = match headers.get(&FETCH_MODE) {
+        Some(mode) => mode.as_bytes() == b"navigate",
+        None if is_browser || is_script => false,
+        None => headers.get_all(header::ACCEPT).any(|accept| wants_html(accept.as_bytes())),
+    };
+    match method {
+        "GET" | "HEAD" if navigates => Audience::Page,
+        // No other method is ever a form's.
+        "POST" if navigates => Audience::Form,
+        _ if is_browser || is_script => Audience::Script,
+        _ => Audience::Program,
+    }
 }
 
 #[cfg(test)]
@@ -204,21 +207,29 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_what_a_person_navigates_to() {
+    fn a_person_navigates_a_script_says_so_and_the_rest_are_programs() {
+        use Audience::{Form, Page, Program, Script};
         for (method, headers, expected) in [
-            ("GET", &[("Sec-Fetch-Mode", "navigate")][..], true),
-            ("HEAD", &[("Sec-Fetch-Mode", "navigate")], true),
-            ("POST", &[("Sec-Fetch-Mode", "navigate")], false),
-            ("GET", &[("Sec-Fetch-Mode", "cors"), ("Accept", "text/html")], false),
-            ("GET", &[("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")], false),
-            ("GET", &[("Accept", "text/html,application/xhtml+xml")], true),
-            ("GET", &[("Accept", "text/html"), ("X-Requested-With", "XMLHttpRequest")], false),
-            ("GET", &[("Accept", "application/json")], false),
-            ("PROPFIND", &[("Accept", "text/html")], false),
-            ("GET", &[], false),
+            ("GET", &[("Sec-Fetch-Mode", "navigate")][..], Page),
+            ("HEAD", &[("Sec-Fetch-Mode", "navigate")], Page),
+            ("POST", &[("Sec-Fetch-Mode", "navigate")], Form),
+            ("POST", &[("Accept", "text/html")], Form),
+            ("POST", &[("Accept", "*/*")], Program),
+            ("POST", &[("Accept", "text/html"), ("X-Requested-With", "XMLHttpRequest")], Script),
+            ("POST", &[("Sec-Fetch-Mode", "cors"), ("Accept", "text/html")], Script),
+            ("PUT", &[("Sec-Fetch-Mode", "navigate")], Script),
+            ("GET", &[("Sec-Fetch-Mode", "cors"), ("Accept", "text/html")], Script),
+            ("GET", &[("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html")], Script),
+            ("GET", &[("Sec-Fetch-Dest", "image")], Script),
+            ("GET", &[("Accept", "text/html,application/xhtml+xml")], Page),
+            ("GET", &[("Accept", "text/html"), ("X-Requested-With", "XMLHttpRequest")], Script),
+            ("GET", &[("Accept", "application/json")], Program),
+            ("PROPFIND", &[("Accept", "text/html")], Program),
+            ("get", &[("Accept", "text/html")], Program),
+            ("GET", &[], Program),
         ] {
             let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
-            assert_eq!(is_page(method, request.to_request().head().headers()), expected, "{method} {headers:?}");
+            assert_eq!(audience(method, request.to_request().head().headers()), expected, "{method} {headers:?}");
         }
     }
 }

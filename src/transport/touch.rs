@@ -8,7 +8,7 @@ use super::origin::{Caller, is_preflight, keep_private, own_origin, provenance};
 use super::question::Forwarded;
 use super::{State, answer, question};
 use crate::domain::Reason;
-use crate::handover::Provenance;
+use crate::handover::{Provenance, Unreachable};
 
 const METHODS: &str = "GET, POST";
 
@@ -25,10 +25,11 @@ pub(super) async fn touch(request: HttpRequest, state: web::Data<State>) -> Http
         Method::GET | Method::POST | Method::OPTIONS if !from_a_page_of_ours => {
             answer::refuse(StatusCode::FORBIDDEN, Reason::BadRequest, None, None)
         }
-        Method::GET | Method::POST if live.self_service.touch(&question::cookies(headers), &browser).await => {
-            HttpResponse::NoContent().finish()
-        }
-        Method::GET | Method::POST => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, None, None),
+        Method::GET | Method::POST => match live.self_service.touch(&question::cookies(headers), &browser).await {
+            Ok(true) => HttpResponse::NoContent().finish(),
+            Ok(false) => answer::refuse(StatusCode::UNAUTHORIZED, Reason::NoSession, None, None),
+            Err(Unreachable { retry_after }) => answer::unavailable(Reason::PortalUnavailable, retry_after, None),
+        },
         Method::OPTIONS if is_preflight(&request) => Caller::preflight(METHODS),
         _ => HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, METHODS)).finish(),
     };

@@ -243,6 +243,13 @@ impl Request {
         self.header("content-type", b"application/json")
     }
 
+    /// Sends these bytes, of which a header says what they are.
+    #[must_use]
+    pub fn body(mut self, body: Vec<u8>) -> Self {
+        self.body = Some(body);
+        self
+    }
+
     /// Says that this may be sent twice: over a kept connection, and once more when that broke.
     #[must_use]
     pub const fn repeatable(mut self) -> Self {

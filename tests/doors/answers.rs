@@ -27,7 +27,7 @@ async fn every_ruling_is_answered_in_each_doors_own_way() {
         row(Ask::get(INBOX).header("Sec-Fetch-Mode", "navigate"), (401, 302), "no_session"),
         row(Ask::page(INBOX).header("Sec-Fetch-Mode", "cors"), (401, 401), "no_session"),
         row(Ask::page(INBOX).header("X-Requested-With", "XMLHttpRequest"), (401, 401), "no_session"),
-        row(Ask::page(INBOX).method("POST"), (401, 401), "no_session"),
+        row(Ask::get(INBOX).method("POST"), (401, 401), "no_session"),
         row(Ask::get(INBOX).method("PROPFIND"), (401, 401), "no_session"),
         row(Ask::get(INBOX), (401, 401), "no_session"),
         row(Ask::get("https://app.example.test/admin").cookie(&alice), (403, 403), "role"),
@@ -56,6 +56,31 @@ async fn every_ruling_is_answered_in_each_doors_own_way() {
     }
     for door in Door::ALL {
         house.keyward.ask(door, &Ask::get(INBOX).cookie(&alice)).await.assert_allows("alice");
+    }
+}
+
+#[tokio::test]
+async fn whoever_sends_a_form_and_is_signed_out_is_told_how_not_to_lose_it() {
+    let house = House::start().await;
+    let form = Ask::page(INBOX).method("POST");
+    for door in Door::ALL {
+        for ask in [form.clone(), Ask::get(INBOX).method("POST").header("Sec-Fetch-Mode", "navigate")] {
+            let answer = house.keyward.ask(door, &ask).await;
+            assert_eq!((answer.assert_refuses().status, answer.reason().as_str()), (401, "no_session"));
+            assert_eq!((answer.maybe("Location"), answer.maybe("WWW-Authenticate")), (None, None));
+            // Nothing says that the form's own address can be looked at.
+            let login = "https://portal.example.test/office?next=https%3A%2F%2Fapp%2Eexample%2Etest%2F";
+            assert_eq!(answer.one("X-Keyward-Login"), login);
+            assert_eq!(answer.one("Content-Type"), "text/html; charset=utf-8");
+            let page = answer.text();
+            assert!(page.contains("What you typed was not sent"), "{page}");
+            assert!(page.contains(&format!("<a href=\"{login}\" target=\"_blank\" rel=\"noopener ")), "{page}");
+        }
+        let script = house.keyward.ask(door, &form.clone().header("X-Requested-With", "XMLHttpRequest")).await;
+        assert_eq!((script.assert_refuses().status, script.one("Content-Type").as_str()), (401, "application/json"));
+        let admin = Ask::page("https://app.example.test/admin").method("POST").cookie(Ticket::of("alice").cookie());
+        let no = house.keyward.ask(door, &admin).await;
+        assert!(no.status == 403 && no.text().contains("<h1>You may not open this page</h1>"), "{no:?}");
     }
 }
 

@@ -10,6 +10,8 @@ pub mod epixel_host;
 // The demo, which includes this file, has no use for it.
 #[cfg(test)]
 pub mod open_xchange;
+#[cfg(test)]
+pub mod openid_provider;
 pub mod server;
 pub mod websydian;
 pub mod zimbra;

@@ -10,6 +10,8 @@ mod support;
 
 mod across;
 mod addresses;
+#[path = "../real/chromium.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
 mod chromium;
 mod house;
 mod one_domain;

@@ -4,6 +4,7 @@
 
 mod axigen;
 mod calendars;
+mod credentials;
 mod files;
 mod house;
 mod kinds;
@@ -160,6 +161,35 @@ async fn a_page_is_sent_to_sign_in_and_a_script_is_told_so() {
     let program = house.ask(MAIL, "POST /", &["Content-Length: 0"]);
     assert_eq!((program.status(), program.header("Content-Type").unwrap()), (401, "application/json"));
     assert_eq!(program.body, "{\"reason\":\"expired\",\"login\":\"https://portal.example.test/login?next=x\"}\n");
+    assert!(house.application.take().is_empty(), "nothing came through");
+}
+
+#[tokio::test]
+async fn whoever_sends_a_form_and_is_signed_out_is_told_how_not_to_lose_it() {
+    const LOGIN: &str = "https://portal.example.test/login?lang=en&next=x";
+    let script = |_: &Message| answer(401, &[("X-Keyward-Reason", "expired"), ("X-Keyward-Login", LOGIN)], "page");
+    let house = House::with(script, |_| answer(200, &[], "mail")).await;
+    let body = "Content-Length: 5";
+    for said in [&["Sec-Fetch-Mode: navigate", body][..], &["Accept: text/html,*/*", body]] {
+        let page =
+            send(house.address, &format!("POST /form HTTP/1.1\r\nHost: {MAIL}\r\n{}\r\n\r\nhello", said.join("\r\n")));
+        assert_eq!((page.status(), page.header("Content-Type")), (401, Some("text/html; charset=utf-8")));
+        assert!(page.body.contains("What you typed was not sent"), "{}", page.body);
+        assert!(page.body.contains(&format!("<a href=\"{LOGIN}\" target=\"_blank\"")), "{}", page.body);
+        assert!(page.body.contains("<code>expired</code>"), "{}", page.body);
+        let policy = page.header("Content-Security-Policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'self'"), "{policy}");
+        assert_eq!((page.header("Location"), page.header("Cache-Control")), (None, Some("no-store")));
+    }
+    for said in [
+        &["Accept: text/html", "X-Requested-With: XMLHttpRequest", "Content-Length: 0"][..],
+        &["Accept: text/html", "Sec-Fetch-Mode: cors", "Content-Length: 0"],
+        &["Accept: application/json", "Content-Length: 0"],
+    ] {
+        let program = house.ask(MAIL, "POST /form", said);
+        assert_eq!((program.status(), program.header("Content-Type")), (401, Some("application/json")), "{said:?}");
+    }
+    assert_eq!(house.ask(MAIL, "PUT /form", &["Accept: text/html", "Content-Length: 0"]).status(), 401);
     assert!(house.application.take().is_empty(), "nothing came through");
 }
 

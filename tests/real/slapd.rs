@@ -48,6 +48,7 @@ pub struct Slapd {
     program: PathBuf,
     plain: SocketAddr,
     tls: SocketAddr,
+    administrator_password: String,
 }
 
 /// The entry of somebody: `uid=<name>,ou=people,…`.
@@ -82,15 +83,29 @@ pub fn group_dn(name: &str) -> String {
 impl Slapd {
     /// Starts it below a directory, and waits until all entries are in it.
     pub async fn start(directory: &Path, options: Options) -> Result<Self, DemoError> {
+        let name = options.certified_as.as_deref();
+        let slapd = Self::configured(directory, name, ADMINISTRATOR_PASSWORD, |home| settings(home, &options)).await?;
+        slapd.load(&tree(&options)).await?;
+        Ok(slapd)
+    }
+
+    /// Starts an empty one with a configuration that is made for its directory, where certificate.pem and
+    /// key.pem are, and `data` is for the database. [`ADMINISTRATOR`] has this password there.
+    pub async fn configured(
+        directory: &Path,
+        certified_as: Option<&str>,
+        administrator_password: &str,
+        configuration: impl FnOnce(&Path) -> String,
+    ) -> Result<Self, DemoError> {
         let home = Workspace::at(directory)?;
         let program = find_program("slapd").ok_or(DemoError::Missing("slapd"))?;
         let (plain, tls) = (free_address()?, free_address()?);
         home.directory("data")?;
-        certify(&home, tls, options.certified_as.as_deref())?;
-        home.write("slapd.conf", &settings(&home, &options))?;
-        let mut slapd = Self { process: None, home, program, plain, tls };
+        certify(&home, tls, certified_as)?;
+        home.write("slapd.conf", &configuration(home.path()))?;
+        let administrator_password = administrator_password.to_owned();
+        let mut slapd = Self { process: None, home, program, plain, tls, administrator_password };
         slapd.start_again().await?;
-        slapd.load(&tree(&options)).await?;
         Ok(slapd)
     }
 
@@ -174,7 +189,7 @@ impl Slapd {
     async fn edit(&self, tool: &'static str, file: &str, ldif: &str) -> Result<(), DemoError> {
         let file = self.home.write(file, ldif)?;
         let file = file.to_string_lossy();
-        self.tool(tool, &["-D", ADMINISTRATOR, "-w", ADMINISTRATOR_PASSWORD, "-f", &file]).await
+        self.tool(tool, &["-D", ADMINISTRATOR, "-w", &self.administrator_password, "-f", &file]).await
     }
 
     async fn tool(&self, tool: &'static str, arguments: &[&str]) -> Result<(), DemoError> {
@@ -210,8 +225,8 @@ fn certify(home: &Workspace, address: SocketAddr, name: Option<&str>) -> Result<
     Ok(())
 }
 
-fn settings(home: &Workspace, options: &Options) -> String {
-    let path = home.path().display();
+fn settings(home: &Path, options: &Options) -> String {
+    let path = home.display();
     let mut text = String::new();
     for schema in ["core", "cosine", "inetorgperson"] {
         let _ = writeln!(text, "include {SCHEMA}/{schema}.schema");

@@ -40,6 +40,7 @@ pub struct Setup {
     config: String,
     environment: Vec<String>,
     listen: Option<String>,
+    at: Option<SocketAddr>,
     with_api: bool,
     /// What the shell does before it becomes the program.
     before: String,
@@ -52,6 +53,7 @@ impl Setup {
             config: config.to_owned(),
             environment: Vec::new(),
             listen: None,
+            at: None,
             with_api: false,
             before: String::new(),
         }
@@ -66,6 +68,11 @@ impl Setup {
     pub fn on_socket(mut self, more: &str) -> Self {
         self.listen = Some(more.to_owned());
         self
+    }
+
+    /// With decisions at this address, which somebody was told before.
+    pub fn at(self, auth: SocketAddr) -> Self {
+        Self { at: Some(auth), ..self }
     }
 
     /// With the portal's API, too.
@@ -102,7 +109,7 @@ impl Setup {
                 (Address::Unix(path), line)
             }
             None => {
-                let address = free_address().unwrap();
+                let address = self.at.unwrap_or_else(|| free_address().unwrap());
                 (Address::Tcp(address), format!("auth = \"{address}\""))
             }
         };

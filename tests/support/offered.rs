@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use keyward::backend::Guarded;
-use keyward::domain::{Answered, Browser, Call, Client, Cookies, Desk, KnownAs, Person, Reach, SessionHandle};
+use keyward::domain::{
+    Answered, Audience, Browser, Call, Client, Cookies, Desk, KnownAs, Person, Reach, SessionHandle,
+};
 
 use crate::fakes::server::{Reply, Request, Server, locked};
 
@@ -76,8 +78,8 @@ impl Browser for Caller<'_> {
         }
     }
 
-    fn awaits_page(&self, _: &str) -> bool {
-        false
+    fn audience(&self, _: &str) -> Audience {
+        Audience::Program
     }
 
     fn header(&self, name: &str) -> Option<&str> {

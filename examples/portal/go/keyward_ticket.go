@@ -1,9 +1,8 @@
 // Mints tickets for Keyward, which lets a portal's people into the applications behind it. Copy this file into
-// the portal, under the name of its own package and without main; it needs Go 1.18 and nothing else.
+// the portal, under the name of its own package; it needs Go 1.18 and nothing else.
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
@@ -14,11 +13,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/url"
-	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -80,7 +75,10 @@ func MintTicket(keyID, secret string, claims Claims, password string) (string, e
 	signed := "kw1." + keyID + "." + base64.RawURLEncoding.EncodeToString(bytes.TrimSpace(payload.Bytes()))
 	mac := sum(derive(material, "keyward ticket mac v1"), []byte(signed))
 	minted := signed + "." + base64.RawURLEncoding.EncodeToString(mac)
-	return minted, check(len(minted) <= 8192, "the ticket is longer than 8 KiB")
+	if err := check(len(minted) <= 8192, "the ticket is longer than 8 KiB"); err != nil {
+		return "", err
+	}
+	return minted, nil
 }
 
 func checkClaims(keyID string, claims Claims) error {
@@ -180,30 +178,4 @@ func check(fine bool, otherwise string) error {
 		return nil
 	}
 	return errors.New(otherwise)
-}
-
-// For trying it out: each line of standard input is one ticket to make, written like the query of an address:
-// key_id=2026a&secret=…&sid=…&sub=ana&iat=1767225600&exp=1767229200&role=staff&role=admin&name=…&email=…&password=…
-func main() {
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		fields, err := url.ParseQuery(lines.Text())
-		if err != nil {
-			fmt.Println("refused:", err)
-			continue
-		}
-		iat, _ := strconv.ParseInt(fields.Get("iat"), 10, 64)
-		exp, _ := strconv.ParseInt(fields.Get("exp"), 10, 64)
-		sid := fields.Get("sid")
-		if !fields.Has("sid") {
-			sid, _ = NewSessionID()
-		}
-		claims := Claims{sid, fields.Get("sub"), iat, exp, fields["role"], fields.Get("name"), fields.Get("email")}
-		ticket, err := MintTicket(fields.Get("key_id"), fields.Get("secret"), claims, fields.Get("password"))
-		if err != nil {
-			fmt.Println("refused:", err)
-			continue
-		}
-		fmt.Println(ticket)
-	}
 }

@@ -13,7 +13,7 @@ use crate::keys::{KeyStore, SignOutBy};
 use crate::observe::Metrics;
 use crate::pages::Pages;
 use crate::portal::ticket::{NewTicket, TicketKey};
-use crate::portal::{PortalPlan, Sessions};
+use crate::portal::{PortalPlan, Portals, Sessions};
 use crate::wire::Errands;
 
 const SID: &str = "what-the-browser-shows";
@@ -74,7 +74,8 @@ fn house(binding: Binding) -> SelfService {
     let keys = KeyStore::new(9, Arc::clone(&clock), tokio::runtime::Handle::current());
     keys.configure(9, &[Arc::clone(&backend)]);
     let (host, path) = ("mail.test".to_owned(), "/webmail".to_owned());
-    let entrance = Entrance { host, path, backend, portal: Arc::clone(&portal), roles: Vec::new() };
+    let portals = Portals::new(vec![Arc::clone(&portal)]).unwrap();
+    let entrance = Entrance { host, path, backend, portals, roles: Vec::new() };
     let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new(), &metrics);
     let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
     assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
@@ -131,7 +132,7 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
     assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
     assert_eq!(side.touch(SID).await, Ok(3));
     side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None));
-    assert_eq!(side.touch(SID).await, Err(Reason::Revoked));
+    assert_eq!(side.touch(SID).await, Err(NotOpened::NoSession(Reason::Revoked)));
 }
 
 #[tokio::test]
@@ -147,7 +148,7 @@ async fn a_ticket_that_outlives_the_day_of_its_sign_out_stays_refused_until_its_
     let ticket = |sid: &str| format!("c={}", key.mint(&NewTicket::new(sid, "ana", 1000, 1_000_000), None).unwrap());
     let who = async |sid: &str| {
         let ticket = ticket(sid);
-        let person = house.whoami(&Cookies::new([ticket.as_bytes()]), &ScriptedBrowser(&[])).await;
+        let person = house.whoami(&Cookies::new([ticket.as_bytes()]), &ScriptedBrowser(&[])).await.unwrap();
         person.map(|person| person.user)
     };
     assert_eq!(who("a-session-of-somebody").await.as_deref(), Some("ana"));

@@ -16,8 +16,8 @@ use super::sessions::random;
 use super::{Ldap, directory::Directory, directory::Member};
 use crate::domain::{Answered, Call, Desk, Reach, Reason, Reply, Secret, Service, SessionHandle, decode_hex};
 use crate::pages::{Language, Message};
+use crate::portal::Verifier;
 use crate::portal::place::place_on;
-use crate::portal::{Shown, Verifier};
 
 /// How long a browser is known again, in seconds: a year.
 const KNOWN_FOR: u32 = 365 * 24 * 3600;
@@ -96,7 +96,7 @@ impl Ldap {
 impl Visit<'_> {
     async fn answer(&self, desk: &dyn Desk) -> Reply {
         let Self { ldap, call, language, .. } = self;
-        let is_page = call.browser.awaits_page("GET");
+        let is_page = call.browser.audience("GET").is_person();
         if !self.is_secure() && ldap.sessions.cookie().starts_with("__") {
             tracing::error!(
                 portal = ldap.name,
@@ -251,9 +251,8 @@ impl Visit<'_> {
 
     /// Who is signed in already.
     fn who(&self) -> Option<String> {
-        let shown =
-            Shown { values: self.call.cookies.values(self.ldap.sessions.cookie()), authorization: None, browser: None };
-        let (_, held) = self.ldap.sessions.find(&shown, self.ldap.people.clock.unix()).ok()?;
+        let shown = self.call.cookies.values(self.ldap.sessions.cookie());
+        let (_, held) = self.ldap.sessions.look_up(&shown, self.ldap.people.clock.unix()).ok()?;
         Some(held.identity.user().to_owned())
     }
 

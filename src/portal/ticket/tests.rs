@@ -80,6 +80,26 @@ fn the_vectors_of_the_documentation_hold() {
 }
 
 #[test]
+fn the_vectors_of_the_examples_hold() {
+    let vectors: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("../../../examples/portal/vectors.json")).unwrap();
+    assert!(vectors.len() > 8);
+    for vector in &vectors {
+        let text = |name: &str| vector[name].as_str();
+        let key = key(text("key_id").unwrap(), text("secret").unwrap());
+        let claims = serde_json::to_string(&vector["claims"]).unwrap();
+        let claims = NewTicket::parse(claims.as_bytes()).unwrap();
+        let mut nonce = [0; NONCE];
+        if let Some(hex) = text("nonce") {
+            nonce.copy_from_slice(&decode_hex(hex).unwrap());
+        }
+        let password = text("password").map(Secret::from);
+        let minted = key.mint_with_nonce(&claims, password.as_ref(), nonce).unwrap();
+        assert_eq!(Some(minted.as_str()), text("ticket"), "{}", vector["what"]);
+    }
+}
+
+#[test]
 fn everything_in_a_ticket_comes_out_again() {
     let mut made = claims(SID);
     made.roles = vec!["staff".into(), "quo\"ted".into()];

@@ -199,8 +199,7 @@ fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
 fn touch<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
     let touch = async {
         asked.without_body()?;
-        let touched = asked.portal()?.touch(&asked.sid()?).await;
-        let sessions = touched.map_err(|reason| Problem::refused(StatusCode::NOT_FOUND, reason))?;
+        let sessions = asked.portal()?.touch(&asked.sid()?).await.map_err(problem)?;
         Ok(in_json(StatusCode::OK, &json!({ "sessions": sessions })))
     };
     touch.boxed_local()
@@ -216,16 +215,21 @@ fn keys<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
         }
         // One that is no text is no ticket.
         let ticket = ticket.map(|ticket| std::str::from_utf8(ticket).unwrap_or_default());
-        match portal.open(&sid, ticket, &backend, &asked.browser()?).await {
-            Ok(opened) => Ok(in_json(StatusCode::OK, &written(&opened))),
-            Err(NotOpened::NoSession(reason)) => Err(Problem::refused(StatusCode::NOT_FOUND, reason)),
-            Err(NotOpened::Denied(reason)) => Err(Problem::refused(StatusCode::FORBIDDEN, reason)),
-            Err(NotOpened::Unavailable { reason, retry_after }) => Err(Problem::unavailable(reason, retry_after)),
-            Err(NotOpened::NoBackend) => Err(NO_BACKEND),
-            Err(NotOpened::NoBrowser) => Err(NO_BROWSER),
-        }
+        let opened = portal.open(&sid, ticket, &backend, &asked.browser()?).await.map_err(problem)?;
+        Ok(in_json(StatusCode::OK, &written(&opened)))
     };
     keys.boxed_local()
+}
+
+/// Why nothing is opened, in HTTP's terms.
+fn problem(why: NotOpened) -> Problem {
+    match why {
+        NotOpened::NoSession(reason) => Problem::refused(StatusCode::NOT_FOUND, reason),
+        NotOpened::Denied(reason) => Problem::refused(StatusCode::FORBIDDEN, reason),
+        NotOpened::Unavailable { reason, retry_after } => Problem::unavailable(reason, retry_after),
+        NotOpened::NoBackend => NO_BACKEND,
+        NotOpened::NoBrowser => NO_BROWSER,
+    }
 }
 
 /// Keys as they are handed out; what there is none of is left out.

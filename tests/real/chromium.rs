@@ -21,6 +21,8 @@ pub struct Chromium {
     answers: Receiver,
     buffer: Vec<u8>,
     number: u64,
+    /// What pages complained of, in every tab.
+    complaints: Vec<String>,
     // Last, so that the browser ends before its files go.
     _process: Process,
     _files: TemporaryWorkspace,
@@ -58,18 +60,46 @@ impl Chromium {
             program.display()
         );
         let process = Process::start("chromium", Path::new("/bin/sh"), &["-c", &script], &files).unwrap();
-        Self { commands, answers, buffer: Vec::new(), number: 0, _process: process, _files: files }
+        Self {
+            commands,
+            answers,
+            buffer: Vec::new(),
+            number: 0,
+            complaints: Vec::new(),
+            _process: process,
+            _files: files,
+        }
     }
 
     /// Somebody's browser, with no cookie yet.
     pub async fn person(&mut self) -> Person<'_> {
         let context = self.call(None, "Target.createBrowserContext", json!({})).await;
-        let target = json!({"url": "about:blank", "browserContextId": context["browserContextId"]});
+        let context = context["browserContextId"].as_str().unwrap().to_owned();
+        let session = self.tab(&context).await;
+        Person { chromium: self, context, session }
+    }
+
+    /// A new tab, whose complaints are listened to.
+    async fn tab(&mut self, context: &str) -> String {
+        let target = json!({"url": "about:blank", "browserContextId": context});
         let target = self.call(None, "Target.createTarget", target).await;
         let attached = json!({"targetId": target["targetId"], "flatten": true});
         let attached = self.call(None, "Target.attachToTarget", attached).await;
         let session = attached["sessionId"].as_str().unwrap().to_owned();
-        Person { chromium: self, session }
+        for domain in ["Log.enable", "Runtime.enable"] {
+            self.call(Some(&session), domain, json!({})).await;
+        }
+        session
+    }
+
+    /// Keeps what a page complains of: blocked by its policy, not found, thrown and not caught.
+    fn note(&mut self, message: &Value) {
+        let complaint = match message["method"].as_str() {
+            Some("Log.entryAdded") => &message["params"]["entry"],
+            Some("Runtime.exceptionThrown") => &message["params"]["exceptionDetails"],
+            _ => return,
+        };
+        self.complaints.push(complaint.to_string());
     }
 
     async fn call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Value {
@@ -96,6 +126,7 @@ impl Chromium {
                             None => Ok(message["result"].clone()),
                         };
                     }
+                    self.note(&message);
                 }
                 self.answers.read_buf(&mut self.buffer).await.unwrap();
             }
@@ -104,11 +135,23 @@ impl Chromium {
     }
 }
 
-/// One person's window.
+/// A key that does something.
+#[derive(Clone, Copy, Debug)]
+pub enum Key {
+    Tab,
+    Enter,
+    Space,
+}
+
+/// One person's window, and the tab in it that they look at.
 pub struct Person<'a> {
     chromium: &'a mut Chromium,
+    context: String,
     session: String,
 }
+
+/// A tab to come back to.
+pub struct Tab(String);
 
 impl Person<'_> {
     /// Types an address.
@@ -140,6 +183,84 @@ impl Person<'_> {
         self.sees(words).await;
         let find = "[...document.querySelectorAll('a, button')].find(one => one.innerText === words).click()";
         self.run(&format!("(() => {{ const words = {}; {find} }})()", json!(words))).await;
+    }
+
+    /// Opens another tab and looks at it; the result is the one before.
+    pub async fn another_tab(&mut self) -> Tab {
+        let tab = self.chromium.tab(&self.context).await;
+        Tab(std::mem::replace(&mut self.session, tab))
+    }
+
+    /// Looks at that tab; the result is the one before.
+    pub fn look_at(&mut self, tab: Tab) -> Tab {
+        Tab(std::mem::replace(&mut self.session, tab.0))
+    }
+
+    /// Looks at the page again, as by F5.
+    pub async fn reload(&mut self) {
+        self.call("Page.reload", json!({})).await;
+    }
+
+    /// Prefers these languages, as `Accept-Language` has them.
+    pub async fn speaks(&mut self, languages: &str) {
+        let agent = self.call("Browser.getVersion", json!({})).await["userAgent"].clone();
+        let prefers = json!({"userAgent": agent, "acceptLanguage": languages});
+        self.call("Emulation.setUserAgentOverride", prefers).await;
+    }
+
+    /// Runs no scripts of pages.
+    pub async fn without_scripts(&mut self) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
+    }
+
+    /// Has a window of this size, in pixels, and light colours.
+    pub async fn window(&mut self, width: u32, height: u32) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.call("Emulation.setDeviceMetricsOverride", size).await;
+        let light = json!([{"name": "prefers-color-scheme", "value": "light"}]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": light})).await;
+    }
+
+    /// A picture of the window, as PNG.
+    pub async fn picture(&mut self) -> Vec<u8> {
+        use base64::Engine;
+        let picture = self.call("Page.captureScreenshot", json!({"format": "png"})).await;
+        base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap()).unwrap()
+    }
+
+    /// Types text into whatever has the focus.
+    pub async fn types(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text})).await;
+    }
+
+    /// Presses one key.
+    pub async fn strikes(&mut self, key: Key) {
+        let (name, code, text) = match key {
+            Key::Tab => ("Tab", 9, ""),
+            Key::Enter => ("Enter", 13, "\r"),
+            Key::Space => (" ", 32, " "),
+        };
+        let stroke = |kind: &str| json!({"type": kind, "key": name, "windowsVirtualKeyCode": code, "text": text});
+        self.call("Input.dispatchKeyEvent", stroke("keyDown")).await;
+        let up = json!({"type": "keyUp", "key": name, "windowsVirtualKeyCode": code});
+        self.call("Input.dispatchKeyEvent", up).await;
+    }
+
+    /// Fills the field of this name, which must be there.
+    pub async fn fills(&mut self, field: &str, text: &str) {
+        let focus = format!(
+            "(() => {{ const one = document.querySelector({}); one.value = ''; one.focus() }})()",
+            json!(format!("[name=\"{field}\"]"))
+        );
+        self.run(&focus).await;
+        self.types(text).await;
+    }
+
+    /// What pages complained of so far, in any tab.
+    pub async fn complaints(&mut self) -> Vec<String> {
+        // An answer comes after all that was said before it.
+        self.run("0").await;
+        self.chromium.complaints.clone()
     }
 
     /// What a script of the page comes to; its promise is waited for.

@@ -1,0 +1,179 @@
+//! The sessions for which the portal has vouched, and those of them that were signed out here.
+//!
+//! Each is kept under the cookie that stands for it. The house knows it by a name of its own, made up anew
+//! for each sign-in at the portal: many portals let a browser keep its cookie from one sign-in to the next,
+//! and whoever comes second must get nothing of the first, nor be refused because the first went.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::said::Word;
+use crate::domain::{Moment, UnixSeconds};
+use crate::portal::{HeldSession, NoRoom, Sealed, Sessions};
+
+/// How often something is tried that only a change at the same instant can thwart.
+const TRIES: usize = 4;
+
+pub(super) struct Known {
+    portal: String,
+    sessions: Arc<Sessions>,
+}
+
+/// What a cookie stands for.
+pub(super) enum Record {
+    /// A session, by its name in the house.
+    In(String, Arc<HeldSession>),
+    /// One that was signed out here. The portal may still vouch for it.
+    SignedOut(Arc<HeldSession>),
+}
+
+impl Record {
+    fn of(held: Arc<HeldSession>) -> Self {
+        match &held.known_as {
+            Some(id) => Self::In(id.to_string(), held),
+            None => Self::SignedOut(held),
+        }
+    }
+
+    pub(super) const fn held(&self) -> &Arc<HeldSession> {
+        match self {
+            Self::In(_, held) | Self::SignedOut(held) => held,
+        }
+    }
+}
+
+/// What the portal said of a cookie, and when that must be asked again.
+pub(super) struct Vouched {
+    pub word: Word,
+    pub expires: UnixSeconds,
+    pub fresh_until: Moment,
+    /// The cookie, where it will be needed.
+    pub sealed: Option<Sealed>,
+    /// Whoever shows it has signed out here before anything was known of them.
+    pub leaves: bool,
+}
+
+impl Known {
+    pub(super) const fn new(portal: String, sessions: Arc<Sessions>) -> Self {
+        Self { portal, sessions }
+    }
+
+    /// What stands for a cookie wherever something is noted of it.
+    pub(super) fn key(&self, cookie: &str) -> String {
+        self.sessions.id_of(&self.portal, cookie)
+    }
+
+    /// What the cookie stands for, and its key.
+    pub(super) fn find(&self, cookie: &str, now: UnixSeconds) -> Option<(String, Record)> {
+        let (key, held) = self.sessions.find(&self.portal, cookie, now)?;
+        Some((key, Record::of(held)))
+    }
+
+    /// The session of this name in the house.
+    pub(super) fn named(&self, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
+        self.place_of(id, now).map(|(_, held)| held)
+    }
+
+    fn place_of(&self, id: &str, now: UnixSeconds) -> Option<(String, Arc<HeldSession>)> {
+        let mut places = self.sessions.ids_with_memo(&self.portal, id).into_iter();
+        places.find_map(|key| {
+            let held = self.sessions.of_id(&key, now).filter(|held| held.known_as.as_deref() == Some(id))?;
+            Some((key, held))
+        })
+    }
+
+    /// The names and keys of all sessions that the portal's side calls so: by its own name, or by the cookie.
+    pub(super) fn called(&self, sid: &str) -> Vec<(String, String)> {
+        let key = self.key(sid);
+        let mut keys = self.sessions.ids_with_memo(&self.portal, &key);
+        keys.push(key);
+        let mut called: Vec<(String, String)> = Vec::new();
+        for key in keys {
+            let id = self.sessions.of_id(&key, 0).and_then(|held| held.known_as.as_deref().map(str::to_owned));
+            if let Some(id) = id.filter(|id| called.iter().all(|(other, _)| other != id)) {
+                called.push((id, key));
+            }
+        }
+        called
+    }
+
+    /// Takes the portal's word for whose the cookie is. Somebody else's session behind it, or an earlier one of
+    /// the same person, is over, and whatever was opened from it.
+    pub(super) fn take(&self, cookie: &str, vouched: &Vouched, now: UnixSeconds) -> Result<(), NoRoom> {
+        let sid = vouched.word.sid.as_deref().map(|sid| self.key(sid));
+        for _ in 0..TRIES {
+            // Also one that has ended by itself, and was not cleared away yet.
+            let Some((key, earlier)) = self.sessions.find(&self.portal, cookie, 0) else {
+                self.sessions.keep(&self.portal, cookie, new(vouched, sid))?;
+                return Ok(());
+            };
+            let same_sid = sid.is_none() || earlier.memos.get(1).is_none_or(|known| Some(known) == sid.as_ref());
+            if earlier.identity.user() != vouched.word.identity.user() || !same_sid {
+                self.sessions.lapse(&key, now);
+                self.sessions.end_with_all(&self.portal, &key);
+            } else if self.sessions.renew(&key, &earlier, again(vouched, &earlier)).is_some() {
+                return Ok(());
+            }
+        }
+        // Others are changing it all the time, and what they leave is as good.
+        Ok(())
+    }
+
+    /// The portal does not vouch for the cookie. Nothing keeps it from doing so again, for whomever.
+    pub(super) fn lapse(&self, key: &str, now: UnixSeconds) {
+        match self.sessions.of_id(key, 0) {
+            Some(held) if held.known_as.is_none() => drop(self.sessions.end(key)),
+            Some(_) => self.sessions.lapse(key, now),
+            None => {}
+        }
+    }
+
+    /// Signs the session of this name out: its cookie is refused for as long as the portal vouches for it.
+    /// Gives back its key, and what it was.
+    pub(super) fn sign_out(&self, id: &str) -> Option<(String, Arc<HeldSession>)> {
+        for _ in 0..TRIES {
+            let (key, earlier) = self.place_of(id, 0)?;
+            let out = HeldSession {
+                fresh_until: earlier.fresh_until,
+                ..HeldSession::new(earlier.identity.clone(), earlier.expires, None)
+            };
+            if self.sessions.renew(&key, &earlier, out).is_some() {
+                return Some((key, earlier));
+            }
+        }
+        None
+    }
+}
+
+/// A session under a new name; none where it is signed out from the beginning.
+fn new(vouched: &Vouched, sid: Option<String>) -> HeldSession {
+    let id = format!("{:032x}", rand::random::<u128>());
+    let mut memos: SmallVec<[String; 1]> = SmallVec::new();
+    memos.push(id.clone());
+    memos.extend(sid);
+    HeldSession {
+        known_as: (!vouched.leaves).then(|| id.into()),
+        memos,
+        fresh_until: vouched.fresh_until,
+        sealed: vouched.sealed.clone(),
+        ..HeldSession::new(vouched.word.identity.clone(), vouched.expires, vouched.word.password.clone())
+    }
+}
+
+/// The same session as the portal has it now. One that was signed out here stays so.
+fn again(vouched: &Vouched, earlier: &HeldSession) -> HeldSession {
+    let fresh = HeldSession {
+        fresh_until: vouched.fresh_until,
+        ..HeldSession::new(vouched.word.identity.clone(), vouched.expires, None)
+    };
+    if earlier.known_as.is_none() {
+        return fresh;
+    }
+    HeldSession {
+        known_as: earlier.known_as.clone(),
+        password: vouched.word.password.clone(),
+        sealed: vouched.sealed.clone(),
+        ..fresh
+    }
+}

@@ -1,0 +1,167 @@
+//! Access tokens that API callers bring themselves (RFC 6750). They are checked here, by the provider's
+//! keys; what was found out is kept until the token ends, under a keyed hash of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use super::House;
+use super::claims::{self, AccessToken};
+use super::keys::{Signed, Unverified};
+use super::session::Tokens;
+use crate::domain::{Identity, Reason, UnixSeconds};
+use crate::portal::{HeldSession, PortalSession, Verdict};
+
+/// Most tokens that are kept. One more is checked each time it comes.
+const MOST: usize = 10_000;
+
+/// What is in an `Authorization` header.
+pub(super) enum Brought {
+    /// A good token: its id in the house, and whose it is.
+    Known(String, Arc<HeldSession>),
+    /// Nobody can tell without the provider's keys.
+    Unasked,
+    /// No good one.
+    Worthless(Reason),
+    /// No token.
+    Nothing,
+}
+
+/// The tokens that were seen.
+pub(super) struct Bearers {
+    seen: Arc<Seen>,
+}
+
+struct Seen {
+    house: Arc<House>,
+    good: DashMap<String, Arc<HeldSession>>,
+    last_end: AtomicU64,
+}
+
+/// The token in an `Authorization` header.
+pub(super) fn token(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.bytes().all(plain)).then_some(token)
+}
+
+impl Bearers {
+    pub(super) fn new(house: Arc<House>) -> Self {
+        let seen = Seen { house, good: DashMap::new(), last_end: AtomicU64::new(0) };
+        Self { seen: Arc::new(seen) }
+    }
+
+    /// What can be said of the token without asking anybody.
+    pub(super) fn look_up(&self, header: Option<&str>, now: UnixSeconds) -> Brought {
+        let Some(token) = header.and_then(token).filter(|_| !self.seen.house.settings.audiences.is_empty()) else {
+            return Brought::Nothing;
+        };
+        let id = self.seen.id_of(token);
+        let held = self.seen.good.get(&id).map(|held| Arc::clone(&held));
+        if let Some(held) = held {
+            return match held.expires > now {
+                true => Brought::Known(id, held),
+                false => Brought::Worthless(Reason::Expired),
+            };
+        }
+        match self.seen.house.provider.verify_now(token) {
+            None => Brought::Unasked,
+            Some(Err(Unverified::UnknownKey)) if self.seen.house.provider.may_ask_for_keys() => Brought::Unasked,
+            Some(Err(_)) => Brought::Worthless(Reason::Forged),
+            Some(Ok(signed)) => self.seen.judge(id, token, &signed, now),
+        }
+    }
+
+    /// The same after asking for the keys.
+    pub(super) fn ask(&self, token: String) -> impl Future<Output = Verdict<'static>> + Send + use<> {
+        let seen = Arc::clone(&self.seen);
+        async move {
+            let id = seen.id_of(&token);
+            let signed = match seen.house.provider.verify(&token).await {
+                Err(outage) => return Verdict::Unreachable { retry_after: outage.retry_after() },
+                Ok(Err(_)) => return Verdict::Rejected(Reason::Forged),
+                Ok(Ok(signed)) => signed,
+            };
+            match seen.judge(id, &token, &signed, seen.house.clock.unix()) {
+                Brought::Known(id, held) => Verdict::Genuine(PortalSession::held_here(id, &held)),
+                Brought::Worthless(reason) => Verdict::Rejected(reason),
+                Brought::Unasked | Brought::Nothing => Verdict::Rejected(Reason::NoSession),
+            }
+        }
+    }
+
+    /// How long one of them may still last, in seconds.
+    pub(super) fn longest_left(&self) -> u64 {
+        self.seen.last_end.load(Ordering::Relaxed).saturating_sub(self.seen.house.clock.unix())
+    }
+
+    /// Whose a token of this id is.
+    pub(super) fn whose(&self, id: &str, now: UnixSeconds) -> Option<Identity<'static>> {
+        let held = self.seen.good.get(id)?;
+        (held.expires > now).then(|| held.identity.clone())
+    }
+
+    /// Forgets what is known of a token. It is refused by its id until its end all the same.
+    pub(super) fn end(&self, id: &str) -> Option<UnixSeconds> {
+        self.seen.good.remove(id).map(|(_, held)| held.expires)
+    }
+
+    /// The ids of tokens of which the provider says so.
+    pub(super) fn ids_with(&self, memo: &str) -> Vec<String> {
+        let named = self.seen.good.iter().filter(|held| held.memos.iter().any(|one| one == memo));
+        named.map(|held| held.key().clone()).collect()
+    }
+}
+
+impl Seen {
+    /// Other than that of any cookie, whatever value it has.
+    fn id_of(&self, token: &str) -> String {
+        self.house.kept.id_of(&self.house.name, &format!("bearer\n{token}"))
+    }
+
+    fn judge(&self, id: String, token: &str, signed: &Signed, now: UnixSeconds) -> Brought {
+        let house = &self.house;
+        let access = match claims::access_token(signed, &house.settings, now) {
+            Ok(access) => access,
+            Err(claims::Flaw::Ended) => return Brought::Worthless(Reason::Expired),
+            Err(flaw) => {
+                tracing::debug!(portal = house.name, %flaw, "a bearer token is not taken");
+                return Brought::Worthless(Reason::Forged);
+            }
+        };
+        let memos: Vec<String> = memos(&access).collect();
+        if memos.iter().any(|memo| house.has_ended(memo, access.issued.unwrap_or(0))) {
+            return Brought::Worthless(Reason::Expired);
+        }
+        let identity = match house.settings.members.identity(&[&signed.claims]) {
+            Ok(identity) => identity,
+            Err(unusable) => {
+                tracing::warn!(portal = house.name, %unusable, "a bearer token is not taken");
+                return Brought::Worthless(Reason::Forged);
+            }
+        };
+        let mut held = HeldSession::new(identity, access.ends, None);
+        held.sealed = Tokens::of_bearer(token, access.ends).sealed(&house.kept, &id);
+        held.memos = memos.into();
+        let held = Arc::new(held);
+        self.last_end.fetch_max(access.ends, Ordering::Relaxed);
+        self.keep(id.clone(), &held, now);
+        Brought::Known(id, held)
+    }
+
+    fn keep(&self, id: String, held: &Arc<HeldSession>, now: UnixSeconds) {
+        if self.good.len() >= MOST {
+            self.good.retain(|_, held| held.expires > now);
+        }
+        if self.good.len() < MOST {
+            self.good.insert(id, Arc::clone(held));
+        }
+    }
+}
+
+fn memos(access: &AccessToken) -> impl Iterator<Item = String> {
+    let sid = access.sid.as_ref().map(|sid| format!("sid:{sid}"));
+    std::iter::once(format!("sub:{}", access.subject)).chain(sid)
+}

@@ -1,0 +1,136 @@
+//! The end of a session: told to the provider by the browser (OpenID Connect RP-Initiated Logout 1.0), or
+//! told by the provider itself (Back-Channel Logout 1.0).
+
+use serde_json::json;
+use url::Url;
+use url::form_urlencoded;
+
+use super::claims::{self, LogoutToken, OLDEST_LOGOUT};
+use super::settings::PostLogout;
+use super::{House, Oidc};
+use crate::domain::{Call, Desk, Outage, Reply, SessionHandle, UnixSeconds};
+
+/// For how long it is remembered that a session has ended of which nothing is known here, in seconds: as long
+/// as its sign-in may be under way, or a token of it may be good.
+const REMEMBERED_FOR: u64 = 24 * 3600;
+
+impl House {
+    /// Where the browser is signed out at the provider as well.
+    pub(super) fn farewell(&self, id: &str, origin: &str, return_to: Option<&Url>) -> Option<String> {
+        if self.settings.post_logout == PostLogout::Here {
+            return None;
+        }
+        let session = self.kept.of_id(id, 0)?;
+        let tokens = self.tokens(id, &session)?;
+        let mut address = Url::parse(tokens.end_session.as_deref()?).ok()?;
+        let after = return_to.map_or_else(|| format!("{origin}{}", self.goodbye()), |url| url.as_str().to_owned());
+        address
+            .query_pairs_mut()
+            .append_pair("id_token_hint", &tokens.id)
+            .append_pair("post_logout_redirect_uri", &after)
+            .append_pair("client_id", &self.settings.client_id);
+        Some(address.into())
+    }
+
+    /// The origin of that address. Where it is not known yet, the provider has it where it has everything else.
+    pub(super) fn farewell_origin(&self) -> Option<String> {
+        if self.settings.post_logout == PostLogout::Here {
+            return None;
+        }
+        let address = match self.provider.known_now() {
+            Some(known) => known.end_session.clone()?,
+            None => self.settings.issuer_url.clone(),
+        };
+        Some(address.origin().ascii_serialization())
+    }
+
+    /// Where the provider sends the browser when it has signed it out.
+    pub(super) fn goodbye(&self) -> String {
+        format!("/.keyward/signed-out/{}", self.name)
+    }
+
+    fn note(&self, memo: &str) -> String {
+        format!("{}\n{memo}", self.name)
+    }
+
+    /// Remembers that the provider has ended what it calls so, since a sign-in may be under way.
+    pub(super) fn note_end(&self, memo: &str) {
+        let now = self.clock.unix();
+        self.note_end_at(memo, now, now);
+    }
+
+    fn note_end_at(&self, memo: &str, at: UnixSeconds, now: UnixSeconds) {
+        self.kept.notes().put(self.note(memo), at, now.saturating_add(REMEMBERED_FOR), now);
+    }
+
+    /// Whether a token that was issued then is of a session that has ended since. The provider gives the name
+    /// of a session to no other; a person comes again.
+    pub(super) fn has_ended(&self, memo: &str, issued: UnixSeconds) -> bool {
+        let ended = self.kept.notes().get(&self.note(memo), self.clock.unix());
+        ended.is_some_and(|ended| memo.starts_with("sid:") || issued <= ended)
+    }
+}
+
+impl Oidc {
+    /// The provider says that sessions have ended.
+    pub(super) async fn called_off_by_provider(&self, call: &Call<'_>, desk: &dyn Desk) -> Reply {
+        let mut fields = form_urlencoded::parse(call.body).filter(|(name, _)| name == "logout_token");
+        let token = match (fields.next(), fields.next()) {
+            (Some((_, token)), None) => token,
+            _ => return refusal("invalid_request", "one logout_token is wanted"),
+        };
+        let house = &self.house;
+        let signed = match house.provider.verify(&token).await {
+            Ok(Ok(signed)) => signed,
+            Ok(Err(unverified)) => return self.not_taken(&unverified),
+            // Neither yes nor no: the provider may try again.
+            Err(outage) => return unavailable(&outage),
+        };
+        let now = house.clock.unix();
+        let token = match claims::logout_token(&signed, &house.settings, now) {
+            Ok(token) => token,
+            Err(flaw) => return self.not_taken(&flaw),
+        };
+        let until = token.issued.saturating_add(OLDEST_LOGOUT).saturating_add(2 * house.settings.clock_skew);
+        if !house.kept.notes().put(house.note(&format!("jti:{}", token.id)), now, until, now) {
+            return self.not_taken(&"it came before");
+        }
+        self.end_all(&token, now, desk);
+        Reply { status: 200, ..Reply::default() }
+    }
+
+    /// The session of this name; or all of the person's, where none is named.
+    fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) {
+        let (memo, of_subject) = match (&token.sid, &token.subject) {
+            (Some(sid), subject) => (format!("sid:{sid}"), subject.as_ref()),
+            (None, Some(subject)) => (format!("sub:{subject}"), None),
+            (None, None) => return,
+        };
+        self.house.note_end_at(&memo, token.issued, now);
+        let mut ids = self.ids_with(&memo);
+        if let Some(subject) = of_subject {
+            let theirs = self.ids_with(&format!("sub:{subject}"));
+            ids.retain(|id| theirs.contains(id));
+        }
+        let count = ids.len();
+        for id in ids {
+            desk.sign_out(&SessionHandle { portal: self.house.name.clone(), id });
+        }
+        tracing::info!(portal = self.house.name, sessions = count, "the provider has ended sessions");
+    }
+
+    fn not_taken(&self, why: &dyn std::fmt::Display) -> Reply {
+        tracing::warn!(portal = self.house.name, %why, "a logout token is not taken");
+        refusal("invalid_request", "the logout token is not good")
+    }
+}
+
+fn refusal(error: &str, description: &str) -> Reply {
+    Reply::json(400, &json!({ "error": error, "error_description": description }))
+}
+
+fn unavailable(outage: &Outage) -> Reply {
+    let answer =
+        json!({ "error": "temporarily_unavailable", "error_description": "the provider's keys cannot be had" });
+    Reply::json(503, &answer).header("retry-after", outage.retry_after().as_secs().max(1).to_string())
+}

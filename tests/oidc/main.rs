@@ -1,0 +1,13 @@
+//! Portals of kind `oidc`, with a strict stand-in for the provider that misbehaves on command.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "../fakes/mod.rs"]
+mod fakes;
+mod lasting;
+mod logout;
+mod refused;
+mod sign_in;
+mod stage;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
+mod support;
