@@ -100,6 +100,127 @@ async fn every_mailbox_api_answer_is_judged_for_what_it_is() {
     }
 }
 
+fn by_token(url: &str, settings: &str) -> Box<dyn Backend> {
+    let mut backend = backend(url, &format!("{MAILBOX_API}\n{settings}"));
+    assert!(backend.use_tokens());
+    backend
+}
+
+#[tokio::test]
+async fn every_answer_to_a_token_is_judged_for_what_it_is() {
+    let cookie = "token_session = 'cookie'";
+    for (variant, settings, login, token, judged) in [
+        (Variant::Documented, "", ANA, "good", "opened"),
+        (Variant::TokenSetsCookie, cookie, ANA, "good", "opened"),
+        (Variant::Documented, cookie, ANA, "good", "protocol"),
+        (Variant::Documented, "", ANA, "another", "Credentials"),
+        (Variant::Documented, "", ANA, "", "Credentials"),
+        // Who would open a mailbox of their own in the name of somebody else is found out.
+        (Variant::Documented, "", "ben@example.test", "good", "protocol"),
+        (Variant::WrongAccount, "", ANA, "good", "protocol"),
+        (Variant::PasswordExpired, "", ANA, "good", "Expired"),
+        // Nothing that breaks out of a header is ever sent.
+        (Variant::Documented, "", ANA, "good\r\nX-Axigen-Session: 0", "Credentials"),
+    ] {
+        let axigen = axigen().await;
+        axigen.accept("good", ANA);
+        axigen.set(variant);
+        let backend = by_token(&axigen.url(), settings);
+        let outcome = backend.login(&attempt(login, Some(token))).await;
+        assert_eq!(told(&outcome), judged, "{variant:?} {settings} {login} {token}: {outcome:?}");
+        let tries = axigen.requests().iter().filter(|request| request.target == "/api/v1/login").count();
+        assert_eq!(tries, 1, "{variant:?} {token}");
+        let left = usize::from(judged == "opened" || settings == cookie && judged == "protocol");
+        assert_eq!(axigen.sessions(), left, "{variant:?} {token}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_opens_a_session_that_shows_it_in_every_call_and_ends_with_it() {
+    let axigen = axigen().await;
+    axigen.accept("first", ANA);
+    axigen.accept("second", ANA);
+    let backend = by_token(&axigen.url(), "");
+    let open = async |token: &'static str| match backend.login(&attempt(ANA, Some(token))).await {
+        Ok(Login::Opened(keys)) => keys,
+        other => panic!("{other:?}"),
+    };
+    let first = open("first").await;
+    assert_eq!((first.authorization(), first.cookies(), first.query()), ("Bearer first", "", ""));
+    assert_eq!(first.session(), format!("{:032x}", 3));
+    assert!(backend.takes_authorization());
+    assert_eq!(backend.session_header(), Some("x-axigen-session"));
+    let login = &axigen.requests()[0];
+    assert_eq!((login.method.as_str(), login.target.as_str(), login.body.len()), ("POST", "/api/v1/login", 0));
+
+    assert!(matches!(backend.check(&first).await, Ok(Liveness::Alive)));
+    let second = open("second").await;
+    axigen.expire("first");
+    assert!(matches!(backend.check(&first).await, Ok(Liveness::Dead)));
+    // The token of one session and the number of another are no session.
+    let mixed = SessionKeys::builder().authorization("Bearer second").and_then(|keys| keys.session(first.session()));
+    let mixed = mixed.and_then(keyward::domain::SessionKeysBuilder::build).unwrap();
+    assert!(matches!(backend.check(&mixed).await, Ok(Liveness::Dead)));
+    assert!(matches!(backend.check(&second).await, Ok(Liveness::Alive)));
+    backend.logout(&second).await.unwrap();
+    assert!(matches!(backend.check(&second).await, Ok(Liveness::Dead)));
+    for request in axigen.requests() {
+        assert!(!request.target.contains("first") && !request.target.contains("second"), "{}", request.target);
+    }
+}
+
+#[tokio::test]
+async fn a_session_by_cookie_shows_no_token_afterwards() {
+    let axigen = axigen().await;
+    axigen.set(Variant::TokenSetsCookie);
+    axigen.accept("good", ANA);
+    let backend = by_token(&axigen.url(), "token_session = 'cookie'");
+    assert!(!backend.takes_authorization() && backend.session_header().is_none());
+    let Ok(Login::Opened(keys)) = backend.login(&attempt(ANA, Some("good"))).await else { panic!("not opened") };
+    assert_eq!((keys.authorization(), keys.session()), ("", ""));
+    assert_eq!((keys.cookies(), keys.query()), (&*format!("_hmail={:032x}", 2), &*format!("_h={:032x}", 3)));
+    axigen.expire("good");
+    assert!(matches!(backend.check(&keys).await, Ok(Liveness::Alive)));
+}
+
+#[tokio::test]
+async fn a_token_is_never_sent_on_to_where_a_redirect_leads() {
+    let elsewhere = Server::start(|_| async { Reply::json(200, &serde_json::json!({ "sessid": "0".repeat(32) })) });
+    let elsewhere = elsewhere.await.unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        let to = format!("{}/api/v1/login", elsewhere.url());
+        let server = Server::start(move |_| {
+            let reply = Reply::new(status, "").with("Location", &to);
+            async move { reply }
+        });
+        let server = server.await.unwrap();
+        let outcome = by_token(&server.url(), "").login(&attempt(ANA, Some("good"))).await;
+        assert_eq!(told(&outcome), "protocol", "{status}: {outcome:?}");
+        assert_eq!((server.requests().len(), elsewhere.requests().len()), (1, 0), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn keys_end_when_their_token_says_so() {
+    use base64::Engine;
+    let token = |claims: &str| {
+        let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.c2lnbmVk", part("{\"alg\":\"RS256\"}"), part(claims))
+    };
+    let backend = by_token("http://127.0.0.1:1", "");
+    for (token, end) in [
+        (token("{\"exp\":1767225600}"), Some(1_767_225_600)),
+        (token("{\"exp\":\"1767225600\"}"), None),
+        (token("{}"), None),
+        (token("[]"), None),
+        ("opaque".to_owned(), None),
+        ("a.b.c.d".to_owned(), None),
+    ] {
+        let keys = SessionKeys::builder().authorization(&format!("Bearer {token}")).unwrap().session("1").unwrap();
+        assert_eq!(backend.keys_end(&keys.build().unwrap()), end, "{token}");
+    }
+}
+
 #[tokio::test]
 async fn a_session_that_nobody_will_use_is_ended() {
     for (variant, sessions) in [(Variant::Documented, 1), (Variant::PasswordExpired, 0), (Variant::WrongAccount, 0)] {

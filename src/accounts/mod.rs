@@ -7,7 +7,12 @@
 //!
 //! While a change is made nobody signs that person in there. When it is done, their old sessions end,
 //! and what the back-end said of the new password before is forgotten.
+//!
+//! Portals with a directory of their own ([`PasswordKeeper`]) are told of a new password first: whoever signs in
+//! with it there finds the back-ends changed a moment later. What such a directory refuses, by its rules for
+//! passwords for example, is not done at the back-ends either, or people would have two passwords.
 
+mod keeper;
 mod plan;
 mod waiting;
 
@@ -21,9 +26,10 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use crate::backend::{AccountRefusal, Guarded, Outage};
-use crate::domain::{Clock, Identity};
+use crate::backend::{AccountChange, AccountRefusal, Guarded, Outage};
+use crate::domain::{Clock, Identity, PasswordKeeper};
 use crate::keys::KeyStore;
+use keeper::{Keeper, Place};
 use waiting::{Account, Begun, Waiting};
 
 pub use plan::{NotBegun, Wish};
@@ -34,13 +40,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Most changes that are begun again in one tick.
 const MOST_AT_ONCE: usize = 100;
 
-/// What became of a change at one back-end.
+/// What became of a change at one back-end or portal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The back-end's name.
-    pub backend: String,
+    /// Where.
+    pub at: At,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+/// Where an account is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// At the back-end of this name.
+    Backend(String),
+    /// In the directory of the portal of this name.
+    Portal(String),
 }
 
 /// What became of a change.
@@ -75,17 +90,28 @@ pub struct Provisioner {
     clock: Arc<dyn Clock>,
     runtime: Handle,
     waiting: Mutex<Waiting>,
+    /// Portals that keep passwords.
+    directories: Mutex<Vec<Arc<dyn PasswordKeeper>>>,
+    /// One change is made at a portal at a time, so that no older one ends after a newer.
+    portal_turn: tokio::sync::Mutex<()>,
 }
 
 impl Provisioner {
     /// With nothing to do yet. Changes run on `runtime`.
     #[must_use]
     pub fn new(keys: Arc<KeyStore>, clock: Arc<dyn Clock>, runtime: Handle) -> Arc<Self> {
-        Arc::new(Self { keys, clock, runtime, waiting: Mutex::default() })
+        let (waiting, directories) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { keys, clock, runtime, waiting, directories, portal_turn: tokio::sync::Mutex::new(()) })
     }
 
-    /// Makes a change at all of these back-ends, and says what became of it at each that keeps accounts. Waits at
-    /// most as long as each of them takes for a login; what was begun goes on when nobody waits.
+    /// Takes other portals that keep passwords, in the place of those before.
+    pub fn configure(&self, directories: Vec<Arc<dyn PasswordKeeper>>) {
+        *self.directories.lock() = directories;
+    }
+
+    /// Makes a change for one of this portal's people: where passwords are kept for it, and at all of these
+    /// back-ends. Says what became of it wherever accounts are kept. Waits at most as long as the slowest of each
+    /// takes; what was begun goes on when nobody waits.
     ///
     /// # Errors
     /// [`NotBegun`]: then nothing was changed anywhere.
@@ -93,30 +119,52 @@ impl Provisioner {
         self: &Arc<Self>,
         identity: &Identity<'_>,
         wish: &Wish,
+        portal: &str,
         backends: Vec<Arc<Guarded>>,
     ) -> Result<Vec<Report>, NotBegun> {
-        let plan = plan::make(backends, identity, wish)?;
+        let directories = self.directories.lock().iter().filter(|one| one.is_for(portal)).cloned().collect();
+        let plan = plan::make(backends, directories, identity, wish)?;
         let begun = self.waiting.lock().begin(plan.changes)?;
-        let all_pending = begun.iter().map(|(backend, ..)| report(backend, Outcome::Pending)).collect();
+        let all_pending = begun.iter().map(|(keeper, ..)| report(keeper, Outcome::Pending)).collect();
         // A task of its own, since whoever asked may go away.
         let finished = self.runtime.spawn(Arc::clone(self).finish(begun, plan.sessions_end));
         Ok(finished.await.unwrap_or(all_pending))
     }
 
     async fn finish(self: Arc<Self>, begun: Vec<Begun>, sessions_end: Vec<(Arc<Guarded>, String)>) -> Vec<Report> {
-        let attempts = begun.into_iter().map(|(backend, account, number)| {
-            let attempt = self.runtime.spawn(Arc::clone(&self).attempt(account, number));
-            async move {
-                let told = tokio::time::timeout(backend.limits().login_timeout, attempt).await;
-                // Whatever happened to the attempt, the change waits until it is made.
-                report(&backend, told.map_or(Outcome::Pending, |told| told.unwrap_or(Outcome::Pending)))
-            }
-        });
-        let reports = join_all(attempts).await;
+        let (first, then): (Vec<_>, Vec<_>) =
+            begun.into_iter().partition(|(keeper, ..)| matches!(keeper, Keeper::Portal(_)));
+        let mut reports = self.try_all(first).await;
+        if reports.iter().any(|report| matches!(report.outcome, Outcome::Refused(_))) {
+            reports.extend(then.into_iter().map(|begun| self.leave_alone(&begun)));
+            return reports;
+        }
+        reports.extend(self.try_all(then).await);
         for (backend, login) in &sessions_end {
             self.keys.end_at(backend, login).await;
         }
         reports
+    }
+
+    async fn try_all(self: &Arc<Self>, begun: Vec<Begun>) -> Vec<Report> {
+        let attempts = begun.into_iter().map(|(keeper, account, number)| {
+            let attempt = self.runtime.spawn(Arc::clone(self).attempt(account, number));
+            async move {
+                let told = tokio::time::timeout(keeper.patience(), attempt).await;
+                // Whatever happened to the attempt, the change waits until it is made.
+                report(&keeper, told.map_or(Outcome::Pending, |told| told.unwrap_or(Outcome::Pending)))
+            }
+        });
+        join_all(attempts).await
+    }
+
+    /// Gives up a change that was not tried yet.
+    fn leave_alone(&self, (keeper, account, number): &Begun) -> Report {
+        let outcome = Outcome::Refused(AccountRefusal::LeftAlone);
+        if let Some(change) = self.waiting.lock().end(account, *number) {
+            keeper.count(change.as_str(), outcome.as_str());
+        }
+        report(keeper, outcome)
     }
 
     /// Tries again what is due. Call it about once a second.
@@ -141,13 +189,22 @@ impl Provisioner {
 
     /// Says what is lost if the process ends now, one line for each.
     pub fn report_left(&self) {
-        for (backend, login, change) in self.waiting.lock().left() {
-            tracing::error!(backend, login, change, "account change not done, and lost; make it again");
+        for (keeper, login, change) in self.waiting.lock().left() {
+            match keeper {
+                Keeper::Backend(backend) => {
+                    let backend = backend.name();
+                    tracing::error!(backend, login, change, "account change not done, and lost; make it again");
+                }
+                Keeper::Portal(portal) => {
+                    let portal = portal.portal();
+                    tracing::error!(portal, login, change, "password change not done, and lost; make it again");
+                }
+            }
         }
     }
 
     async fn attempt(self: Arc<Self>, account: Account, number: u64) -> Outcome {
-        let Some(backend) = self.keys.backends().into_iter().find(|backend| backend.id() == account.backend) else {
+        let Some(keeper) = self.keeper(&account.place) else {
             let mut waiting = self.waiting.lock();
             if let Some(change) = waiting.end(&account, number) {
                 let (login, change) = (account.login.as_str(), change.as_str());
@@ -156,31 +213,78 @@ impl Provisioner {
             return Outcome::Refused(AccountRefusal::Change);
         };
         let attempt = Attempt { provisioner: &self, account: &account, number };
-        // In this order: while many changes wait for their place, people can be signed in.
-        let place = backend.change_place().await;
-        let _turn = self.keys.turn(&backend, &account.login).await;
-        let Some(change) = self.waiting.lock().current(&account, number) else {
-            return Outcome::Replaced;
+        let made = match &keeper {
+            Keeper::Backend(backend) => self.change_at(backend, &account, number).await,
+            Keeper::Portal(portal) => self.change_in(portal.as_ref(), &account, number).await,
         };
-        let outcome = match backend.change_account(place, &account.login, &change).await {
-            Ok(Ok(())) => {
-                if let Some(password) = change.password() {
-                    self.keys.forget_refusal(&backend, &account.login, password);
-                }
-                self.keys.end_at(&backend, &account.login).await;
-                Outcome::Done
-            }
+        let Some((change, outcome)) = made else { return Outcome::Replaced };
+        let outcome = match outcome {
+            Ok(Ok(())) => Outcome::Done,
             Ok(Err(refusal)) => Outcome::Refused(refusal),
-            Err(outage) => return attempt.postpone(&backend, &outage, change.as_str()),
+            Err(outage) => return attempt.postpone(&keeper, &outage, change),
         };
         self.waiting.lock().end(&account, number);
-        backend.metrics().count_account_change(change.as_str(), outcome.as_str());
+        keeper.count(change, outcome.as_str());
         outcome
+    }
+
+    /// Who keeps what is there, as it is configured now.
+    fn keeper(&self, place: &Place) -> Option<Keeper> {
+        match place {
+            Place::Backend(id) => {
+                self.keys.backends().into_iter().find(|backend| backend.id() == *id).map(Keeper::Backend)
+            }
+            Place::Portal(name) => {
+                self.directories.lock().iter().find(|one| one.portal() == name).cloned().map(Keeper::Portal)
+            }
+        }
+    }
+
+    /// Makes a change at a back-end, unless another has taken its place.
+    async fn change_at(&self, backend: &Guarded, account: &Account, number: u64) -> Option<Made> {
+        // In this order: while many changes wait for their place, people can be signed in.
+        let place = backend.change_place().await;
+        let _turn = self.keys.turn(backend, &account.login).await;
+        let change = self.waiting.lock().current(account, number)?;
+        let outcome = backend.change_account(place, &account.login, &change).await;
+        if outcome == Ok(Ok(())) {
+            if let Some(password) = change.password() {
+                self.keys.forget_refusal(backend, &account.login, password);
+            }
+            self.keys.end_at(backend, &account.login).await;
+        }
+        Some((change.as_str(), outcome))
+    }
+
+    /// Makes a change in a portal's directory, unless another has taken its place.
+    async fn change_in(&self, keeper: &dyn PasswordKeeper, account: &Account, number: u64) -> Option<Made> {
+        let _turn = self.portal_turn.lock().await;
+        let change = self.waiting.lock().current(account, number)?;
+        let AccountChange::Password(password) = &*change else {
+            return Some((change.as_str(), Ok(Err(AccountRefusal::Change))));
+        };
+        let made = tokio::time::timeout(keeper.patience(), keeper.change(&account.login, password)).await;
+        let outcome = made.unwrap_or(Err(Outage::TimedOut));
+        let (portal, login) = (keeper.portal(), account.login.as_str());
+        match &outcome {
+            Ok(Ok(())) => tracing::info!(portal, login, "password changed in the directory"),
+            Ok(Err(refusal)) => tracing::warn!(portal, login, %refusal, "the directory refused a new password"),
+            Err(outage) => tracing::warn!(portal, login, %outage, "could not change a password in the directory"),
+        }
+        Some((change.as_str(), outcome))
     }
 }
 
-fn report(backend: &Guarded, outcome: Outcome) -> Report {
-    Report { backend: backend.name().to_owned(), outcome }
+/// Which change was tried, and what became of it.
+type Made = (&'static str, Result<Result<(), AccountRefusal>, Outage>);
+
+fn report(keeper: &Keeper, outcome: Outcome) -> Report {
+    let name = keeper.name().to_owned();
+    let at = match keeper {
+        Keeper::Backend(_) => At::Backend(name),
+        Keeper::Portal(_) => At::Portal(name),
+    };
+    Report { at, outcome }
 }
 
 /// An attempt under way. However it ends, its change does not stay behind as if it were still under way.
@@ -191,14 +295,14 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    fn postpone(&self, backend: &Guarded, outage: &Outage, change: &'static str) -> Outcome {
+    fn postpone(&self, keeper: &Keeper, outage: &Outage, change: &'static str) -> Outcome {
         let not_before = match outage {
             Outage::BackingOff { retry_after } => Some(*retry_after),
             _ => None,
         };
         let now = self.provisioner.clock.now();
         if self.provisioner.waiting.lock().postpone(self.account, self.number, now, not_before) {
-            backend.metrics().count_account_change(change, Outcome::Pending.as_str());
+            keeper.count(change, Outcome::Pending.as_str());
         }
         Outcome::Pending
     }

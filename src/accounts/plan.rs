@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use super::keeper::{Keeper, Place};
 use super::waiting::{Account, Planned};
 use crate::backend::{AccountChange, AccountRefusal, Guarded};
-use crate::domain::{CredentialSource, Identity, Secret};
+use crate::domain::{CredentialSource, Identity, PasswordKeeper, Secret};
 
 /// What a portal wants to become of somebody's accounts.
 #[derive(Clone, Debug)]
@@ -45,11 +46,24 @@ pub(super) struct Plan {
     pub(super) sessions_end: Vec<(Arc<Guarded>, String)>,
 }
 
-pub(super) fn make(backends: Vec<Arc<Guarded>>, identity: &Identity<'_>, wish: &Wish) -> Result<Plan, NotBegun> {
+pub(super) fn make(
+    backends: Vec<Arc<Guarded>>,
+    directories: Vec<Arc<dyn PasswordKeeper>>,
+    identity: &Identity<'_>,
+    wish: &Wish,
+) -> Result<Plan, NotBegun> {
     if !matches!(wish, Wish::Password(_)) && !backends.iter().any(|backend| backend.keeps_accounts()) {
         return Err(NotBegun::Nowhere);
     }
     let mut plan = Plan { changes: Vec::new(), sessions_end: Vec::new() };
+    // Who is in a directory at all is its own affair, so nothing but passwords is changed there.
+    if let Wish::Password(password) = wish {
+        plan.changes.extend(directories.into_iter().map(|directory| {
+            let keeper = Keeper::Portal(directory);
+            let account = Account { place: keeper.place(), login: identity.user().to_owned() };
+            Planned { keeper, account, change: AccountChange::Password(password.clone()) }
+        }));
+    }
     for backend in backends {
         let login = backend.login_name(identity).map(String::from);
         if !backend.keeps_accounts() {
@@ -75,8 +89,8 @@ pub(super) fn make(backends: Vec<Arc<Guarded>>, identity: &Identity<'_>, wish: &
         if let Some(refusal) = backend.foresees_change(&login, &change) {
             return Err(NotBegun::InVain(backend.name().to_owned(), refusal));
         }
-        let account = Account { backend: backend.id(), login };
-        plan.changes.push(Planned { backend, account, change });
+        let account = Account { place: Place::Backend(backend.id()), login };
+        plan.changes.push(Planned { keeper: Keeper::Backend(backend), account, change });
     }
     Ok(plan)
 }

@@ -1,3 +1,5 @@
+mod directories;
+
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -95,7 +97,7 @@ impl World {
 
     async fn change(&self, wish: Wish) -> Outcome {
         let ana = Identity::new("ana", "", "", vec![]).unwrap();
-        let reports = self.provisioner.change(&ana, &wish, vec![Arc::clone(&self.backend)]).await.unwrap();
+        let reports = self.provisioner.change(&ana, &wish, "portal", vec![Arc::clone(&self.backend)]).await.unwrap();
         assert_eq!(reports.len(), 1);
         reports[0].outcome
     }
@@ -216,8 +218,8 @@ async fn what_does_not_fit_is_refused_as_a_whole() {
     let world = World::new();
     let planned = |logins: std::ops::Range<usize>| -> Vec<Planned> {
         let one = |number: usize| {
-            let account = Account { backend: world.backend.id(), login: format!("p{number}") };
-            Planned { backend: Arc::clone(&world.backend), account, change: AccountChange::Remove }
+            let account = Account { place: Place::Backend(world.backend.id()), login: format!("p{number}") };
+            Planned { keeper: Keeper::Backend(Arc::clone(&world.backend)), account, change: AccountChange::Remove }
         };
         logins.map(one).collect()
     };

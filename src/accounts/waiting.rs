@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keeper::{Keeper, Place};
 use super::{FIRST_PAUSE, LONGEST_PAUSE, NotBegun, Outcome};
-use crate::backend::{AccountChange, BackendId, Guarded};
+use crate::backend::AccountChange;
 use crate::domain::Moment;
 
 /// Most changes that are not done yet. Each takes some hundred bytes.
@@ -12,19 +13,19 @@ const MOST: usize = 10_000;
 /// Whose account, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Account {
-    pub(super) backend: BackendId,
+    pub(super) place: Place,
     pub(super) login: String,
 }
 
 /// A change that is to be begun.
 pub(super) struct Planned {
-    pub(super) backend: Arc<Guarded>,
+    pub(super) keeper: Keeper,
     pub(super) account: Account,
     pub(super) change: AccountChange,
 }
 
 /// A change that is under way: where, whose, and its number.
-pub(super) type Begun = (Arc<Guarded>, Account, u64);
+pub(super) type Begun = (Keeper, Account, u64);
 
 /// Every change that is not done yet, one for each account: under way, or waiting for its time.
 #[derive(Default)]
@@ -36,7 +37,7 @@ pub(super) struct Waiting {
 
 struct Held {
     number: u64,
-    backend: Arc<Guarded>,
+    keeper: Keeper,
     change: Arc<AccountChange>,
     /// When it is to be tried again; nothing while it is under way.
     due: Option<Moment>,
@@ -55,10 +56,10 @@ impl Waiting {
     pub(super) fn begin(&mut self, planned: Vec<Planned>) -> Result<Vec<Begun>, NotBegun> {
         let removed = |held: &Held| matches!(*held.change, AccountChange::Remove);
         let mut new = 0;
-        for Planned { backend, account, change } in &planned {
+        for Planned { keeper, account, change } in &planned {
             match self.changes.get(account) {
                 Some(held) if removed(held) && !matches!(change, AccountChange::Remove) => {
-                    return Err(NotBegun::RemovalPending(backend.name().to_owned()));
+                    return Err(NotBegun::RemovalPending(keeper.name().to_owned()));
                 }
                 Some(_) => {}
                 None => new += 1,
@@ -70,15 +71,13 @@ impl Waiting {
         Ok(planned.into_iter().map(|planned| self.begin_one(planned)).collect())
     }
 
-    fn begin_one(&mut self, Planned { backend, account, change }: Planned) -> Begun {
+    fn begin_one(&mut self, Planned { keeper, account, change }: Planned) -> Begun {
         self.last_number += 1;
         let number = self.last_number;
         let earlier = self.changes.remove(&account);
         match &earlier {
-            Some(earlier) => {
-                backend.metrics().count_account_change(earlier.change.as_str(), Outcome::Replaced.as_str())
-            }
-            None => backend.metrics().account_changes_waiting.inc(),
+            Some(earlier) => keeper.count(earlier.change.as_str(), Outcome::Replaced.as_str()),
+            None => keeper.count_waiting(true),
         }
         let change = match (earlier.map(|held| held.change), change) {
             // The account may not be there yet.
@@ -87,10 +86,10 @@ impl Waiting {
             }
             (_, change) => change,
         };
-        let (at, change) = (Arc::clone(&backend), Arc::new(change));
-        let held = Held { number, backend: at, change, due: None, pause: FIRST_PAUSE, postponed: false };
+        let (at, change) = (keeper.clone(), Arc::new(change));
+        let held = Held { number, keeper: at, change, due: None, pause: FIRST_PAUSE, postponed: false };
         self.changes.insert(account.clone(), held);
-        (backend, account, number)
+        (keeper, account, number)
     }
 
     /// The change, unless another has taken its place.
@@ -103,7 +102,7 @@ impl Waiting {
     pub(super) fn end(&mut self, account: &Account, number: u64) -> Option<Arc<AccountChange>> {
         self.current(account, number)?;
         let held = self.changes.remove(account)?;
-        held.backend.metrics().account_changes_waiting.dec();
+        held.keeper.count_waiting(false);
         Some(held.change)
     }
 
@@ -148,9 +147,9 @@ impl Waiting {
         due.into_iter().map(|(_, account, number)| (account, number)).collect()
     }
 
-    /// What is not done: back-end, name and change.
-    pub(super) fn left(&self) -> Vec<(&str, &str, &'static str)> {
+    /// What is not done: by whom, name and change.
+    pub(super) fn left(&self) -> Vec<(&Keeper, &str, &'static str)> {
         let left = self.changes.iter();
-        left.map(|(account, held)| (held.backend.name(), account.login.as_str(), held.change.as_str())).collect()
+        left.map(|(account, held)| (&held.keeper, account.login.as_str(), held.change.as_str())).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::BackendPlan;
 use crate::config::{Document, Draft, Mistake, Mistakes, Settings};
-use crate::domain::Clock;
+use crate::domain::{Clock, CredentialSource};
 use crate::pages::Pages;
 use crate::portal::{PortalPlan, Sessions};
 use crate::wire::Errands;
@@ -37,7 +37,9 @@ pub fn read(
 ) -> Result<Parts, Vec<Mistake>> {
     let document = Document::load(path).map_err(|mistake| vec![mistake])?;
     let (mut parts, mistakes) = build(document, clock, sessions, errands);
-    parts.warnings.extend(unreachable(&parts, &path.display().to_string()));
+    let file = path.display().to_string();
+    parts.warnings.extend(unreachable(&parts, &file));
+    parts.warnings.extend(without_tokens(&parts, &file));
     mistakes.unless_any(parts)
 }
 
@@ -56,6 +58,20 @@ fn unreachable(parts: &Parts, file: &str) -> Vec<Mistake> {
         warning(format!("backend[{}].kind", backend.name()), message)
     });
     untold.chain(uncalled).collect()
+}
+
+/// Back-ends that want an access token, where people come from portals that have none.
+fn without_tokens(parts: &Parts, file: &str) -> Vec<Mistake> {
+    let gives = |name: &String| parts.portals.iter().any(|portal| portal.name() == name && portal.gives_tokens());
+    let wanting = parts.backends.iter().filter(|backend| backend.credentials() == CredentialSource::Token);
+    let warning = |backend: &BackendPlan| {
+        let mut routes = parts.settings.routes.iter().filter(|route| route.backend.as_deref() == Some(backend.name()));
+        let message = "is \"token\", and no portal of its routes has any to give; portals of kind oidc have";
+        let key = format!("backend[{}].credentials", backend.name());
+        let none_gives = !routes.any(|route| route.portals.iter().any(gives));
+        none_gives.then(|| Mistake { file: file.to_owned(), key, message: message.to_owned() })
+    };
+    wanting.filter_map(warning).collect()
 }
 
 fn build(
@@ -78,8 +94,7 @@ mod tests {
 
     use super::*;
     use crate::backend;
-    use crate::domain::{BackendLimits, CredentialSource};
-    use crate::domain::{LoginName, ManualClock};
+    use crate::domain::{BackendLimits, LoginName, ManualClock};
     use crate::portal;
 
     const REFERENCE: &str = include_str!("../../conf/keyward.toml");
@@ -204,6 +219,7 @@ mod tests {
         assert!(backend.roles.is_empty());
         let route = &reference.settings.routes[0];
         assert_eq!((route.path.as_str(), route.public, route.methods.len(), route.roles.len()), ("", false, 0, 0));
+        assert!(!route.authorization && reference.portals[0].roles.is_empty());
         // What is switched off could say anything, so only what needs another setting may be off.
         let may_be_off = |key: &str| {
             ["api", "pages", "portal", "backend", "route"].contains(&key.split('.').next().unwrap_or_default())
@@ -237,6 +253,36 @@ mod tests {
             (&[on, &key, registered, &service], &[]),
         ] {
             assert_eq!(warned(&parts.concat()), expected, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_back_end_that_wants_tokens_is_named_where_nobody_has_any() {
+        let backend = |surface: &str, credentials: &str| {
+            format!(
+                "[[backend]]\nname = \"b\"\nkind = \"axigen\"\nurl = \"http://b\"\n\
+                 surface = \"{surface}\"\ncredentials = \"{credentials}\"\n"
+            )
+        };
+        let portal = "[[portal]]\nname = \"p\"\nkind = \"registered\"\ncookie = \"c\"\n\
+                      login_url = \"https://p.test/{url}\"\n\
+                      [[route]]\nhost = \"h\"\nportal = \"p\"\nbackend = \"b\"\n";
+        for (surface, credentials, warnings, mistakes) in [
+            ("mailbox-api", "token", 1, 0),
+            ("mailbox-api", "portal", 0, 0),
+            ("legacy", "token", 1, 1),
+            ("legacy", "portal", 0, 0),
+        ] {
+            let (parts, found) = build_text(&format!("{}{portal}", backend(surface, credentials)));
+            let told = (without_tokens(&parts, "k.toml").len(), found.all().len());
+            assert_eq!(told, (warnings, mistakes), "{surface} {credentials}: {:?}", found.all());
+        }
+        for kind in backend::KINDS.iter().filter(|kind| kind.name != "axigen") {
+            let text = reference_with(kind.name).replace("credentials = \"portal\"", "credentials = \"token\"");
+            let found: Vec<String> = build_text(&text).1.all().iter().map(ToString::to_string).collect();
+            let told =
+                found.iter().any(|line| line.contains("backend[mail].credentials") && line.contains("takes none"));
+            assert!(told, "{}: {found:?}", kind.name);
         }
     }
 

@@ -54,6 +54,7 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     let identity_headers =
         [user.map_err(unusable)?, name.map_err(unusable)?, email.map_err(unusable)?, groups.map_err(unusable)?];
     keys.configure(settings.key_limit, &backends);
+    accounts.configure(portals.iter().filter_map(|portal| portal.passwords()).collect());
     sessions.set_limit(settings.session_limit);
     let return_to = settings.logout_return_to;
     Ok(Live {

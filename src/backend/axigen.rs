@@ -17,12 +17,11 @@ use std::sync::OnceLock;
 use futures_util::future::BoxFuture;
 
 use self::accounts::CommandLine;
-use self::settings::{Settings, Surface};
+use self::settings::{Settings, Surface, TokenSession};
 use super::{Accounts, Attempt, Backend, Kind, Liveness, Login, Outage};
 use crate::config::Section;
-use crate::domain::{SessionKeys, SessionKeysError};
-use crate::wire::Answer;
-use crate::wire::Wire;
+use crate::domain::{SessionKeys, SessionKeysError, UnixSeconds};
+use crate::wire::{Answer, Wire, claims};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "axigen", build };
@@ -74,6 +73,23 @@ impl Backend for Axigen {
 
     fn accounts(&self) -> Option<&dyn Accounts> {
         self.command_line.as_ref().map(|line| line as &dyn Accounts)
+    }
+
+    fn takes_authorization(&self) -> bool {
+        self.settings.by_token == Some(TokenSession::Headers)
+    }
+
+    fn session_header(&self) -> Option<&'static str> {
+        self.takes_authorization().then_some(mailbox_api::SESSION)
+    }
+
+    fn use_tokens(&mut self) -> bool {
+        self.settings.use_tokens()
+    }
+
+    fn keys_end(&self, keys: &SessionKeys) -> Option<UnixSeconds> {
+        let token = keys.authorization().strip_prefix("Bearer ")?;
+        claims(token)?.get("exp")?.as_u64()
     }
 
     fn query_key(&self) -> Option<&str> {

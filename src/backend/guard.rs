@@ -17,7 +17,7 @@ use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
 use crate::config::BackendSettings;
 use crate::domain::{
     BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionHandle,
-    SessionKeys, WayIn,
+    SessionKeys, UnixSeconds, WayIn,
 };
 use crate::observe::{BackendMetrics, Metrics};
 use crate::wire::Wire;
@@ -131,9 +131,13 @@ impl BackendPlan {
                 Wire::new(url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)).ok()
             }
         }?;
-        let backend = (known.build)(&mut section, wire);
+        let mut backend = (known.build)(&mut section, wire);
         if credentials == CredentialSource::None && backend.wants_password() {
             section.mistake("credentials", &format!("cannot be \"none\": {kind} lets nobody in without a password"));
+        }
+        if credentials == CredentialSource::Token && !backend.use_tokens() {
+            let message = format!("is \"token\", and {kind} takes none as it is set up here; write another word");
+            section.mistake("credentials", &message);
         }
         let master = credentials == CredentialSource::Master;
         if master && !backend.has_master() {
@@ -152,6 +156,12 @@ impl BackendPlan {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.profile.name
+    }
+
+    /// What a login there uses.
+    #[must_use]
+    pub const fn credentials(&self) -> CredentialSource {
+        self.profile.credentials
     }
 
     /// Whether the application is offered something beside being signed in to.
@@ -419,6 +429,18 @@ impl Guarded {
     #[must_use]
     pub fn takes_authorization(&self) -> bool {
         self.backend.takes_authorization()
+    }
+
+    /// The header by which the application knows a session beside `Authorization`; see [`Backend::session_header`].
+    #[must_use]
+    pub fn session_header(&self) -> Option<&'static str> {
+        self.backend.session_header()
+    }
+
+    /// Until when these keys open anything; see [`Backend::keys_end`].
+    #[must_use]
+    pub fn keys_end(&self, keys: &SessionKeys) -> Option<UnixSeconds> {
+        self.backend.keys_end(keys)
     }
 
     /// Which properties of the browser a session is tied to.

@@ -49,10 +49,11 @@ use futures_util::future::BoxFuture;
 
 use crate::config::Section;
 pub use crate::domain::Outage;
-use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys};
+use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys, UnixSeconds};
 use crate::wire::Wire;
 
-pub use accounts::{AccountChange, AccountRefusal, Accounts};
+pub use crate::domain::AccountRefusal;
+pub use accounts::{AccountChange, Accounts};
 pub use guard::{BackendId, BackendPlan, Guarded, Profile};
 
 /// One entry of [`KINDS`].
@@ -111,6 +112,23 @@ pub trait Backend: Send + Sync + 'static {
         false
     }
 
+    /// The header by which the application knows a session beside `Authorization`, in lower case, where it has one.
+    fn session_header(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// From now on logins are made with an access token in the place of the password (`credentials = "token"`).
+    /// Says whether the application takes any.
+    fn use_tokens(&mut self) -> bool {
+        false
+    }
+
+    /// Until when these keys open anything, in Unix seconds, where they say so themselves. They are replaced a
+    /// moment before.
+    fn keys_end(&self, _keys: &SessionKeys) -> Option<UnixSeconds> {
+        None
+    }
+
     /// Whether a login cannot do without a password. `credentials = "none"` is a mistake then.
     fn wants_password(&self) -> bool {
         true
@@ -162,7 +180,7 @@ pub trait Backend: Send + Sync + 'static {
 pub struct Attempt {
     /// The person's name at this back-end.
     pub login: String,
-    /// The password, absent where the back-end wants none.
+    /// The password, absent where the back-end wants none; with `credentials = "token"` the access token.
     pub password: Option<Secret>,
     /// The browser for which the session is opened.
     pub client: Client<'static>,

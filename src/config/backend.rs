@@ -59,6 +59,7 @@ impl BackendSettings {
             CredentialSource::Portal,
             &[
                 ("portal", CredentialSource::Portal),
+                ("token", CredentialSource::Token),
                 ("derived", CredentialSource::Derived),
                 ("master", CredentialSource::Master),
                 ("none", CredentialSource::None),

@@ -75,6 +75,14 @@ impl<'a> Grant<'a> {
         takes.then(|| self.keys.as_ref().map_or("", |keys| keys.authorization()))
     }
 
+    /// The application's own header for the session's id and its value, empty where there is none; `None`
+    /// where it has no such header.
+    #[must_use]
+    pub fn session_header(&self) -> Option<(&'static str, &str)> {
+        let name = self.backend.and_then(|backend| backend.session_header())?;
+        Some((name, self.keys.as_ref().map_or("", |keys| keys.session())))
+    }
+
     /// Appends the roles, joined by commas: as the portal says them, or as the back-end's role map
     /// translates them, which drops what it does not know.
     pub fn write_groups(&self, out: &mut Vec<u8>) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 pub enum CredentialSource {
     /// The password that came with the portal session.
     Portal,
+    /// An access token that the portal session has, which speaks for the person for some minutes.
+    Token,
     /// A password that is derived from a key of ours and the name.
     Derived,
     /// A technical account that may sign in for everybody.

@@ -3,6 +3,7 @@
 //! A value of these types is already checked: an [`Identity`] with a line break in it, or
 //! [`SessionKeys`] that would break a header, cannot exist, so nobody checks again later.
 
+mod account_refusal;
 mod api_key;
 mod backend_terms;
 mod client;
@@ -15,6 +16,7 @@ mod key_material;
 mod listen_address;
 mod login_name;
 mod outage;
+mod password_keeper;
 mod person;
 mod reason;
 mod service;
@@ -22,6 +24,7 @@ mod session_keys;
 mod settled_clock;
 mod text;
 
+pub use account_refusal::AccountRefusal;
 pub use api_key::ApiKey;
 pub use backend_terms::{BackendLimits, CredentialSource};
 #[cfg(test)]
@@ -36,6 +39,7 @@ pub use key_material::{KeyMaterialError, key_material};
 pub use listen_address::ListenAddress;
 pub use login_name::{LoginName, LoginNameError};
 pub use outage::Outage;
+pub use password_keeper::PasswordKeeper;
 pub use person::{Person, SessionHandle};
 pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};

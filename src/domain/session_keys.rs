@@ -35,12 +35,12 @@ pub enum SessionKeysError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionKeys {
     text: Box<str>,
-    /// Where cookies, query and authorization end; the memo is the rest.
-    ends: [u16; 3],
+    /// Where cookies, query, authorization and session end; the memo is the rest.
+    ends: [u16; 4],
 }
 
 // Even the longest of everything has its end in 16 bits.
-const _: () = assert!(LONGEST_COOKIES + 3 * LONGEST_KEY + LONGEST_MEMO <= u16::MAX as usize);
+const _: () = assert!(LONGEST_COOKIES + 4 * LONGEST_KEY + LONGEST_MEMO <= u16::MAX as usize);
 
 impl SessionKeys {
     /// Starts with no key at all.
@@ -83,10 +83,16 @@ impl SessionKeys {
         self.part(2)
     }
 
+    /// The value of the application's own header for the session's id, or empty.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        self.part(3)
+    }
+
     /// What the connector itself needs to check or end the session. It is never injected.
     #[must_use]
     pub fn memo(&self) -> &str {
-        self.part(3)
+        self.part(4)
     }
 
     /// A builder with all of these but the cookies, for a session whose cookies were renewed.
@@ -96,6 +102,7 @@ impl SessionKeys {
             cookies: Vec::new(),
             query: self.query().to_owned(),
             authorization: self.authorization().to_owned(),
+            session: self.session().to_owned(),
             memo: self.memo().to_owned(),
         }
     }
@@ -119,6 +126,7 @@ pub struct SessionKeysBuilder {
     cookies: Vec<(String, String)>,
     query: String,
     authorization: String,
+    session: String,
     memo: String,
 }
 
@@ -170,6 +178,21 @@ impl SessionKeysBuilder {
         Ok(self)
     }
 
+    /// Sets the value of the application's own header for the session's id.
+    ///
+    /// # Errors
+    /// Anything but letters, digits, `-`, `.`, `_` and `~`, or too long.
+    pub fn session(mut self, value: &str) -> Result<Self, SessionKeysError> {
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+            return Err(SessionKeysError::Value);
+        }
+        if value.len() > LONGEST_KEY {
+            return Err(SessionKeysError::TooLong);
+        }
+        value.clone_into(&mut self.session);
+        Ok(self)
+    }
+
     /// Keeps what the connector needs later.
     ///
     /// # Errors
@@ -199,8 +222,8 @@ impl SessionKeysBuilder {
         if text.len() > LONGEST_COOKIES {
             return Err(SessionKeysError::TooLong);
         }
-        let mut ends = [0; 3];
-        for (end, part) in ends.iter_mut().zip(["", &self.query, &self.authorization]) {
+        let mut ends = [0; 4];
+        for (end, part) in ends.iter_mut().zip(["", &self.query, &self.authorization, &self.session]) {
             text.push_str(part);
             *end = u16::try_from(text.len()).map_err(|_| SessionKeysError::TooLong)?;
         }
@@ -235,6 +258,9 @@ mod tests {
             let refused = SessionKeys::builder().cookie(name, "x").err();
             assert_eq!(refused, Some(SessionKeysError::CookieName), "{name:?}");
         }
+        for value in ["", "a\r\nb", "a b", "a,b", "é"] {
+            assert_eq!(SessionKeys::builder().session(value).err(), Some(SessionKeysError::Value), "{value:?}");
+        }
         assert_eq!(SessionKeys::builder().cookie("k", &"x".repeat(64 * 1024)).err(), Some(SessionKeysError::TooLong));
         assert_eq!(SessionKeys::builder().build().err(), Some(SessionKeysError::Empty));
     }
@@ -259,13 +285,15 @@ mod tests {
 
     #[test]
     fn every_part_comes_out_as_it_went_in() {
-        for (cookies, query, authorization, memo) in [
-            ("sid=1", "_h=2", "Bearer 3", "memo"),
-            ("sid=1", "", "", ""),
-            ("", "_h=2", "", "é"),
-            ("", "", "Bearer 3", ""),
-            ("", "_h=2", "Bearer 3", ""),
-            ("sid=1", "", "Bearer 3", "memo"),
+        for (cookies, query, authorization, session, memo) in [
+            ("sid=1", "_h=2", "Bearer 3", "4", "memo"),
+            ("sid=1", "", "", "", ""),
+            ("", "_h=2", "", "", "é"),
+            ("", "", "Bearer 3", "", ""),
+            ("", "", "Bearer 3", "4", ""),
+            ("", "", "", "4", "memo"),
+            ("", "_h=2", "Bearer 3", "", ""),
+            ("sid=1", "", "Bearer 3", "", "memo"),
         ] {
             let mut builder = SessionKeys::builder().memo(memo.to_owned()).unwrap();
             if let Some((name, value)) = cookies.split_once('=') {
@@ -277,9 +305,12 @@ mod tests {
             if !authorization.is_empty() {
                 builder = builder.authorization(authorization).unwrap();
             }
+            if !session.is_empty() {
+                builder = builder.session(session).unwrap();
+            }
             let keys = builder.build().unwrap();
-            let parts = (keys.cookies(), keys.query(), keys.authorization(), keys.memo());
-            assert_eq!(parts, (cookies, query, authorization, memo));
+            let parts = (keys.cookies(), keys.query(), keys.authorization(), keys.session(), keys.memo());
+            assert_eq!(parts, (cookies, query, authorization, session, memo));
         }
     }
 
@@ -293,7 +324,8 @@ mod tests {
     fn the_longest_keys_of_all_fit() {
         let long = "x".repeat(LONGEST_KEY);
         let builder = SessionKeys::builder().cookie("a", &long).unwrap().query("q", &long).unwrap();
-        let builder = builder.authorization(&long).unwrap().memo("x".repeat(LONGEST_MEMO)).unwrap();
+        let builder =
+            builder.authorization(&long).unwrap().session(&long).unwrap().memo("x".repeat(LONGEST_MEMO)).unwrap();
         let keys = builder.build().unwrap();
         assert_eq!((keys.query().len(), keys.memo().len()), (LONGEST_KEY + 2, LONGEST_MEMO));
     }

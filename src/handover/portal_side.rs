@@ -106,6 +106,12 @@ fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
 }
 
 impl PortalSide<'_> {
+    /// The portal's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.portal.name()
+    }
+
     /// Whether the portal tells us of its sessions, so that we can vouch for them.
     #[must_use]
     pub fn registers(&self) -> bool {

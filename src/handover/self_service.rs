@@ -111,16 +111,16 @@ impl SelfService {
         farewell
     }
 
+    /// The origins at which a browser that has signed out here may have to be signed out as well.
+    pub fn farewell_origins(&self) -> impl Iterator<Item = String> {
+        self.portals.iter().filter_map(|portal| portal.farewell_origin())
+    }
+
     /// The names of those cookies that are the session cookies of our own portals.
     #[must_use]
     pub fn cookies_of_ours(&self, cookies: &Cookies<'_>) -> Vec<&str> {
         let ours = self.portals.iter().filter(|portal| portal.gives_cookie()).map(|portal| portal.cookie());
         ours.filter(|name| !cookies.values(name).is_empty()).collect()
-    }
-
-    /// The origins at which a browser that has signed out here may have to be signed out as well.
-    pub fn farewell_origins(&self) -> impl Iterator<Item = String> {
-        self.portals.iter().filter_map(|portal| portal.farewell_origin())
     }
 
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end

@@ -26,6 +26,8 @@ pub(super) struct Entry {
     opened: AtomicU64,
     /// When a renewal was last begun; 0 for never.
     renewed: AtomicU64,
+    /// When the keys are to be replaced, because they open nothing a moment later; `u64::MAX` for never.
+    replace: AtomicU64,
     /// A keep-alive in the background is under way.
     pub(super) refreshing: AtomicBool,
     /// Where in the ±10 % this entry's keep-alive lies, 0 to 255.
@@ -82,6 +84,7 @@ impl Entry {
             confirmed: AtomicU64::new(now.as_millis()),
             opened: AtomicU64::new(now.as_millis()),
             renewed: AtomicU64::new(0),
+            replace: AtomicU64::new(u64::MAX),
             refreshing: AtomicBool::new(false),
             jitter: rand::random(),
         }
@@ -149,6 +152,19 @@ impl Entry {
         self.renewed.store(now.as_millis().max(1), Ordering::Relaxed);
     }
 
+    /// The keys end by themselves so long from now, or never.
+    pub(super) fn end_in(&self, now: Moment, left: Option<Duration>) {
+        let replace = left.map_or(u64::MAX, |left| {
+            now.plus(left.saturating_sub(BEFORE_THE_END).max(BETWEEN_REPLACEMENTS)).as_millis()
+        });
+        self.replace.store(replace, Ordering::Relaxed);
+    }
+
+    /// Whether the keys are about to end, so that others must be got.
+    pub(super) fn is_ending(&self, now: Moment) -> bool {
+        now.as_millis() >= self.replace.load(Ordering::Relaxed)
+    }
+
     /// Whether somebody asked for these keys since the back-end last confirmed them.
     fn is_in_use(&self) -> bool {
         self.used() > Moment::from_millis(self.confirmed.load(Ordering::Relaxed))
@@ -197,6 +213,11 @@ impl Entry {
         if self.is_in_use() { Due::Refresh { next_look } } else { Due::Later(next_look) }
     }
 }
+
+/// So long before their end keys are replaced, and what the portal has then must be newer: it renews earlier.
+const BEFORE_THE_END: Duration = Duration::from_secs(10);
+/// Least time between two replacements, should the portal have nothing newer.
+const BETWEEN_REPLACEMENTS: Duration = Duration::from_secs(5);
 
 /// The wheel turns once a second, and a keep-alive needs a moment.
 const PATIENCE: Duration = Duration::from_secs(3);

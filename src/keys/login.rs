@@ -52,6 +52,10 @@ pub fn password_of(portal: &Arc<Portal>, backend: &Guarded, session: &Arc<Portal
             let (portal, session) = (Arc::clone(portal), Arc::clone(session));
             Arc::new(move || portal.password(&session).map(Some))
         }
+        CredentialSource::Token => {
+            let (portal, session) = (Arc::clone(portal), Arc::clone(session));
+            Arc::new(move || portal.token(&session).map(Some))
+        }
         // The back-end's own: derived by the store, which knows which of several was refused, or a master's.
         CredentialSource::Derived | CredentialSource::Master | CredentialSource::None => Arc::new(|| Ok(None)),
     }
@@ -151,6 +155,7 @@ impl KeyStore {
                 entry.begin_renewal(now);
                 Work::Renew(Arc::clone(keys))
             }
+            State::Open(keys) if entry.is_ending(now) => Work::Renew(Arc::clone(keys)),
             State::Open(keys) if !order.renew && entry.wants_check(now, order.backend) => Work::Check(Arc::clone(keys)),
             State::Open(keys) => {
                 entry.touch(now);
@@ -215,6 +220,12 @@ impl KeyStore {
         });
     }
 
+    /// Notes when these keys end by themselves.
+    fn note_end(&self, entry: &Entry, backend: &Guarded, keys: &SessionKeys) {
+        let left = backend.keys_end(keys).map(|end| Duration::from_secs(end.saturating_sub(self.clock.unix())));
+        entry.end_in(self.clock.now(), left);
+    }
+
     fn settle_refresh(
         &self,
         entry: &Arc<Entry>,
@@ -230,6 +241,7 @@ impl KeyStore {
         match liveness {
             Ok(Liveness::Alive) => entry.confirm(self.clock.now()),
             Ok(Liveness::Renewed(keys)) => {
+                self.note_end(entry, backend, &keys);
                 *state = State::Open(Arc::new(keys));
                 entry.confirm(self.clock.now());
             }
@@ -387,6 +399,7 @@ impl Task {
             self.store.log_out(&self.backend, keys, Cause::Late);
             return self.store.why_ended(&self.entry);
         }
+        self.store.note_end(&self.entry, &self.backend, &keys);
         *state = State::Open(Arc::clone(&keys));
         Obtained::Keys(keys)
     }

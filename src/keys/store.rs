@@ -189,7 +189,7 @@ impl KeyStore {
         let Some(entry) = held.entries.iter().find(|entry| entry.is(&wanted)) else { return Found::Nothing };
         let State::Open(keys) = &*entry.state.lock() else { return Found::Nothing };
         let now = self.clock.now();
-        if entry.wants_check(now, backend) {
+        if entry.wants_check(now, backend) || entry.is_ending(now) {
             return Found::Nothing;
         }
         entry.touch(now);

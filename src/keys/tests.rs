@@ -41,6 +41,8 @@ struct Script {
     dead: Mutex<bool>,
     panics: AtomicBool,
     renews: bool,
+    /// When keys end by themselves, in Unix seconds.
+    ends: Mutex<Option<u64>>,
     binding: Binding,
 }
 
@@ -112,6 +114,10 @@ impl Backend for Scripted {
 
     fn binding(&self) -> Binding {
         self.0.binding
+    }
+
+    fn keys_end(&self, _: &SessionKeys) -> Option<u64> {
+        *self.0.ends.lock().unwrap()
     }
 }
 

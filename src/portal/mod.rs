@@ -49,7 +49,8 @@ use url::Url;
 
 use crate::config::{PortalSettings, Section};
 use crate::domain::{
-    Browser, Clock, Cookies, Identity, Person, Reason, Secret, Service, SessionHandle, UnixSeconds, is_token,
+    Browser, Clock, Cookies, Identity, PasswordKeeper, Person, Reason, Secret, Service, SessionHandle, UnixSeconds,
+    is_token,
 };
 use crate::observe::{Metrics, PortalMetrics};
 use crate::pages::Pages;
@@ -144,6 +145,11 @@ pub trait Verifier: Send + Sync + 'static {
         Err(NoPassword::Absent)
     }
 
+    /// Whether sessions here can have such a token at all.
+    fn gives_tokens(&self) -> bool {
+        false
+    }
+
     /// Where the browser goes when it has signed out here, so that it is signed out there as well.
     /// `origin` is ours, `return_to` the allowed address to go on to afterwards. Asked before the session
     /// ends.
@@ -187,6 +193,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// Forgets the session of this id, and whatever else a sign-out means to the portal. Says when the
     /// session would have ended by itself, where it was kept here.
     fn end(&self, _id: &str) -> Option<UnixSeconds> {
+        None
+    }
+
+    /// Where people's passwords can be changed from here, as in a directory: how.
+    fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
         None
     }
 
@@ -437,6 +448,12 @@ impl PortalPlan {
         self.verifier.registers()
     }
 
+    /// Whether its sessions can have an access token.
+    #[must_use]
+    pub fn gives_tokens(&self) -> bool {
+        self.verifier.gives_tokens()
+    }
+
     /// Takes it into use.
     #[must_use]
     pub fn build(self, metrics: &Metrics) -> Arc<Portal> {
@@ -599,6 +616,12 @@ impl Portal {
     /// There is none, or it does not open.
     pub fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
         self.plan.verifier.password(session)
+    }
+
+    /// Where people's passwords can be changed from here; see [`Verifier::passwords`].
+    #[must_use]
+    pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
+        self.plan.verifier.passwords()
     }
 
     /// What the portal's side is offered.

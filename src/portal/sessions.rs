@@ -194,6 +194,11 @@ impl Sessions {
         place.session = Arc::new(lapsed);
     }
 
+    /// What portals must not forget for a while.
+    pub(super) const fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
     /// What a portal's kind remembers through reloads, made where there is nothing yet.
     pub fn keepsake<T: Any + Send + Sync>(&self, portal: &str, make: impl FnOnce() -> T) -> Arc<T> {
         let mut keepsakes = self.keepsakes.lock();
@@ -219,11 +224,6 @@ impl Sessions {
         let mut mark = Mark::default();
         mark.copy_from_slice(&hash.finalize().into_bytes()[..16]);
         mark
-    }
-
-    /// What portals must not forget for a while.
-    pub(super) const fn notes(&self) -> &Notes {
-        &self.notes
     }
 
     /// Seals something for the session of this id.

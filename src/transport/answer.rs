@@ -78,7 +78,7 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
     // All values in one piece of memory, shared by the headers. Seldom more than this, and allocators
     // have pieces below a kibibyte at hand.
     let mut text = Vec::with_capacity(768);
-    let mut ends = [0; 7];
+    let mut ends = [0; 8];
     let mut mark = |index: usize, text: &Vec<u8>| ends[index] = text.len();
     grant.write_cookies(&mut text);
     mark(0, &text);
@@ -98,10 +98,17 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
     }
     text.extend_from_slice(grant.authorization().unwrap_or_default().as_bytes());
     mark(6, &text);
+    let session = grant.session_header();
+    text.extend_from_slice(session.map_or("", |(_, value)| value).as_bytes());
+    mark(7, &text);
 
     let [user, name, email, groups] = &live.identity_headers;
-    let names = [&UPSTREAM_COOKIE, &UPSTREAM_URI, user, name, email, groups, &UPSTREAM_AUTHORIZATION];
-    let names = if grant.authorization().is_some() { &names[..] } else { &names[..6] };
+    let session = session.map(|(name, _)| HeaderName::from_static(name));
+    let last = session.as_ref().unwrap_or(&UPSTREAM_AUTHORIZATION);
+    let names = [&UPSTREAM_COOKIE, &UPSTREAM_URI, user, name, email, groups, &UPSTREAM_AUTHORIZATION, last];
+    // Who has a session header takes `Authorization` as well.
+    let count = if session.is_some() { 8 } else { 6 + usize::from(grant.authorization().is_some()) };
+    let names = &names[..count];
     let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
     if text.len() + name_bytes + FRAMING > live.answer_limit {
         return None;

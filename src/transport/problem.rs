@@ -23,6 +23,8 @@ pub struct Problem {
     allow: Option<String>,
     /// What became of a change at each back-end.
     backends: Option<serde_json::Value>,
+    /// The same for portals that keep passwords, where there are any.
+    portals: Option<serde_json::Value>,
 }
 
 impl Problem {
@@ -50,7 +52,7 @@ impl Problem {
 
     pub(super) const fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
         let detail = Cow::Borrowed(detail);
-        Self { status, title, detail, reason: None, retry_after: None, allow: None, backends: None }
+        Self { status, title, detail, reason: None, retry_after: None, allow: None, backends: None, portals: None }
     }
 
     /// The same, with other words about what to do.
@@ -63,9 +65,9 @@ impl Problem {
         Self { retry_after: Some(retry_after), ..self }
     }
 
-    /// The same, with what became of a change at each back-end.
-    pub(super) fn with_backends(self, backends: serde_json::Value) -> Self {
-        Self { backends: Some(backends), ..self }
+    /// The same, with what became of a change at each back-end, and at portals that keep passwords.
+    pub(super) fn with_places(self, backends: serde_json::Value, portals: Option<serde_json::Value>) -> Self {
+        Self { backends: Some(backends), portals, ..self }
     }
 
     pub(super) fn method_not_allowed(allowed: &[&str]) -> Self {
@@ -96,6 +98,9 @@ impl Problem {
         }
         if let Some(backends) = self.backends {
             body["backends"] = backends;
+        }
+        if let Some(portals) = self.portals {
+            body["portals"] = portals;
         }
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));

@@ -87,6 +87,7 @@ const FIXTURES: &[(&str, &str, Start)] = &[
     ("axigen", "", || Box::pin(axigen::start())),
     ("axigen", "login_method = 'get'\ninterface = 'standard'", || Box::pin(axigen::start())),
     ("axigen", "surface = 'mailbox-api'", || Box::pin(axigen::start())),
+    ("axigen", axigen::TOKENS, || Box::pin(axigen::start_with_tokens())),
     ("epixel", epixel::SETTINGS, || Box::pin(epixel::start())),
     ("open-xchange", "", || Box::pin(open_xchange::start())),
     ("open-xchange", "login_action = 'formlogin'\napi_path = '/appsuite/api'", || Box::pin(open_xchange::start())),
@@ -166,8 +167,9 @@ impl Bench {
         let mut section = file.sections("backend", "name").pop().unwrap_or(file);
         let kind = KINDS.iter().find(|kind| kind.name == self.kind).expect("in the table");
         let wire = Wire::new(url.clone(), None, deadline, Arc::clone(clock)).expect("a client");
-        let backend = (kind.build)(&mut section, wire);
+        let mut backend = (kind.build)(&mut section, wire);
         assert_eq!(section.mistakes(), vec![], "{}", self.settings);
+        assert!(self.settings != axigen::TOKENS || backend.use_tokens());
         backend
     }
 
@@ -208,9 +210,13 @@ impl Bench {
         let headers = vec![
             ("host".to_owned(), b"webmail.example.test".to_vec()),
             ("cookie".to_owned(), keys.cookies().as_bytes().to_vec()),
+            ("authorization".to_owned(), keys.authorization().as_bytes().to_vec()),
+            ("x-axigen-session".to_owned(), keys.session().as_bytes().to_vec()),
             ("user-agent".to_owned(), USER_AGENT.to_vec()),
             ("x-forwarded-for".to_owned(), ADDRESS.to_string().into_bytes()),
         ];
+        // A web server removes what has no value.
+        let headers = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let request = Request { method: "GET".to_owned(), target, headers, body: Vec::new() };
         let page = forward(address, &request).await.expect("a page");
         let text = String::from_utf8_lossy(&page.body).into_owned();
@@ -236,6 +242,7 @@ async fn a_wrong_password_is_a_refusal_and_is_tried_once(bench: &Bench) {
     let tries = bench.requests().into_iter().filter(|request| {
         request.target.contains("wrong-and-marked")
             || String::from_utf8_lossy(&request.body).contains("wrong-and-marked")
+            || request.header("authorization").is_some_and(|shown| shown.contains("wrong-and-marked"))
     });
     assert_eq!(tries.count(), 1);
 }
@@ -287,7 +294,8 @@ async fn a_broken_answer_is_an_outage_and_tells_no_secret(bench: &Bench) {
             assert_eq!(outage, Outage::TimedOut, "{fault:?}");
         }
         let said = format!("{outage} {outage:?} {keys:?}");
-        let key = keys.cookies().rsplit('=').next().unwrap_or_default();
+        let cookie = keys.cookies().rsplit('=').next().unwrap_or_default();
+        let key = if cookie.is_empty() { keys.session() } else { cookie };
         for secret in [password, login, key, "_h=", "username"] {
             assert!(!said.contains(secret), "{said} holds {secret}");
         }
@@ -350,7 +358,8 @@ async fn two_people_never_share_a_key(bench: &Bench) {
     assert!(bench.shows(&ana, &bench.people[0].0).await && !bench.shows(&ana, &bench.people[1].0).await);
     assert!(bench.shows(&ben, &bench.people[1].0).await && !bench.shows(&ben, &bench.people[0].0).await);
     let values = |keys: &SessionKeys| -> HashSet<String> {
-        keys.cookies().split("; ").chain([keys.query()]).filter(|pair| !pair.is_empty()).map(str::to_owned).collect()
+        let beside = [keys.query(), keys.authorization(), keys.session()];
+        keys.cookies().split("; ").chain(beside).filter(|pair| !pair.is_empty()).map(str::to_owned).collect()
     };
     assert!(values(&ana).is_disjoint(&values(&ben)));
 }
@@ -410,7 +419,7 @@ async fn keys_that_would_break_headers_are_no_session(bench: &Bench) {
 async fn the_applications_cookies_are_known_as_its_own(bench: &Bench) {
     let keys = bench.keys(0).await;
     let connector = bench.connector(PATIENCE);
-    for pair in keys.cookies().split("; ") {
+    for pair in keys.cookies().split("; ").filter(|pair| !pair.is_empty()) {
         let name = pair.split('=').next().unwrap_or_default();
         for spelling in [name.to_owned(), format!(" {name}"), name.replace('_', "%5F")] {
             assert!(connector.owns_cookie(spelling.as_bytes()), "{spelling}");
@@ -419,8 +428,11 @@ async fn the_applications_cookies_are_known_as_its_own(bench: &Bench) {
     for name in ["portal_session", "theme", ""] {
         assert!(!connector.owns_cookie(name.as_bytes()), "{name}");
     }
-    assert_eq!(connector.query_key().is_some(), !keys.query().is_empty());
-    if let Some(name) = connector.query_key() {
+    // One that a browser shows is cut also where the session has none.
+    assert!(connector.query_key().is_some() || keys.query().is_empty());
+    assert_eq!(connector.takes_authorization(), !keys.authorization().is_empty());
+    assert_eq!(connector.session_header().is_some(), !keys.session().is_empty());
+    if let Some(name) = connector.query_key().filter(|_| !keys.query().is_empty()) {
         assert!(keys.query().starts_with(&format!("{name}=")));
     }
 }

@@ -42,6 +42,8 @@ pub enum Variant {
     SecondStep,
     /// The Mailbox API opens somebody else's account.
     WrongAccount,
+    /// A login with a token sets a cookie as well.
+    TokenSetsCookie,
 }
 
 /// Somebody who has a mailbox.
@@ -64,6 +66,8 @@ struct Session {
     /// Cookie key and URL key.
     cookie: String,
     url_key: String,
+    /// What it was opened with, where every call must show that again.
+    token: Option<String>,
 }
 
 /// Everybody who has a mailbox; the stand-in for the command line may share them.
@@ -71,6 +75,8 @@ pub type Mailboxes = Arc<Mutex<Vec<Person>>>;
 
 struct State {
     people: Mailboxes,
+    /// Access tokens that are good at the moment, and whose they are.
+    tokens: HashMap<String, String>,
     variant: Variant,
     sessions: Vec<Session>,
     attempts: HashMap<String, usize>,
@@ -91,6 +97,7 @@ impl Axigen {
     pub async fn start(people: Vec<Person>) -> io::Result<Self> {
         let state = Arc::new(Mutex::new(State {
             people: Arc::new(Mutex::new(people)),
+            tokens: HashMap::new(),
             variant: Variant::Documented,
             sessions: Vec::new(),
             attempts: HashMap::new(),
@@ -113,6 +120,16 @@ impl Axigen {
 
     pub fn add(&self, person: Person) {
         locked(&locked(&self.state).people).push(person);
+    }
+
+    /// This token speaks for somebody from now on.
+    pub fn accept(&self, token: &str, login: &str) {
+        locked(&self.state).tokens.insert(token.to_owned(), login.to_owned());
+    }
+
+    /// It does so no more, whatever was opened with it.
+    pub fn expire(&self, token: &str) {
+        locked(&self.state).tokens.remove(token);
     }
 
     /// Everybody who has a mailbox, to be shared.
@@ -245,6 +262,7 @@ impl State {
                 };
                 if self.variant == Variant::SecondStep { reply.with("X-Axigen-2FA", "required") } else { reply }
             }
+            ("POST", "login") => self.token_login(request),
             ("GET", "account/info") => match self.session_of(request) {
                 Some(index) => {
                     let login = &self.sessions[index].login;
@@ -268,6 +286,26 @@ impl State {
         }
     }
 
+    /// Documented: the token in `Authorization`, and nothing else; what it opens is in the body alone.
+    fn token_login(&mut self, request: &Request) -> Reply {
+        let refused = Reply::json(401, &json!({ "code": 401 }));
+        let Some(token) = bearer(request).filter(|_| request.body.is_empty()) else { return refused };
+        // Whose it is, nobody knows before it was looked at.
+        let login = self.tokens.get(token).cloned();
+        *self.attempts.entry(login.clone().unwrap_or_default()).or_default() += 1;
+        let Some(login) = login else { return refused };
+        *self.logins.entry(login.clone()).or_default() += 1;
+        let (cookie, session) = self.open(&login);
+        let reply = Reply::json(200, &json!({ "sessid": session }));
+        if self.variant == Variant::TokenSetsCookie {
+            return reply.with("Set-Cookie", &format!("_hmail={cookie}; Path=/; HttpOnly"));
+        }
+        if let Some(opened) = self.sessions.last_mut() {
+            opened.token = Some(token.to_owned());
+        }
+        reply
+    }
+
     fn try_login(&mut self, login: &str, password: &str) -> bool {
         *self.attempts.entry(login.to_owned()).or_default() += 1;
         let right = locked(&self.people).iter().any(|person| person.login == login && person.password == password);
@@ -282,17 +320,25 @@ impl State {
         self.made += 1;
         let (cookie, url_key) = (format!("{:032x}", self.made * 2), format!("{:032x}", self.made * 2 + 1));
         self.owners.insert(cookie.clone(), login.to_owned());
-        self.sessions.push(Session { login: login.to_owned(), cookie: cookie.clone(), url_key: url_key.clone() });
+        let session =
+            Session { login: login.to_owned(), cookie: cookie.clone(), url_key: url_key.clone(), token: None };
+        self.sessions.push(session);
         (cookie, url_key)
     }
 
-    /// The session whose two halves the request holds.
+    /// The session whose two halves the request holds: those that its login gave, and no others.
     fn session_of(&self, request: &Request) -> Option<usize> {
+        if let Some(id) = request.header("x-axigen-session") {
+            let token = bearer(request).filter(|token| self.tokens.contains_key(*token))?;
+            let is = |session: &Session| session.url_key == id && session.token.as_deref() == Some(token);
+            return self.sessions.iter().position(is);
+        }
         let cookies = request.cookies();
         let cookie = cookies.get("_hmail").or_else(|| cookies.get("_hadea"))?;
         let query = request.query();
         let (_, url_key) = query.iter().find(|(key, _)| key == "_h")?;
-        self.sessions.iter().position(|session| session.cookie == *cookie && session.url_key == *url_key)
+        let is = |session: &Session| session.cookie == *cookie && session.url_key == *url_key;
+        self.sessions.iter().position(|session| is(session) && session.token.is_none())
     }
 
     fn mailbox(&self, index: usize) -> Reply {
@@ -312,6 +358,10 @@ impl State {
             ),
         )
     }
+}
+
+fn bearer(request: &Request) -> Option<&str> {
+    request.header("authorization")?.strip_prefix("Bearer ")
 }
 
 /// A form as it must be: every pair with `=`, every `%` followed by two digits, and UTF-8 inside.

@@ -263,6 +263,16 @@ async fn go_wrong(stream: &mut TcpStream, fault: Fault, request: Request, shared
                     *value = format!("{cookie}={key}; Path=/");
                 }
             }
+            // A login without a cookie names its session in the body.
+            let sets_cookie = reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+            if login
+                && !sets_cookie
+                && let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&reply.body)
+                && let Some(session) = body.get_mut("sessid")
+            {
+                *session = key.into();
+                reply.body = body.to_string().into_bytes();
+            }
             stream.write_all(&reply.bytes()).await?;
         }
     }

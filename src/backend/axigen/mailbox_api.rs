@@ -3,19 +3,27 @@
 use serde_json::{Value, json};
 
 use super::Axigen;
+use super::settings::TokenSession;
 use crate::backend::{Attempt, Liveness, Login, Outage, Refusal};
-use crate::domain::{ExposeSecret, SessionKeys};
+use crate::domain::{ExposeSecret, SessionKeys, SessionKeysError};
 use crate::wire::{Answer, Location, Request};
 
 /// Tells of a second step (documented): `required` or `mandatory`. Either way the session is only
 /// half open.
 const SECOND_STEP: &str = "x-axigen-2fa";
 
+/// The header by which a session is known that was opened with a token (documented).
+pub(super) const SESSION: &str = "x-axigen-session";
+
 pub(super) async fn login(axigen: &Axigen, attempt: &Attempt) -> Result<Login, Outage> {
     let Some(password) = &attempt.password else { return Ok(Login::Refused(Refusal::Credentials)) };
-    let body = json!({ "username": attempt.login, "password": password.expose_secret() });
-    let answer =
-        axigen.wire.send(&Request::post(axigen.settings.login_path.as_str()).json(&body)).await?.or_outage()?;
+    let request = Request::post(axigen.settings.login_path.as_str());
+    let bearer = format!("Bearer {}", password.expose_secret());
+    let request = match axigen.settings.by_token {
+        Some(_) => request.header("authorization", bearer.as_bytes()),
+        None => request.json(&json!({ "username": attempt.login, "password": password.expose_secret() })),
+    };
+    let answer = axigen.wire.send(&request).await?.or_outage()?;
     match answer.status() {
         200 => {}
         401 => return Ok(Login::Refused(Refusal::Credentials)),
@@ -28,10 +36,16 @@ pub(super) async fn login(axigen: &Axigen, attempt: &Attempt) -> Result<Login, O
     let Some(session) = session else {
         return Err(Outage::Protocol("it opened a session without saying which".to_owned()));
     };
-    let Some(cookie) = axigen.session_cookie(&answer) else {
-        return Err(Outage::Protocol("it set no cookie, or several; set `cookie` to the session's".to_owned()));
+    let keys = if axigen.settings.by_token == Some(TokenSession::Headers) {
+        let keys = SessionKeys::builder().authorization(&bearer).and_then(|builder| builder.session(&session));
+        let keys = keys.and_then(crate::domain::SessionKeysBuilder::build);
+        keys.map_err(|error: SessionKeysError| Outage::Protocol(error.to_string()))?
+    } else {
+        let Some(cookie) = axigen.session_cookie(&answer) else {
+            return Err(Outage::Protocol("it set no cookie, or several; set `cookie` to the session's".to_owned()));
+        };
+        axigen.keys(&cookie, &session)?
     };
-    let keys = axigen.keys(&cookie, &session)?;
     if !axigen.settings.verify_account {
         return Ok(Login::Opened(keys));
     }
@@ -63,15 +77,14 @@ pub(super) async fn check(axigen: &Axigen, keys: &SessionKeys) -> Result<Livenes
 }
 
 pub(super) async fn logout(axigen: &Axigen, keys: &SessionKeys) -> Result<(), Outage> {
-    let target = Axigen::with_key(&axigen.settings.logout_path, keys, "");
-    let request = Request::post(target).cookies(keys.cookies()).repeatable();
+    let request = with_keys(Request::post, &axigen.settings.logout_path, keys);
     axigen.wire.send(&request).await?.or_outage().map(drop)
 }
 
 /// The account of the session, `None` where there is no such session.
 async fn account(axigen: &Axigen, keys: &SessionKeys) -> Result<Option<Value>, Outage> {
-    let target = Axigen::with_key(&axigen.settings.keep_alive_path, keys, "");
-    let answer = axigen.wire.send(&Request::get(target).cookies(keys.cookies()).repeatable()).await?.or_outage()?;
+    let request = with_keys(Request::get, &axigen.settings.keep_alive_path, keys);
+    let answer = axigen.wire.send(&request).await?.or_outage()?;
     match answer.status() {
         401 => Ok(None),
         200 => match answer.json().filter(Value::is_object) {
@@ -80,6 +93,17 @@ async fn account(axigen: &Axigen, keys: &SessionKeys) -> Result<Option<Value>, O
         },
         _ => Err(strange(&answer, "a question for the account")),
     }
+}
+
+/// A question within the session, in the manner in which it was opened.
+fn with_keys(make: fn(String) -> Request, path: &str, keys: &SessionKeys) -> Request {
+    let request = match keys.session() {
+        "" => make(Axigen::with_key(path, keys, "")).cookies(keys.cookies()),
+        session => make(path.to_owned())
+            .header("authorization", keys.authorization().as_bytes())
+            .header(SESSION, session.as_bytes()),
+    };
+    request.repeatable()
 }
 
 /// Names are compared without regard to case, as mail domains and Axigen's accounts are.

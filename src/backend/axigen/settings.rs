@@ -20,6 +20,20 @@ pub(super) enum Method {
     Get,
 }
 
+/// Where the Mailbox API takes a name and a password.
+const PASSWORD_LOGIN: &str = "/api/v1/login/cookie";
+/// Where it takes a token.
+const TOKEN_LOGIN: &str = "/api/v1/login";
+
+/// What a session is known by that was opened with an access token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenSession {
+    /// `Authorization` and `X-Axigen-Session`.
+    Headers,
+    /// The same pair as after a login with a password.
+    Cookie,
+}
+
 /// The settings of one back-end of this kind.
 pub(super) struct Settings {
     /// `surface`: `legacy` (default) or `mailbox-api`. It is not found out by trying: a probe would
@@ -35,7 +49,8 @@ pub(super) struct Settings {
     pub cookie: Option<String>,
     /// `url_key`: name of the key in the query, `_h` (documented).
     pub url_key: String,
-    /// `login_path`: `/` (documented) or `/api/v1/login/cookie` (documented).
+    /// `login_path`: `/` (documented) or `/api/v1/login/cookie` (documented); `/api/v1/login`
+    /// with tokens (documented).
     pub login_path: String,
     /// `keep_alive_path`: `/` (assumed) or `/api/v1/account/info` (documented).
     pub keep_alive_path: String,
@@ -44,6 +59,12 @@ pub(super) struct Settings {
     /// `login_page_marks`, legacy only: texts by which the public login page is known, in any case.
     /// Assumed: it asks for a password, and the mailbox page does not.
     pub login_page_marks: Vec<String>,
+    /// `token_session`, Mailbox API with `credentials = "token"` only: what the session is known by. `headers`
+    /// (default, documented): the token itself and the session's id, each in a header. `cookie`: the cookie of the
+    /// login and the id in the query (documented for servers whose login sets one), which lets browsers in.
+    pub token_session: TokenSession,
+    /// The same, where logins are made with tokens.
+    pub by_token: Option<TokenSession>,
     /// `verify_account`, Mailbox API only: whether the account that was opened is compared with the
     /// name that was asked for (default). Switch it off where people log in by aliases.
     pub verify_account: bool,
@@ -58,6 +79,11 @@ impl Settings {
         );
         let legacy = matches!(surface, Surface::Legacy);
         let or = |path: &'static str, other: &'static str| if legacy { path } else { other };
+        let token_session = section.choice(
+            "token_session",
+            TokenSession::Headers,
+            &[("headers", TokenSession::Headers), ("cookie", TokenSession::Cookie)],
+        );
         Self {
             surface,
             method: section.choice("login_method", Method::Post, &[("post", Method::Post), ("get", Method::Get)]),
@@ -68,12 +94,28 @@ impl Settings {
             ),
             cookie: word(section, "cookie").or_else(|| legacy.then(|| "_hmail".to_owned())),
             url_key: word(section, "url_key").unwrap_or_else(|| "_h".to_owned()),
-            login_path: path(section, "login_path", or("/", "/api/v1/login/cookie")),
+            login_path: path(section, "login_path", or("/", PASSWORD_LOGIN)),
             keep_alive_path: path(section, "keep_alive_path", or("/", "/api/v1/account/info")),
             logout_path: path(section, "logout_path", or("/", "/api/v1/logout")),
             login_page_marks: marks(section),
+            token_session,
+            by_token: None,
             verify_account: section.flag("verify_account", true),
         }
+    }
+}
+
+impl Settings {
+    /// Has logins made with access tokens from now on, which only the Mailbox API takes.
+    pub(super) fn use_tokens(&mut self) -> bool {
+        if matches!(self.surface, Surface::Legacy) {
+            return false;
+        }
+        self.by_token = Some(self.token_session);
+        if self.login_path == PASSWORD_LOGIN {
+            TOKEN_LOGIN.clone_into(&mut self.login_path);
+        }
+        true
     }
 }
 

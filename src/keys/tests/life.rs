@@ -165,3 +165,52 @@ async fn a_touch_opens_nothing_and_revives_nothing() {
     assert!(world.store.is_empty());
     assert_eq!(world.logins(), 1);
 }
+
+#[tokio::test]
+async fn keys_that_end_by_themselves_are_replaced_a_moment_before() {
+    let world = World::new(Script::default());
+    let ends_in = |seconds: u64| *world.script.ends.lock().unwrap() = Some(1_000_000 + seconds);
+    ends_in(60);
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    world.pass(SECONDS(49)).await;
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    world.pass(SECONDS(1)).await;
+    ends_in(120);
+    let all = join_all((0..50).map(|_| world.ask(&ANA))).await;
+    assert!(all.iter().all(|obtained| key(obtained) == "ana-2"));
+    world.settle().await;
+    assert_eq!((world.logins(), world.script.logouts.lock().unwrap().as_slice()), (2, &["key=ana-1".to_owned()][..]));
+    world.pass(SECONDS(59)).await;
+    assert_eq!(key(&world.ask(&ANA).await), "ana-2");
+    world.pass(SECONDS(1)).await;
+    assert_eq!(key(&world.ask(&ANA).await), "ana-3");
+}
+
+#[tokio::test]
+async fn without_newer_ones_keys_that_end_cost_a_login_every_five_seconds_and_no_more() {
+    let world = World::new(Script::default());
+    *world.script.ends.lock().unwrap() = Some(1_000_000);
+    for _ in 0..20 {
+        world.ask(&ANA).await;
+        world.ask(&ANA).await;
+        world.pass(SECONDS(1)).await;
+    }
+    assert_eq!(world.logins(), 4);
+}
+
+#[tokio::test]
+async fn keys_about_to_end_are_used_while_others_cannot_be_got_and_gone_when_they_are_refused() {
+    let world = World::new(Script::default());
+    *world.script.ends.lock().unwrap() = Some(1_000_030);
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    world.pass(SECONDS(20)).await;
+    *world.script.outage.lock().unwrap() = Some(Outage::TimedOut);
+    assert_eq!(key(&world.ask(&ANA).await), "ana-1");
+    *world.script.outage.lock().unwrap() = None;
+    // The pause after the outage is over by then.
+    world.pass(SECONDS(5)).await;
+    let refused = world.ask(&Who { password: "wrong", ..ANA }).await;
+    assert!(matches!(refused, Obtained::Refused(Refusal::Credentials)), "{refused:?}");
+    // Another one is tried at once.
+    assert_eq!(key(&world.ask(&ANA).await), "ana-4");
+}

@@ -14,7 +14,7 @@ use super::form::{self, Form};
 use super::lockout::Place;
 use super::sessions::random;
 use super::{Ldap, directory::Directory, directory::Member};
-use crate::domain::{Answered, Call, Desk, Reach, Reason, Reply, Secret, Service, SessionHandle, decode_hex};
+use crate::domain::{Answered, Audience, Call, Desk, Reach, Reason, Reply, Secret, Service, SessionHandle, decode_hex};
 use crate::pages::{Language, Message};
 use crate::portal::Verifier;
 use crate::portal::place::place_on;
@@ -96,7 +96,7 @@ impl Ldap {
 impl Visit<'_> {
     async fn answer(&self, desk: &dyn Desk) -> Reply {
         let Self { ldap, call, language, .. } = self;
-        let is_page = call.browser.audience("GET").is_person();
+        let is_page = call.browser.audience("GET") == Audience::Page;
         if !self.is_secure() && ldap.sessions.cookie().starts_with("__") {
             tracing::error!(
                 portal = ldap.name,

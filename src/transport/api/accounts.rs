@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::call::{Answer, Asked, Call};
 use super::sessions::{LONGEST_PASSWORD, in_json, password, unprocessable};
-use crate::accounts::{NotBegun, Outcome, Report, Wish};
+use crate::accounts::{At, NotBegun, Outcome, Report, Wish};
 use crate::domain::{ExposeSecret, Identity, Secret};
 use crate::observe::ApiCall;
 use crate::transport::problem::Problem;
@@ -35,7 +35,7 @@ const PASSWORD: Problem = unprocessable("no usable password", "it has 1 to 4096 
 const IN_VAIN: Problem = unprocessable("the change would be in vain", "nothing was changed");
 const CONFLICT: Problem = Problem::new(StatusCode::CONFLICT, "the change cannot be made", "nothing was changed");
 const REFUSED: Problem =
-    Problem::new(StatusCode::CONFLICT, "a back-end refused the change", "backends tells what became of it at each");
+    Problem::new(StatusCode::CONFLICT, "the change was refused", "backends and portals tell what became of it at each");
 const FULL: Problem = Problem::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "too many changes are waiting",
@@ -76,23 +76,35 @@ async fn change(asked: &Asked<'_>, wish: Wish) -> Result<HttpResponse, Problem> 
     let user = asked.segment(0)?;
     let identity = Identity::new(user, "", asked.email()?, Vec::new());
     let identity = identity.map_err(|error| USER.because(error.to_string()))?;
-    let reports = asked.live.accounts.change(&identity, &wish, portal.backends()).await;
+    let reports = asked.live.accounts.change(&identity, &wish, portal.name(), portal.backends()).await;
     let reports = reports.map_err(|reason| match reason {
         NotBegun::Full => FULL.again_after(FULL_FOR),
         NotBegun::Nowhere | NotBegun::RemovalPending(_) => CONFLICT.because(reason.to_string()),
         NotBegun::NoName(_) | NotBegun::NoPassword(_) | NotBegun::InVain(..) => IN_VAIN.because(reason.to_string()),
     })?;
-    let written = Value::Array(reports.iter().map(written).collect());
+    let (portals, backends): (Vec<_>, Vec<_>) = reports.iter().partition(|report| matches!(report.at, At::Portal(_)));
+    let all = |reports: Vec<&Report>| Value::Array(reports.into_iter().map(written).collect());
+    // Nothing is said of portals where none keeps passwords.
+    let portals = (!portals.is_empty()).then(|| all(portals));
+    let backends = all(backends);
     if reports.iter().any(|report| matches!(report.outcome, Outcome::Refused(_))) {
-        return Err(REFUSED.with_backends(written));
+        return Err(REFUSED.with_places(backends, portals));
     }
     let pending = reports.iter().any(|report| report.outcome == Outcome::Pending);
     let status = if pending { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok(in_json(status, &json!({ "backends": written })))
+    let mut told = json!({ "backends": backends });
+    if let Some(portals) = portals {
+        told["portals"] = portals;
+    }
+    Ok(in_json(status, &told))
 }
 
 fn written(report: &Report) -> Value {
-    let mut written = json!({ "backend": report.backend, "outcome": report.outcome.as_str() });
+    let outcome = report.outcome.as_str();
+    let mut written = match &report.at {
+        At::Backend(name) => json!({ "backend": name, "outcome": outcome }),
+        At::Portal(name) => json!({ "portal": name, "outcome": outcome }),
+    };
     if let Outcome::Refused(refusal) = &report.outcome {
         written["detail"] = refusal.to_string().into();
     }
