@@ -47,7 +47,7 @@ fn every_configuration_that_is_shown_is_right() {
         let (right, said) = check(&file);
         assert!(right, "{said}{block}");
     }
-    for folder in KINDS.iter().map(|kind| kind.name).chain(["portal-api", "portal"]) {
+    for folder in KINDS.iter().map(|kind| kind.name).chain(["introspect", "portal", "portal-api"]) {
         let (right, said) = check(&root().join("examples").join(folder).join("keyward.toml"));
         assert!(right, "{folder}: {said}");
         assert!(said.contains(PUBLISHED), "{folder}: {said}");
@@ -78,6 +78,7 @@ fn every_file_that_a_readme_links_to_is_there() {
         "SECURITY.md",
         "examples/nginx/README.md",
         "examples/handover/README.md",
+        "examples/introspect/README.md",
         "examples/portal-api/README.md",
         "examples/portal/README.md",
     ]

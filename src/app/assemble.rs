@@ -219,6 +219,7 @@ mod tests {
         assert!(backend.roles.is_empty());
         let route = &reference.settings.routes[0];
         assert_eq!((route.path.as_str(), route.public, route.methods.len(), route.roles.len()), ("", false, 0, 0));
+        assert!(!route.authorization && reference.portals[0].roles.is_empty());
         // What is switched off could say anything, so only what needs another setting may be off.
         let may_be_off = |key: &str| {
             ["api", "pages", "portal", "backend", "route"].contains(&key.split('.').next().unwrap_or_default())

@@ -93,7 +93,7 @@ const STRANGER: ScriptedBrowser<'_> = ScriptedBrowser(&[]);
 #[tokio::test]
 async fn the_first_portal_that_knows_somebody_counts_and_one_that_cannot_be_asked_ends_it() {
     // What is shown to a portal, what it says of that, and what is decided where that counts.
-    let says: [(&str, Says, Option<&str>); 8] = [
+    let says: [(&str, Says, Option<&str>); 9] = [
         ("", NOBODY, None),
         ("junk", NOBODY, None),
         ("old", PAST, None),
@@ -101,6 +101,8 @@ async fn the_first_portal_that_knows_somebody_counts_and_one_that_cannot_be_aske
         ("bob", BOB, Some("bob")),
         ("carol", CAROL, Some("role")),
         (ENDED, ALICE, Some("sign in: revoked")),
+        // Some portals know that themselves.
+        ("gone", Says::Rejected(Reason::Revoked), Some("sign in: revoked")),
         ("down", Says::Unreachable, Some("portal_unavailable 17s")),
     ];
     for (one, at_one, first) in says {

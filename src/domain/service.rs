@@ -34,7 +34,7 @@ pub struct Call<'a> {
 }
 
 /// What a service answers. Every answer is sent with `Cache-Control: no-store` and
-/// `Referrer-Policy: no-referrer`.
+/// `Referrer-Policy: no-referrer`, unless it says another.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// The status.

@@ -116,6 +116,13 @@ impl SelfService {
         self.portals.iter().filter_map(|portal| portal.farewell_origin())
     }
 
+    /// The names of those cookies that are the session cookies of our own portals.
+    #[must_use]
+    pub fn cookies_of_ours(&self, cookies: &Cookies<'_>) -> Vec<&str> {
+        let ours = self.portals.iter().filter(|portal| portal.gives_cookie()).map(|portal| portal.cookie());
+        ours.filter(|name| !cookies.values(name).is_empty()).collect()
+    }
+
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
     fn end(&self, portal: &Portal, id: &str, until: UnixSeconds, user: Option<&str>, arrival: &SignOutRequest<'_>) {

@@ -15,6 +15,7 @@ mod login_url;
 mod notes;
 mod oidc;
 mod one_time_token;
+mod place;
 mod portals;
 mod registered;
 mod role_map;
@@ -35,7 +36,7 @@ use role_map::RoleMap;
 #[cfg(test)]
 pub use scripted::{Says, Scripted};
 pub use sealed::Sealed;
-pub use sessions::{HeldSession, Kept, NoRoom, Sessions};
+pub use sessions::{HeldSession, Kept, Mark, NoRoom, Sessions};
 pub use shown::Shown;
 
 use std::borrow::Cow;
@@ -56,7 +57,8 @@ use crate::pages::Pages;
 use crate::wire::Errands;
 
 /// Every kind of portal there is.
-pub const KINDS: &[Kind] = &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND];
+pub const KINDS: &[Kind] =
+    &[ticket::KIND, introspect::KIND, registered::KIND, one_time_token::KIND, oidc::KIND, ldap::KIND];
 
 /// One entry of [`KINDS`].
 pub struct Kind {
@@ -90,6 +92,11 @@ pub trait Verifier: Send + Sync + 'static {
     /// upstream.
     fn owns_cookie(&self, name: &[u8]) -> bool {
         name == self.cookie().as_bytes()
+    }
+
+    /// Whether its cookie is given by us, so that we take it back at a sign-out.
+    fn gives_cookie(&self) -> bool {
+        false
     }
 
     /// Looks at every value that the browser sent under that name, in order, and at the `Authorization`
@@ -356,11 +363,16 @@ impl<'a> PortalSession<'a> {
         PortalSession::held(id, held).into_owned()
     }
 
-    fn held_password(&self) -> Option<Secret> {
+    /// What is kept here of it.
+    fn kept(&self) -> Option<&Arc<HeldSession>> {
         match &self.password {
-            Password::Held(held) => held.password.clone(),
+            Password::Held(held) => Some(held),
             Password::Sealed { .. } => None,
         }
+    }
+
+    fn held_password(&self) -> Option<Secret> {
+        self.kept()?.password.clone()
     }
 
     /// Whose session it is.
@@ -467,6 +479,12 @@ impl Portal {
     #[must_use]
     pub fn owns_cookie(&self, name: &[u8]) -> bool {
         self.plan.verifier.owns_cookie(name)
+    }
+
+    /// Whether its cookie is given by us; see [`Verifier::gives_cookie`].
+    #[must_use]
+    pub fn gives_cookie(&self) -> bool {
+        self.plan.verifier.gives_cookie()
     }
 
     /// What this browser shows to this portal. `authorization` says whether that header may count.

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::config::Section;
 use crate::domain::{Clock, Reason, Secret, Service, UnixSeconds};
+use crate::pages::Pages;
 use crate::wire::Wire;
 
 /// This kind's entry in the table.
@@ -49,7 +50,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_REFRESHES: usize = 1000;
 
 fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier> {
-    let Surroundings { name, sessions: kept, errands, clock, .. } = surroundings;
+    let Surroundings { name, sessions: kept, errands, pages, clock } = surroundings;
     let settings = Arc::new(Settings::read(section, name));
     let sessions = Registered::new(settings.cookie.clone(), surroundings);
     let wire = match Wire::new(settings.issuer_url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)) {
@@ -65,6 +66,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         settings,
         provider,
         kept: Arc::clone(kept),
+        pages: Arc::clone(pages),
         clock: Arc::clone(clock),
         refreshes: Flights::new(Arc::clone(errands), MOST_REFRESHES),
     };
@@ -86,6 +88,8 @@ struct House {
     provider: Arc<Provider>,
     /// Where sessions are kept. The memos of one are the provider's names for the person and for its session.
     kept: Arc<Sessions>,
+    /// What our own pages say.
+    pages: Arc<Pages>,
     clock: Arc<dyn Clock>,
     refreshes: Flights<String, Refreshed>,
 }
@@ -93,6 +97,10 @@ struct House {
 impl Verifier for Oidc {
     fn cookie(&self) -> &str {
         self.sessions.cookie()
+    }
+
+    fn gives_cookie(&self) -> bool {
+        true
     }
 
     fn owns_cookie(&self, name: &[u8]) -> bool {

@@ -79,6 +79,10 @@ impl Verifier for OneTimeToken {
         self.sessions.cookie()
     }
 
+    fn gives_cookie(&self) -> bool {
+        true
+    }
+
     fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
         self.sessions.verify(shown, now, scratch)
     }

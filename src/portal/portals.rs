@@ -89,6 +89,7 @@ impl Portals {
         for (index, (portal, scratch)) in self.iter().zip(&mut sheets.0).enumerate() {
             match portal.validate(&shown(portal), now, scratch) {
                 Verdict::Genuine(session) => return Ok(Found::Session(portal, session)),
+                Verdict::Rejected(Reason::Revoked) => return Ok(Found::Nobody(Reason::Revoked)),
                 Verdict::Rejected(why) => reason = more_telling(reason, why),
                 Verdict::Unreachable { retry_after } => return Ok(Found::Unreachable(Unreachable { retry_after })),
                 Verdict::Unasked => return Err(Unfinished { index, reason }),
@@ -108,6 +109,7 @@ impl Portals {
         for portal in self.iter().skip(index) {
             match portal.identify(&shown(portal), now).await {
                 Verdict::Genuine(session) => return Found::Session(portal, session),
+                Verdict::Rejected(Reason::Revoked) => return Found::Nobody(Reason::Revoked),
                 Verdict::Rejected(why) => reason = more_telling(reason, why),
                 Verdict::Unreachable { retry_after } => return Found::Unreachable(Unreachable { retry_after }),
                 // Nobody who was asked says so.

@@ -27,7 +27,7 @@ impl RoleMap {
     pub(super) fn of<'a>(&'a self, identity: Identity<'a>) -> Identity<'a> {
         if !self.0.is_empty() {
             let ours = |theirs: &Cow<'_, str>| self.0.get(theirs.as_ref()).into_iter().flatten();
-            return identity.with_roles(|theirs| theirs.iter().flat_map(ours).map(|ours| Cow::from(ours)).collect());
+            return identity.with_roles(|theirs| theirs.iter().flat_map(ours).map(Cow::from).collect());
         }
         if identity.can_be_joined() {
             return identity;

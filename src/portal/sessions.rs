@@ -1,4 +1,5 @@
-use std::collections::BTreeSet;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,7 +27,11 @@ pub struct Sessions {
     seal: Seal,
     notes: Notes,
     at_the_end: OnceLock<AtTheEnd>,
+    keepsakes: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
 }
+
+/// Something that is known again by this alone, within this process: half a keyed hash.
+pub type Mark = [u8; 16];
 
 /// Ends what was opened from the session of this portal and id, which would have ended by itself then.
 type AtTheEnd = Box<dyn Fn(&str, &str, UnixSeconds) + Send + Sync>;
@@ -97,6 +102,7 @@ impl Sessions {
             seal,
             notes: Notes::default(),
             at_the_end: OnceLock::new(),
+            keepsakes: Mutex::default(),
         })
     }
 
@@ -191,6 +197,33 @@ impl Sessions {
     /// What portals must not forget for a while.
     pub(super) const fn notes(&self) -> &Notes {
         &self.notes
+    }
+
+    /// What a portal's kind remembers through reloads, made where there is nothing yet.
+    pub fn keepsake<T: Any + Send + Sync>(&self, portal: &str, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut keepsakes = self.keepsakes.lock();
+        let kept = keepsakes.get(&(portal.to_owned(), TypeId::of::<T>()));
+        if let Some(kept) = kept.and_then(|kept| Arc::clone(kept).downcast::<T>().ok()) {
+            return kept;
+        }
+        let made = Arc::new(make());
+        keepsakes.insert((portal.to_owned(), TypeId::of::<T>()), made.clone());
+        made
+    }
+
+    /// Something that is to be known again and not to be kept. No mark is ever the name of a session.
+    #[must_use]
+    pub fn mark(&self, portal: &str, parts: &[&str]) -> Mark {
+        let mut hash = self.hash.clone();
+        // No name is so long.
+        hash.update(&u64::MAX.to_be_bytes());
+        for part in [portal].iter().chain(parts) {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut mark = Mark::default();
+        mark.copy_from_slice(&hash.finalize().into_bytes()[..16]);
+        mark
     }
 
     /// Seals something for the session of this id.

@@ -79,6 +79,10 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let farewell = live.self_service.sign_out(&cookies, &arrival, &own, return_to);
     let onward = farewell.as_deref().or(return_to.map(Url::as_str));
     let mut response = signed_out(onward, html::language_of(&request, &live));
+    let is_secure = own.starts_with("https://");
+    for name in live.self_service.cookies_of_ours(&cookies) {
+        enter::append(&mut response, &SetCookie::gone(name, None, is_secure || name.starts_with("__")));
+    }
     if let Ok(origin) = Url::parse(&own) {
         for gone in live.reception.cookies_given(&origin, &cookies) {
             let gone = SetCookie::gone(&gone.name, gone.domain.as_deref(), origin.scheme() == "https");

@@ -92,11 +92,14 @@ fn respond(reply: Reply) -> HttpResponse {
             response.append_header((name, value));
         }
     }
-    response
+    let mut response = response
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .body(reply.body)
+        .body(reply.body);
+    if !response.headers().contains_key(header::REFERRER_POLICY) {
+        response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
+    response
 }
 
 fn plain(status: StatusCode) -> HttpResponse {

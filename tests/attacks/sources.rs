@@ -170,6 +170,51 @@ async fn nothing_the_client_says_of_itself_becomes_the_identity() {
 }
 
 #[tokio::test]
+async fn credentials_that_may_count_are_nobodys_to_a_portal_that_takes_none() {
+    let route = "[[route]]\nhost = \"dav.example.test\"\nportal = [\"office\", \"post\"]\nauthorization = true\n\
+                 backend = \"office\"\n";
+    let house = House::with(route, |setup| setup).await;
+    let (alice, bob) = (Ticket::of("alice").cookie(), Ticket::of("bob").mint());
+    let basic = "Basic Ym9iOnRoZSByaWdodCBwYXNzd29yZCBvZiBib2I=";
+    let asks = |method: &str| Ask::get("https://dav.example.test/caldav/").method(method);
+    let mut lines: Vec<Vec<Vec<u8>>> = vec![
+        vec![basic.into()],
+        vec![basic.into(), basic.into()],
+        vec![format!("Bearer {bob}").into()],
+        vec![bob.clone().into()],
+        vec![format!("{}={bob}", APP_PORTAL.cookie).into()],
+    ];
+    for odd in
+        ["", " ", "Basic", "basic", "Basic ", "Basic =", "Basic Ym9i", "Basic Om5vYm9keQ==", "Bearer", ",", "\u{fc}"]
+    {
+        lines.push(vec![odd.into()]);
+    }
+    lines.push(vec![b"Basic \xff\xfe".to_vec()]);
+    lines.push(vec![format!("Basic {}", "QUJD".repeat(2048)).into()]);
+    for door in Door::ALL {
+        for method in ["GET", "PROPFIND", "OPTIONS", "REPORT"] {
+            for values in &lines {
+                let ask = values.iter().fold(asks(method), |ask, value| ask.header("Authorization", value));
+                let answer = house.keyward.ask(door, &ask).await;
+                assert_eq!(
+                    (answer.assert_refuses().status, answer.reason().as_str()),
+                    (401, "no_session"),
+                    "{values:?}"
+                );
+                let answer = house.keyward.ask(door, &ask.cookie(&alice)).await;
+                answer.assert_allows("alice");
+                assert!(!answer.everything().contains("Basic"), "nothing of it goes upstream: {answer:?}");
+            }
+        }
+        let large = asks("GET").header("Authorization", format!("Basic {}", "A".repeat(64 * 1024))).cookie(&alice);
+        let answer = house.keyward.ask(door, &large).await;
+        assert!(answer.status == 200 || (400..500).contains(&answer.status), "{answer:?}");
+    }
+    assert_eq!(house.office.attempts("bob"), 0);
+    house.still_serves().await;
+}
+
+#[tokio::test]
 async fn a_probes_user_agent_opens_nothing() {
     let house = House::start().await;
     for agent in

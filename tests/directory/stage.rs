@@ -15,7 +15,7 @@ use crate::real::slapd::{BASE, Options, READER, READER_PASSWORD, Slapd, group, p
 /// A real server and whoever asks it.
 pub struct Stage {
     pub slapd: Slapd,
-    pub home: tempfile::TempDir,
+    _home: tempfile::TempDir,
 }
 
 /// Alice and Bob, and who is in which group: `staff` is alice's, `all` has `staff` in it.
@@ -35,7 +35,7 @@ impl Stage {
         options.ldif = people() + &options.ldif;
         let home = tempfile::tempdir().unwrap();
         let slapd = Slapd::start(&home.path().join("slapd"), options).await.unwrap();
-        Self { slapd, home }
+        Self { slapd, _home: home }
     }
 
     /// What is written where people are searched for by an account of our own.
@@ -71,6 +71,7 @@ pub fn try_directory(text: &str, clock: &Arc<ManualClock>) -> Result<Directory, 
         name: "people".to_owned(),
         sessions: Sessions::new(10),
         errands: Errands::new(),
+        pages: Pages::shipped(),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         pages: Pages::shipped(),
     };

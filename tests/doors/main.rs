@@ -5,11 +5,13 @@
 #[path = "../fakes/mod.rs"]
 mod fakes;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
+#[expect(dead_code, reason = "other tests use more of it")]
 mod support;
 
 mod answers;
 mod pages;
+mod portals;
+mod roles;
 mod wire;
 
 const INBOX: &str = "https://app.example.test/inbox";

@@ -249,13 +249,11 @@ impl OpenIdProvider {
     }
 }
 
+fn now() -> u64 {
+    jsonwebtoken::get_current_timestamp()
+}
+
 /// The provider's own name for a person.
 pub fn subject(user: &str) -> String {
     format!("f81d4fae-{user}")
-}
-
-/// Unix seconds.
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -32,6 +32,38 @@ async fn each_is_led_to_the_portal_that_vouches_for_the_host() {
 }
 
 #[tokio::test]
+async fn a_session_of_any_portal_of_the_route_is_brought_as_that_portals() {
+    let house = House::with("origins = [\"https://portal.example.test\"]", &[MAIL_ROUTE], |config| {
+        let PortalKey { name, cookie, id, secret } = MAIL_PORTAL;
+        let config = config.replace("portal = \"office\"", "portal = [\"office\", \"post\"]");
+        Setup::new(&format!(
+            "{config}[[portal]]\nname = \"{name}\"\nkind = \"ticket\"\ncookie = \"{cookie}\"\n\
+             login_url = \"https://portal.example.test/post?next={{url}}\"\n\
+             [[portal.key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n"
+        ))
+    });
+    let house = house.await;
+    let (alice, bob) = (Ticket::of("alice"), Ticket::of("bob").portal(MAIL_PORTAL));
+    let inside = |browser: &Browser| {
+        Ask::get(format!("{MAIL}/")).cookie(browser.cookies("webmail.other.test").trim_start_matches("Cookie: "))
+    };
+    let mut second = Browser::default();
+    second.set("portal.example.test", &bob.cookie());
+    assert!(second.enter(&house, START).await.starts_with("https://webmail.other.test/"));
+    assert!(second.cookie("webmail.other.test", MAIL_PORTAL.cookie).is_some());
+    assert_eq!(second.cookie("webmail.other.test", crate::support::APP_PORTAL.cookie), None);
+    house.keyward.ask(Door::AuthRequest, &inside(&second)).await.assert_allows("bob");
+    // Of both the first portal's is brought, as a decision would take it.
+    let mut both = Browser::of(&alice);
+    both.set("portal.example.test", &bob.cookie());
+    both.enter(&house, START).await;
+    house.keyward.ask(Door::AuthRequest, &inside(&both)).await.assert_allows("alice");
+    let mut stranger = Browser::default();
+    let location = stranger.enter(&house, START).await;
+    assert!(location.starts_with("https://portal.example.test/login?next="), "{location}");
+}
+
+#[tokio::test]
 async fn a_cookie_that_says_nothing_of_itself_is_brought_as_it_is_until_the_portal_ends_the_session() {
     let house = House::with("origins = [\"https://portal.example.test\"]", &[MAIL_ROUTE], |config| {
         let (portal, rest) = config.split_once("[[portal.key]]").unwrap();

@@ -12,6 +12,9 @@ use crate::support::{Answer, Ask, Sidecar};
 /// More redirects than any sign-in has.
 const MOST_HOPS: usize = 12;
 
+/// Nobody is there, as a web server before it would say.
+pub const GONE: u16 = 502;
+
 /// Somebody's browser. What it wants of the webmail's host it asks Keyward, as the web server would.
 pub struct Browser<'a> {
     keyward: &'a Sidecar,
@@ -47,15 +50,23 @@ impl<'a> Browser<'a> {
 
     /// Fills in the form of Keycloak's sign-in page and sends it.
     pub async fn sign_in(&mut self, page: &Page, name: &str, password: &str) -> Page {
-        self.submit(page, &[("username", name), ("password", password), ("credentialId", "")]).await
+        let (url, answer) = self.submit(page, name, password).await;
+        self.follow(url, answer).await
     }
 
-    /// Sends the first form of a page.
-    pub async fn submit(&mut self, page: &Page, fields: &[(&str, &str)]) -> Page {
+    /// The same, stopping before what Keycloak answers is looked at: the address on which it would go on.
+    pub async fn sign_in_and_stop(&mut self, page: &Page, name: &str, password: &str) -> String {
+        let (url, answer) = self.submit(page, name, password).await;
+        self.keep(&url, &answer);
+        answer.one("Location")
+    }
+
+    async fn submit(&self, page: &Page, name: &str, password: &str) -> (Url, Answer) {
         let url = page.url.join(&page.form()).unwrap();
+        let fields = [("username", name), ("password", password), ("credentialId", "")];
         let body = Serializer::new(String::new()).extend_pairs(fields).finish();
         let answer = self.elsewhere(Method::POST, &url, Some(body)).await;
-        self.follow(url, answer).await
+        (url, answer)
     }
 
     /// A script of the webmail asks for something.
@@ -64,8 +75,14 @@ impl<'a> Browser<'a> {
         self.keyward.ask(Door::AuthRequest, &ask.cookie(self.cookies(&Url::parse(WEBMAIL).unwrap()))).await
     }
 
+    /// Loses the cookies of a host.
+    pub fn forget(&mut self, origin: &str) {
+        let url = Url::parse(origin).unwrap();
+        self.jar.retain(|cookie| Some(&*cookie.host) != url.host_str());
+    }
+
     /// What it would send there.
-    pub fn cookies(&self, url: &Url) -> String {
+    fn cookies(&self, url: &Url) -> String {
         let host = url.host_str().unwrap();
         let fits = |cookie: &&Cookie| cookie.host == host && url.path().starts_with(&cookie.path);
         let pairs = self.jar.iter().filter(fits).map(|cookie| format!("{}={}", cookie.name, cookie.value));
@@ -111,7 +128,9 @@ impl<'a> Browser<'a> {
         if let Some(form) = form {
             request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
         }
-        let answer = request.send().await.unwrap();
+        let Ok(answer) = request.send().await else {
+            return Answer { status: GONE, headers: Vec::new(), body: Vec::new(), head_length: 0 };
+        };
         let (status, headers) = (answer.status().as_u16(), lower(answer.headers()));
         Answer { status, headers, body: answer.bytes().await.unwrap().to_vec(), head_length: 0 }
     }

@@ -45,9 +45,7 @@ pub fn realm(name: &str, directory: &str, keyward: &str) -> Value {
 
 /// `keyward.toml` for the realm that calls itself so, and this back-end.
 pub fn keyward(issuer: &str, backend: &str) -> String {
-    let text =
-        with(KEYWARD, &[("https://sso.example.test/realms/example", issuer), ("http://127.0.0.1:8000", backend)]);
-    text.replace("backend = \"axigen\"\n", "")
+    with(KEYWARD, &[("https://sso.example.test/realms/example", issuer), ("http://127.0.0.1:8000", backend)])
 }
 
 /// The secret of one of the realm's clients.

@@ -9,8 +9,14 @@ mod real;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
+mod bearer;
 mod browser;
 mod example;
+mod keys;
+mod mailboxes;
+mod outages;
+mod refresh;
 mod servers;
 mod sign_in;
+mod sign_out;
 mod stage;

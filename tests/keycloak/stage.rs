@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::browser::Browser;
 use crate::example::{self, REALM, WEBMAIL};
-use crate::fakes::axigen::{Axigen, Person};
+use crate::mailboxes::Mailboxes;
 use crate::real::keycloak::Keycloak;
 use crate::real::slapd::Slapd;
 use crate::servers::{self, Servers};
@@ -21,7 +21,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(1);
 
 pub struct Stage<S = Arc<Servers>> {
     pub keyward: Sidecar,
-    pub mail: Axigen,
+    pub mail: Mailboxes,
     pub realm: String,
     /// Last, so that all others have ended before.
     pub servers: S,
@@ -72,19 +72,23 @@ impl<S: Borrow<Servers>> Stage<S> {
     pub async fn person(&self, groups: &[&str]) -> String {
         let name = format!("person{}", next());
         self.directory().modify(&example::person(&name, groups)).await.unwrap();
-        let address = format!("{name}@example.test");
-        self.mail.add(Person::new(&address, &example::password(&name), &name));
+        self.mail.add(&format!("{name}@example.test"), &example::password(&name));
         name
     }
 
     /// Their browser, at the mailbox.
     pub async fn signed_in(&self, name: &str) -> Browser<'_> {
-        let mut browser = Browser::new(&self.keyward);
-        let page = browser.open("/").await;
-        let page = browser.sign_in(&page, name, &example::password(name)).await;
-        assert_eq!(page.url.as_str(), format!("{WEBMAIL}/"), "{:?}", page.answer);
-        page.answer.assert_allows(name);
-        browser
+        signed_in(&self.keyward, name).await
+    }
+
+    /// An access token that one of the realm's clients gets for itself.
+    pub async fn token(&self, client: &str) -> String {
+        self.keycloak().token(&self.realm, client, &example::secret(client)).await
+    }
+
+    /// How often Keycloak was asked for a path below the realm.
+    pub fn asked(&self, path: &str) -> usize {
+        self.keycloak().asked(&self.realm, path)
     }
 
     /// Asks Keycloak as its administrator, at a path below the realm.
@@ -99,9 +103,20 @@ impl<S: Borrow<Servers>> Stage<S> {
     }
 }
 
-async fn keyward(servers: &Servers, realm: &str, listener: std::net::SocketAddr) -> (Sidecar, Axigen) {
-    let mail = Axigen::start(Vec::new()).await.unwrap();
-    let configuration = example::keyward(&servers.keycloak.issuer(realm), &mail.url());
+/// The browser of somebody who has signed in, at the mailbox.
+pub async fn signed_in<'a>(keyward: &'a Sidecar, name: &str) -> Browser<'a> {
+    let mut browser = Browser::new(keyward);
+    let page = browser.open("/").await;
+    let page = browser.sign_in(&page, name, &example::password(name)).await;
+    assert_eq!(page.url.as_str(), format!("{WEBMAIL}/"), "{}", page.answer.text());
+    page.answer.assert_allows(name);
+    browser
+}
+
+async fn keyward(servers: &Servers, realm: &str, listener: std::net::SocketAddr) -> (Sidecar, Mailboxes) {
+    let issuer = servers.keycloak.issuer(realm);
+    let mail = Mailboxes::start(&issuer).await;
+    let configuration = example::keyward(&issuer, &mail.url());
     let keyward = Setup::new(&configuration).at(listener).start().await;
     (keyward, mail)
 }

@@ -56,3 +56,24 @@ async fn the_file_of_every_kind_is_accepted() {
     let nginx = Nginx::start_shipped(directory.path(), &site, address).await;
     assert!(nginx.is_ok(), "{nginx:?}");
 }
+
+/// The longest time in seconds that a key of this name has in a part of the reference.
+fn longest(part: &str, key: &str) -> u64 {
+    let lines = part.lines().map(|line| line.trim_start_matches("# "));
+    let values = lines.filter_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix("= \""));
+    let seconds = values.filter_map(|value| value.split("s\"").next().unwrap().parse().ok());
+    seconds.max().unwrap_or_else(|| panic!("the reference has no {key}"))
+}
+
+#[test]
+fn nginx_waits_longer_than_a_portal_and_a_login_may_take() {
+    let reference = include_str!("../../conf/keyward.toml");
+    let (portals, backends) = reference.split_once("\n# A back-end:").unwrap();
+    let together = longest(portals, "timeout") + longest(backends, "login_timeout");
+    for name in ["keyward/ask.inc", "keyward/call.inc"] {
+        let (_, file) = SHIPPED.iter().find(|(shipped, _)| *shipped == name).unwrap();
+        let line = file.lines().find_map(|line| line.strip_prefix("proxy_read_timeout")).unwrap();
+        let waits: u64 = line.trim().trim_end_matches("s;").parse().unwrap();
+        assert!(waits > together, "{name} waits {waits} s, and {together} s may pass");
+    }
+}

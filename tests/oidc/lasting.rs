@@ -99,7 +99,7 @@ async fn an_outage_is_no_sign_out() {
         })
         .await;
         stage.ask(&browser, "/").await.assert_allows("ana");
-        assert!(!stage.keyward.log().contains("the provider has ended a session"), "{what}");
+        assert!(!stage.keyward.log().contains("the OpenID provider has ended a session"), "{what}");
     };
     futures_util::future::join_all(faults.map(one)).await;
 }

@@ -1,6 +1,7 @@
 //! Portals of kind `oidc`, with a strict stand-in for the provider that misbehaves on command.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod bearer;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod lasting;

@@ -33,7 +33,7 @@ fn assert_nobody_is_signed_in(answer: &Answer, browser: &Browser, what: &str) {
 
 #[tokio::test]
 async fn an_id_token_with_one_thing_wrong_signs_nobody_in() {
-    let stage = stage("").await;
+    let stage = stage("claims_from = [\"id-token\"]").await;
     let issuer = stage.provider.issuer();
     let soon = now() + 3600;
     let flaws = [

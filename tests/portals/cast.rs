@@ -1,7 +1,7 @@
 //! Everybody who comes to the house, in whatever state they are by then.
 
 use crate::house::{House, carols_ticket};
-use crate::portal::{ALICE, Asks, BOB, Portal, Session};
+use crate::portal::{ALICE, Asks, BOB, DAVE, Portal, Session};
 use crate::support::{Ask, Door, MAIL_PORTAL, until};
 
 /// What a browser shows of the portal.
@@ -45,7 +45,7 @@ pub enum Shows {
     /// What somebody had planted in the browser before alice signed in over it, and what she has since.
     Planted,
     OverPlanted,
-    /// Bob, who is no admin any more.
+    /// Dave, who is no admin any more.
     Demoted,
     /// A session that nobody asked about before the portal was lost, and one that was.
     UnknownNow,
@@ -56,6 +56,8 @@ pub enum Shows {
 /// All sessions there are; `None` where the kind of portal cannot have such a thing.
 pub struct Cast {
     asks: Asks,
+    /// The end of each line: other cookies of ours, which go nowhere, and one that goes upstream.
+    tail: String,
     cookie: String,
     others_value: String,
     alice: Session,
@@ -93,7 +95,9 @@ impl Cast {
         let leaving = sign_in(&ALICE, None).await;
         let gone = portal.sign_out_there(house, &leaving).await;
         let out_by_api = sign_in(&ALICE, None).await;
-        assert_eq!(house.call("DELETE", &out_by_api.sid, None).await, 204);
+        if let Some(sid) = &out_by_api.sid {
+            assert_eq!(house.call("DELETE", sid, None).await, 204);
+        }
         let before = sign_in(&ALICE, None).await;
         sign_out(portal, house, &before).await;
         let again = (before, sign_in(&ALICE, None).await);
@@ -104,10 +108,12 @@ impl Cast {
 
         let planted = format!("{:043x}", rand::random::<u128>());
         let over = portal.sign_in_over(house, &ALICE, &planted).await;
-        let was_admin = sign_in(&BOB, None).await;
+        let was_admin = sign_in(&DAVE, None).await;
         let demoted = portal.demote(house, &was_admin).await;
         let cast = Self {
             asks: P::ASKS,
+            tail: portal.other_cookies().iter().map(|name| format!("{name}=left-over; ")).collect::<String>()
+                + "last=1",
             cookie: portal.cookie(),
             others_value: carols_ticket(),
             unknown: portal.sign_in(house, &ALICE, "", None).await,
@@ -135,13 +141,13 @@ impl Cast {
 
     /// The `Cookie` lines, among cookies that are no portal's.
     pub fn lines(&self, shows: Shows) -> Option<Vec<String>> {
-        let Self { cookie, others_value, .. } = self;
-        let one = |value: &str| vec![format!("theme=dark; {cookie}={value}; last=1")];
+        let Self { cookie, others_value, tail, .. } = self;
+        let one = |value: &str| vec![format!("theme=dark; {cookie}={value}; {tail}")];
         let two = |first: &str, second: &str| one(&format!("{first}; {cookie}={second}"));
         let other = MAIL_PORTAL.cookie;
         let (alice, bob) = (self.alice.shown.as_str(), self.bob.shown.as_str());
         Some(match shows {
-            Shows::Nothing | Shows::NobodyNow => vec!["theme=dark; last=1".to_owned()],
+            Shows::Nothing | Shows::NobodyNow => vec![format!("theme=dark; {tail}")],
             Shows::Alice | Shows::KnownNow => one(alice),
             Shows::Bob => one(bob),
             Shows::Garbage => one("this-was-never-a-session-of-anybody"),
@@ -149,19 +155,22 @@ impl Cast {
             Shows::Cut => one(&alice[..alice.len() - 1]),
             Shows::Oversized => one(&"A".repeat(9000)),
             Shows::Swapped => one(&format!("{}{}", &alice[..alice.len() / 2], &bob[bob.len() / 2..])),
-            Shows::OtherPortal => vec![format!("theme=dark; {other}={others_value}; last=1")],
+            Shows::OtherPortal => vec![format!("theme=dark; {other}={others_value}; {tail}")],
             Shows::OthersValue => one(others_value),
-            Shows::UnderOthersName => vec![format!("theme=dark; {other}={alice}; last=1")],
+            Shows::UnderOthersName => vec![format!("theme=dark; {other}={alice}; {tail}")],
             Shows::BothPortals => one(&format!("{alice}; {other}={others_value}")),
             Shows::BadThenGood => two("bad", alice),
             Shows::GoodThenBad => two(alice, "bad"),
             Shows::TheSameTwice => two(alice, alice),
             Shows::TwoGood => two(alice, bob),
-            Shows::SecondLine => vec!["theme=dark".to_owned(), format!("{cookie}={alice}; last=1")],
+            Shows::SecondLine => vec!["theme=dark".to_owned(), format!("{cookie}={alice}; {tail}")],
             Shows::Expired => one(&self.expired.shown),
             Shows::SignedOutHere => one(&self.out_here.shown),
             Shows::SignedOutThere => one(&self.out_there.as_ref()?.shown),
-            Shows::SignedOutByApi => one(&self.out_by_api.shown),
+            Shows::SignedOutByApi => {
+                self.out_by_api.sid.as_ref()?;
+                one(&self.out_by_api.shown)
+            }
             Shows::BeforeInAgain => one(&self.again.0.shown),
             Shows::InAgain => one(&self.again.1.shown),
             Shows::BobAfterAlice => one(&self.bob_after_alice.shown),

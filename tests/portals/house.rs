@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::fakes::axigen::{Axigen, Person as Customer};
-use crate::portal::{ALICE, BOB, CAROL, NAME, Portal};
+use crate::portal::{ALICE, BOB, CAROL, DAVE, NAME, Portal, ROLES};
 use crate::support::{Answer, Ask, Door, MAIL_PORTAL, PortalKey, Setup, Sidecar, password_of};
 use keyward::domain::{DerivationKey, ExposeSecret, Secret};
 
@@ -26,14 +26,13 @@ impl House {
             "derived" => key.password(user).expose_secret().to_owned(),
             _ => password_of(user),
         };
-        let people = [ALICE, BOB].map(|person| Customer::new(person.user, &password(person.user), person.name));
+        let people = [ALICE, BOB, DAVE].map(|person| Customer::new(person.user, &password(person.user), person.name));
         let mail = Axigen::start(people.to_vec()).await.unwrap();
         let rest = config(&mail.url(), P::CREDENTIALS);
-        let setup = Setup::new(&format!("{}{rest}", portal.settings(LIFETIME))).with_api();
+        let setup = Setup::new(&format!("{}{ROLES}{rest}", portal.settings(LIFETIME))).with_api();
         Self { keyward: setup.start().await, mail, rest }
     }
 
-    #[expect(dead_code, reason = "no kind has it configured yet")]
     /// Sessions that are opened meanwhile last so many seconds, of portals that have it configured.
     pub async fn while_sessions_last<P: Portal, T>(
         &self,
@@ -41,10 +40,10 @@ impl House {
         seconds: u64,
         opening: impl Future<Output = T>,
     ) -> T {
-        self.keyward.rewrite(&format!("{}{}", portal.settings(seconds), self.rest));
+        self.keyward.rewrite(&format!("{}{ROLES}{}", portal.settings(seconds), self.rest));
         self.keyward.reload("applied").await;
         let opened = opening.await;
-        self.keyward.rewrite(&format!("{}{}", portal.settings(LIFETIME), self.rest));
+        self.keyward.rewrite(&format!("{}{ROLES}{}", portal.settings(LIFETIME), self.rest));
         self.keyward.reload("applied").await;
         opened
     }

@@ -4,6 +4,8 @@
 
 #[path = "../fakes/mod.rs"]
 mod fakes;
+#[path = "../real/mod.rs"]
+mod real;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;

@@ -49,7 +49,7 @@ pub fn play<P: Portal>(rows: &[Row]) -> LocalBoxFuture<'_, Play> {
     Box::pin(async move {
         let portal = P::open().await;
         let house = House::start(&portal).await;
-        let stage = Stage { cast: Cast::gather(&portal, &house).await, portal, house };
+        let mut stage = Stage { cast: Cast::gather(&portal, &house).await, portal, house };
         let mut cells: Vec<Option<Cell>> = rows.iter().map(|_| None).collect();
         let first_act = |row: &Row| !matches!(row.shows, Shows::KnownNow | Shows::UnknownNow | Shows::NobodyNow);
         for (row, cell) in rows.iter().zip(&mut cells).filter(|(row, _)| first_act(row)) {
@@ -146,7 +146,7 @@ impl<P: Portal> Stage<P> {
             Expects::Allow(person) => allowed(person, &person.groups(), keyed, &target),
             Expects::AllowWith(person, groups) => allowed(person, groups, keyed, &target),
             Expects::Public => {
-                let nobody = Person { user: "", name: "", email: "", roles: &[] };
+                let nobody = Person { user: "", name: "", email: "", roles: &[], said: &[] };
                 allowed(&nobody, "", false, &target)
             }
             Expects::Redirect(why) | Expects::SignIn(why) => {
@@ -178,6 +178,7 @@ impl Why {
             Self::Expired => words.expired,
             Self::SignedOut => words.signed_out,
             Self::CalledOff => words.called_off,
+            Self::CalledOffByApi => words.called_off_by_api,
         }
     }
 }

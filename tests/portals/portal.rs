@@ -9,7 +9,10 @@ pub struct Person {
     pub user: &'static str,
     pub name: &'static str,
     pub email: &'static str,
+    /// In our words.
     pub roles: &'static [&'static str],
+    /// In the portal's.
+    pub said: &'static [&'static str],
 }
 
 impl Person {
@@ -19,18 +22,39 @@ impl Person {
     }
 }
 
-pub const ALICE: Person = Person { user: "alice", name: "Alice Ä", email: "alice@example.test", roles: &["staff"] };
-pub const BOB: Person = Person { user: "bob", name: "Bob B", email: "bob@example.test", roles: &["staff", "admin"] };
+pub const ALICE: Person = Person {
+    user: "alice",
+    name: "Alice Ä",
+    email: "alice@example.test",
+    roles: &["staff"],
+    said: &["personal", "chess club"],
+};
+pub const BOB: Person = Person {
+    user: "bob",
+    name: "Bob B",
+    email: "bob@example.test",
+    roles: &["staff", "admin"],
+    said: &["personal", "leitung"],
+};
+/// Admin until he is demoted.
+pub const DAVE: Person = Person {
+    user: "dave",
+    name: "Dave D",
+    email: "dave@example.test",
+    roles: &["staff", "admin"],
+    said: &["personal", "leitung"],
+};
 /// Only the other portal knows her.
-pub const CAROL: Person = Person { user: "carol", name: "Carol C", email: "carol@example.test", roles: &["staff"] };
+pub const CAROL: Person =
+    Person { user: "carol", name: "Carol C", email: "carol@example.test", roles: &["staff"], said: &["staff"] };
 
 /// One session.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// The value of the portal's cookie in the browser.
     pub shown: String,
-    /// How the portal itself calls it.
-    pub sid: String,
+    /// How the portal's server calls it, where there is one.
+    pub sid: Option<String>,
 }
 
 /// What a kind says of cookies that are nobody's. The decision is the same; how much can be known of a
@@ -44,6 +68,8 @@ pub struct Words {
     pub signed_out: &'static str,
     /// Of one that the portal has ended.
     pub called_off: &'static str,
+    /// Of one that it has ended through our API.
+    pub called_off_by_api: &'static str,
 }
 
 /// Who must be asked during a decision.
@@ -54,6 +80,11 @@ pub enum Asks {
     /// The portal, for sessions that are not known yet.
     Strangers,
 }
+
+/// What the portal's words for roles are in ours.
+pub const ROLES: &str = "[portal.roles]\npersonal = \"staff\"\nleitung = \"admin\"\n";
+/// All that dave still is, in the portal's words, when he is demoted.
+pub const DEMOTED: &[&str] = &["personal"];
 
 /// The name of the portal in the configuration.
 pub const NAME: &str = "id";
@@ -76,6 +107,11 @@ pub trait Portal: Sized {
     /// The name of its cookie.
     fn cookie(&self) -> String;
 
+    /// The names of other cookies of ours that it may leave in the browser.
+    fn other_cookies(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Where somebody is sent to sign in who wanted to go to this address.
     fn login(&self, origin: &str, back: &str) -> String;
 
@@ -85,9 +121,9 @@ pub trait Portal: Sized {
     /// Signs somebody out on the portal's own side; `None` where the portal has none.
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()>;
 
-    /// Takes all roles but `staff` away from bob while he is signed in, and gives what his browser shows
+    /// Takes all roles but [`DEMOTED`] away from dave while he is signed in, and gives what his browser shows
     /// then; `None` where roles stay as they are until the next sign-in.
-    async fn demote(&self, house: &House, bob: &Session) -> Option<Session>;
+    async fn demote(&self, house: &House, dave: &Session) -> Option<Session>;
 
     /// A right `Authorization` line of somebody, where this kind knows any.
     async fn authorization(&self, person: &Person) -> Option<String>;
@@ -100,7 +136,7 @@ pub trait Portal: Sized {
     }
 
     /// Nobody can be asked from now on; `None` where there is nobody.
-    fn lose(&self) -> Option<()>;
+    fn lose(&mut self) -> Option<()>;
 }
 
 /// The value of the one cookie of this name that an answer sets.

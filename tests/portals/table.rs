@@ -1,7 +1,7 @@
 //! The requests, and what is decided about each.
 
 use crate::cast::Shows;
-use crate::portal::{ALICE, BOB, CAROL, Person};
+use crate::portal::{ALICE, BOB, CAROL, DAVE, Person};
 use crate::request::{Request, get, page};
 
 /// One request and its decision.
@@ -42,6 +42,7 @@ pub enum Why {
     Expired,
     SignedOut,
     CalledOff,
+    CalledOffByApi,
 }
 
 use Expects::{Allow, AllowWith, Deny, Public, Redirect, SignIn, Unavailable};
@@ -90,7 +91,11 @@ fn strangers() -> Vec<Row> {
         nobody("a script is none", get(INBOX), SignIn(Why::NoSession)),
         nobody("a fetch is none", page(INBOX).header("Sec-Fetch-Mode", "cors"), SignIn(Why::NoSession)),
         nobody("an XHR is none", page(INBOX).header("X-Requested-With", "XMLHttpRequest"), SignIn(Why::NoSession)),
-        nobody("a form that is sent is none", page(INBOX).method("POST"), SignIn(Why::NoSession)),
+        nobody(
+            "a form that is sent is none, and the way back begins at the front door",
+            page(INBOX).method("POST").back_to("https://app.example.test/"),
+            SignIn(Why::NoSession),
+        ),
         nobody("a calendar is none", page(INBOX).method("PROPFIND"), SignIn(Why::NoSession)),
         nobody(
             "the way back holds the whole query",
@@ -123,8 +128,8 @@ fn people() -> Vec<Row> {
         row("alice lacks the role", Shows::Alice, page(ADMIN), Deny("role")),
         row("alice's script lacks it, too", Shows::Alice, get(ADMIN), Deny("role")),
         row("bob has it", Shows::Bob, get(ADMIN), Allow(&BOB)),
-        row("bob had it", Shows::Demoted, get(ADMIN), Deny("role")).except(ROLES_STAY.0, ROLES_STAY.1),
-        row("bob keeps the rest", Shows::Demoted, get(STAFF), AllowWith(&BOB, "staff"))
+        row("dave had it", Shows::Demoted, get(ADMIN), Deny("role")).except(ROLES_STAY.0, ROLES_STAY.1),
+        row("dave keeps the rest", Shows::Demoted, get(STAFF), AllowWith(&DAVE, "staff"))
             .except(ROLES_STAY.0, ROLES_STAY.1),
     ]
 }
@@ -193,7 +198,13 @@ fn ends() -> Vec<Row> {
         row("who signed out here is out", Shows::SignedOutHere, page(INBOX), Redirect(Why::SignedOut)),
         row("who signed out at the portal is out", Shows::SignedOutThere, get(INBOX), SignIn(Why::CalledOff))
             .except(&["ldap"], "a directory has no sessions that could end there"),
-        row("who was signed out through the API is out", Shows::SignedOutByApi, get(INBOX), SignIn(Why::CalledOff)),
+        row(
+            "who was signed out through the API is out",
+            Shows::SignedOutByApi,
+            get(INBOX),
+            SignIn(Why::CalledOffByApi),
+        )
+        .except(&["ldap"], "no server of a portal knows its sessions by name"),
         row("who signed in again is in", Shows::InAgain, get(INBOX), Allow(&ALICE)),
         row("what she had before is not", Shows::BeforeInAgain, get(INBOX), SignIn(Why::SignedOut)),
         row("after alice it is bob's browser", Shows::BobAfterAlice, get(INBOX), Allow(&BOB)),

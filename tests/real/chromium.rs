@@ -256,11 +256,20 @@ impl Person<'_> {
         self.types(text).await;
     }
 
-    /// What pages complained of so far, in any tab.
-    pub async fn complaints(&mut self) -> Vec<String> {
+    /// What is read out: of everything with a role, that and its name.
+    pub async fn accessible(&mut self) -> Vec<(String, String)> {
+        let tree = self.call("Accessibility.getFullAXTree", json!({})).await;
+        let nodes = tree["nodes"].as_array().unwrap().iter().filter(|node| node["ignored"] == false);
+        let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
+        nodes.map(|node| (text(&node["role"]), text(&node["name"]))).collect()
+    }
+
+    /// What was blocked by a page's policy, or thrown by a script of it and not caught, in any tab.
+    pub async fn violations(&mut self) -> Vec<String> {
         // An answer comes after all that was said before it.
         self.run("0").await;
-        self.chromium.complaints.clone()
+        let is_one = |text: &&String| text.contains("Content Security Policy") || text.contains("exceptionId");
+        self.chromium.complaints.iter().filter(is_one).cloned().collect()
     }
 
     /// What a script of the page comes to; its promise is waited for.

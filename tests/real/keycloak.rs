@@ -46,7 +46,8 @@ impl Keycloak {
             import.write(&format!("{}.json", name(realm)), &realm.to_string())?;
         }
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::builder().no_proxy().build().unwrap();
+        // Every test has a runtime of its own, and a connection ends with the one in which it was made.
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let (address, truststore) = (free_address()?, truststore.to_owned());
         let mut keycloak = Self { process: None, home, address, truststore, client };
         keycloak.start_again().await?;
@@ -114,6 +115,11 @@ impl Keycloak {
     pub fn log(&self) -> String {
         let log = fs::read(self.home.path().join("keycloak.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// How often it was asked for a path below a realm since it was started last.
+    pub fn asked(&self, realm: &str, path: &str) -> usize {
+        self.log().matches(&format!(" /realms/{realm}{path} ")).count()
     }
 
     /// Adds a realm to those it has.

@@ -33,7 +33,7 @@ pub struct Options {
     pub ldif: String,
     /// Whether there are rules for passwords: [`MOST_FAILURES`], [`SHORTEST_PASSWORD`].
     pub policy: bool,
-    /// The host name in its certificate, in place of its address and `localhost`.
+    /// The host name in its certificate, in place of its addresses and `localhost`.
     pub certified_as: Option<String>,
     /// More lines of slapd.conf: for the server itself, and at the end, for the tree.
     pub settings: String,
@@ -101,7 +101,7 @@ impl Slapd {
         let program = find_program("slapd").ok_or(DemoError::Missing("slapd"))?;
         let (plain, tls) = (free_address()?, free_address()?);
         home.directory("data")?;
-        certify(&home, tls, certified_as)?;
+        certify(&home, &[plain, tls], certified_as)?;
         home.write("slapd.conf", &configuration(home.path()))?;
         let administrator_password = administrator_password.to_owned();
         let mut slapd = Self { process: None, home, program, plain, tls, administrator_password };
@@ -209,11 +209,9 @@ fn file_error(path: &Path, message: &str) -> DemoError {
 }
 
 /// An authority, and a certificate that it signed.
-fn certify(home: &Workspace, address: SocketAddr, name: Option<&str>) -> Result<(), DemoError> {
-    let names = name.map_or_else(
-        || vec![address.ip().to_string(), "localhost".to_owned(), "127.0.0.1".to_owned()],
-        |name| vec![name.to_owned()],
-    );
+fn certify(home: &Workspace, addresses: &[SocketAddr], name: Option<&str>) -> Result<(), DemoError> {
+    let here = || addresses.iter().map(|address| address.ip().to_string()).chain(["localhost".to_owned()]).collect();
+    let names = name.map_or_else(here, |name| vec![name.to_owned()]);
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

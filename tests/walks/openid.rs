@@ -83,6 +83,7 @@ async fn keycloak_signs_people_in_to_their_mailbox_and_out_of_all_of_it() {
     alice.open(&format!("{WEBMAIL}/?_task=logout")).await;
     let out = alice.sees("You are signed out").await;
     assert!(out.starts_with(WEBMAIL), "{out}");
+    assert_eq!(alice.violations().await, [] as [&str; 0]);
     alice.open(WEBMAIL).await;
     assert!(
         alice.sees("Sign in to your account").await.starts_with(&keycloak.url()),

@@ -5,6 +5,11 @@
 //!
 //! A person's password is tried over a connection of its own that ends thereafter; kept connections are those of
 //! our own account alone. So no bind ever changes who somebody else is. Referrals are never followed.
+//!
+//! - `settings` and `tls`: what can be configured. `names`: what people type. `dn`: how directories write places.
+//! - `servers`: which one is asked, `rest`: and which is left alone. `server`: one of them, and its connections.
+//! - `connection`: what is asked over one. `border` and `message`: what of the answers gets through to the library.
+//! - `codes`: what they mean. `person` and `groups`: what is looked for.
 
 mod border;
 mod codes;
@@ -230,8 +235,8 @@ impl Directory {
             Holder::One(entry) => Ok(Some(entry)),
             Holder::Nobody => Ok(None),
             Holder::Several => {
-                let (portal, login) = (&*self.portal, name);
-                tracing::warn!(portal, login, "more than one entry of the directory has this name, so nobody has it");
+                let portal = &*self.portal;
+                tracing::warn!(portal, "more than one entry of the directory has the name that somebody typed");
                 Ok(None)
             }
         }
@@ -246,6 +251,8 @@ impl Directory {
             Bound::No => Ok(None),
             Bound::Barred => {
                 let (portal, result) = (&*self.portal, codes::name(code));
+                // What was typed stays out of the log: people type passwords into the field for names, too.
+                let dn = matches!(self.way, Way::Search { .. }).then_some(dn);
                 tracing::warn!(
                     portal,
                     dn,

@@ -12,6 +12,7 @@ use super::session::{NoPerson, Read};
 use super::tokens::{self, Refusal};
 use super::{Oidc, pages};
 use crate::domain::{Answered, Audience, Call, Desk, Outage, Reach, Reply, Service, SessionHandle};
+use crate::pages::Language;
 use crate::portal::{SignedSession, Verifier};
 
 /// Longest address to return to, in bytes: it must fit into a cookie with everything else.
@@ -42,10 +43,10 @@ impl Service for Oidc {
         Box::pin(async move {
             let reply = match (self.door(call.path), call.method) {
                 (Some(Door::Login), "GET") => self.begin(call).await,
-                (Some(Door::Login), _) => pages::not_sent(&self.login_address("/")),
+                (Some(Door::Login), _) => pages::not_sent(self.language(call), &self.login_address("/")),
                 (Some(Door::Callback), "GET") => self.come_back(call, desk).await,
                 (Some(Door::BackChannel), "POST") => self.called_off_by_provider(call, desk).await,
-                (Some(Door::Goodbye), "GET") => pages::signed_out(),
+                (Some(Door::Goodbye), "GET") => pages::signed_out(self.language(call)),
                 (Some(Door::BackChannel), _) => wrong_method("POST"),
                 _ => wrong_method("GET"),
             };
@@ -73,6 +74,10 @@ impl Oidc {
         format!("/.keyward/login/{}?{query}", self.house.name)
     }
 
+    fn language(&self, call: &Call<'_>) -> &Language {
+        self.house.pages.speaking(&call.browser.client().accept_language)
+    }
+
     fn flows<'a>(&'a self, call: &Call<'_>) -> Flows<'a> {
         Flows {
             portal: &self.house.name,
@@ -84,13 +89,14 @@ impl Oidc {
 
     /// Sends somebody who navigates to the provider.
     async fn begin(&self, call: &Call<'_>) -> Reply {
+        let language = self.language(call);
         let ahead = ["sec-purpose", "purpose"].into_iter().filter_map(|name| call.browser.header(name));
         if ahead.into_iter().any(|purpose| purpose.contains("prefetch")) {
-            return pages::not_ahead();
+            return pages::not_ahead(language);
         }
-        let Ok(asked) = only(call.query, "url") else { return pages::malformed() };
+        let Ok(asked) = only(call.query, "url") else { return pages::malformed(language) };
         if call.origin.is_empty() {
-            return pages::malformed();
+            return pages::malformed(language);
         }
         // Somebody who followed a bad link may sign in all the same, and begins at the front door.
         let next = asked.and_then(|asked| place_on(call.origin, &asked)).unwrap_or_else(|| "/".to_owned());
@@ -103,21 +109,25 @@ impl Oidc {
                 portal = self.house.name,
                 "nobody can sign in over http with this cookie; set cookie, or see the web server's X-Forwarded-Proto"
             );
-            return pages::needs_https();
+            return pages::needs_https(language);
         }
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let callback = format!("{}/.keyward/callback/{}", call.origin, self.house.name);
         let now = self.house.clock.unix();
         let flow = Flow::new(verifier.into_secret(), next, callback, now);
-        let begun = match self.house.provider.known().await {
-            Ok(known) => self.authorization(&known, &flow, challenge),
-            Err(outage) => Err(outage),
+        let begun = match self.house.provider.pause() {
+            // It could not be finished.
+            Some(retry_after) => Err(Outage::BackingOff { retry_after }),
+            None => self.house.provider.known().await,
         };
+        let begun = begun.and_then(|known| self.authorization(&known, &flow, challenge));
         let address = match begun {
             Ok(address) => address,
-            Err(outage) => return later(&login, &outage),
+            Err(outage) => return later(language, &login, &outage),
         };
-        let Some(cookies) = self.flows(call).begin(&flow, &call.cookies, now) else { return pages::malformed() };
+        let Some(cookies) = self.flows(call).begin(&flow, &call.cookies, now) else {
+            return pages::malformed(language);
+        };
         let reply = Reply::see_other(address.into());
         cookies.into_iter().fold(reply, |reply, cookie| reply.header("set-cookie", cookie))
     }
@@ -139,12 +149,13 @@ impl Oidc {
 
     /// The provider has sent somebody back. Whatever it says, the sign-in is over.
     async fn come_back(&self, call: &Call<'_>, desk: &dyn Desk) -> Reply {
-        let Some(returned) = Returned::read(call.query) else { return pages::malformed() };
+        let language = self.language(call);
+        let Some(returned) = Returned::read(call.query) else { return pages::malformed(language) };
         let (now, flows) = (self.house.clock.unix(), self.flows(call));
         let used = format!("{}\nstate:{}", self.house.name, returned.state);
         let flow = flows.find(&returned.state, &call.cookies, now);
         let Some(flow) = flow.filter(|_| self.house.kept.notes().get(&used, now).is_none()) else {
-            return pages::stale(&self.login_address("/"));
+            return pages::stale(language, &self.login_address("/"));
         };
         let reply = match self.finish(&flow, returned, call, desk).await {
             Ok(cookie) => {
@@ -159,40 +170,40 @@ impl Oidc {
 
     /// Makes a session of what came back; gives the line that sets its cookie.
     async fn finish(&self, flow: &Flow, returned: Returned, call: &Call<'_>, desk: &dyn Desk) -> Result<String, Reply> {
-        let (house, login) = (&self.house, self.login_address(&flow.next));
-        let known = house.provider.known().await.map_err(|outage| later(&login, &outage))?;
+        let (house, login, language) = (&self.house, self.login_address(&flow.next), self.language(call));
+        let known = house.provider.known().await.map_err(|outage| later(language, &login, &outage))?;
         let from_us = match &returned.issuer {
             Some(issuer) => *issuer == house.settings.issuer,
             None => !known.names_itself,
         };
         if !from_us {
-            tracing::warn!(portal = house.name, "an answer came that is not the provider's own (RFC 9207)");
-            return Err(pages::untrusted(&login));
+            tracing::warn!(portal = house.name, "an answer came that is not the OpenID provider's own (RFC 9207)");
+            return Err(pages::untrusted(language, &login));
         }
         if let Some(error) = returned.error {
-            return Err(self.no(&error, &login));
+            return Err(self.no(&error, &login, language));
         }
-        let code = returned.code.ok_or_else(pages::malformed)?;
+        let code = returned.code.ok_or_else(|| pages::malformed(language))?;
         let verifier = flow.verifier.clone();
         let granted = tokens::for_code(&house.provider, &house.settings, code, verifier, &flow.callback).await;
         let granted = match granted {
             Ok(Ok(granted)) => granted,
-            Ok(Err(Refusal::InvalidGrant)) => return Err(pages::stale(&login)),
+            Ok(Err(Refusal::InvalidGrant)) => return Err(pages::stale(language, &login)),
             Ok(Err(refusal)) => {
-                tracing::error!(portal = house.name, %refusal, "nobody can sign in");
-                return Err(pages::untrusted(&login));
+                tracing::error!(portal = house.name, %refusal, "nobody can sign in; the OpenID provider refuses us");
+                return Err(pages::untrusted(language, &login));
             }
-            Err(outage) => return Err(self.unreachable(&outage, &login)),
+            Err(outage) => return Err(later(language, &login, &outage)),
         };
         let read = house.read(granted, &flow.nonce).await.map_err(|error| match error {
-            NoPerson::Outage(outage) => self.unreachable(&outage, &login),
+            NoPerson::Outage(outage) => later(language, &login, &outage),
             NoPerson::Untrusted(why) => {
                 tracing::warn!(portal = house.name, why, "an ID token is not taken");
-                pages::untrusted(&login)
+                pages::untrusted(language, &login)
             }
             NoPerson::Unusable(why) => {
-                tracing::warn!(portal = house.name, %why, "somebody was sent away who signed in at the provider");
-                pages::unusable()
+                tracing::warn!(portal = house.name, %why, "somebody was sent away who signed in at the OpenID provider");
+                pages::unusable(language)
             }
         })?;
         self.let_in(read, call, desk, &login)
@@ -206,7 +217,7 @@ impl Oidc {
         let now = house.clock.unix();
         let issued = read.id_token.issued;
         let expires = now.saturating_add(house.settings.session_lifetime.as_secs());
-        let no_room = || pages::later(login, 5);
+        let no_room = || pages::later(self.language(call), login, 5);
         let session = house.session(&id, read, expires).ok_or_else(no_room)?;
         let memos = session.memos.clone();
         if house.kept.keep(&house.name, &shown, session).is_err() {
@@ -216,7 +227,7 @@ impl Oidc {
         // Looked at only now: an end that comes later finds the session itself.
         if memos.iter().any(|memo| house.has_ended(memo, issued)) {
             house.kept.end(&id);
-            return Err(pages::stale(login));
+            return Err(pages::stale(self.language(call), login));
         }
         for old in self.live(call) {
             house.kept.end(&old.id);
@@ -236,24 +247,22 @@ impl Oidc {
     }
 
     /// The provider says no. Its own words are anybody's, so they are shown to nobody.
-    fn no(&self, error: &str, login: &str) -> Reply {
+    fn no(&self, error: &str, login: &str, language: &Language) -> Reply {
         match error {
-            "temporarily_unavailable" | "server_error" => pages::later(login, 5),
+            "temporarily_unavailable" | "server_error" => pages::later(language, login, 5),
             "access_denied"
             | "login_required"
             | "interaction_required"
             | "consent_required"
-            | "account_selection_required" => pages::refused(login),
+            | "account_selection_required" => pages::refused(language, login),
             _ => {
-                tracing::warn!(portal = self.house.name, "the provider refuses to sign anybody in; see its own log");
-                pages::refused(login)
+                tracing::warn!(
+                    portal = self.house.name,
+                    "the OpenID provider refuses to sign anybody in; see its own log"
+                );
+                pages::refused(language, login)
             }
         }
-    }
-
-    fn unreachable(&self, outage: &Outage, login: &str) -> Reply {
-        tracing::warn!(portal = self.house.name, %outage, "a sign-in broke off, since the provider cannot be reached");
-        later(login, outage)
     }
 }
 
@@ -278,8 +287,8 @@ fn only(query: &str, name: &str) -> Result<Option<String>, Twice> {
     if found.next().is_some() { Err(Twice) } else { Ok(first) }
 }
 
-fn later(login: &str, outage: &Outage) -> Reply {
-    pages::later(login, outage.retry_after().as_secs())
+fn later(language: &Language, login: &str, outage: &Outage) -> Reply {
+    pages::later(language, login, outage.retry_after().as_secs())
 }
 
 fn wrong_method(allowed: &str) -> Reply {

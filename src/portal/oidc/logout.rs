@@ -116,7 +116,7 @@ impl Oidc {
         for id in ids {
             desk.sign_out(&SessionHandle { portal: self.house.name.clone(), id });
         }
-        tracing::info!(portal = self.house.name, sessions = count, "the provider has ended sessions");
+        tracing::info!(portal = self.house.name, sessions = count, "the OpenID provider has ended sessions");
     }
 
     fn not_taken(&self, why: &dyn std::fmt::Display) -> Reply {

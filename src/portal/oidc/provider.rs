@@ -138,9 +138,29 @@ impl Provider {
         if !self.may_ask_for_keys() {
             return Ok(verified);
         }
+        self.verify_with_new_keys(token).await
+    }
+
+    /// The same for a token that the provider itself has just given us. Only it can cause such questions, so
+    /// its newest key is asked for whoever has asked a moment ago.
+    ///
+    /// # Errors
+    /// The keys cannot be had, or it does not publish the one that it used: that says nothing of the person.
+    pub(super) async fn verify_granted(self: &Arc<Self>, token: &str) -> Result<Result<Signed, Unverified>, Outage> {
+        let known = self.verify_now(token).filter(|verified| verified.as_ref().err() != Some(&Unverified::UnknownKey));
+        let verified = match known {
+            Some(_) => self.verify(token).await?,
+            None => self.verify_with_new_keys(token).await?,
+        };
+        match verified {
+            Err(Unverified::UnknownKey) => Err(wrong("it signed with a key that it does not publish")),
+            verified => Ok(verified),
+        }
+    }
+
+    async fn verify_with_new_keys(self: &Arc<Self>, token: &str) -> Result<Result<Signed, Unverified>, Outage> {
         self.ask(Asked::Keys).await?;
-        let keys = self.keys.load_full().unwrap_or(keys);
-        Ok(keys.set.verify(token, &self.settings.algorithms))
+        self.verify_now(token).ok_or(Outage::TimedOut)
     }
 
     /// Whether a token of a key that is not known is worth asking for the keys.
@@ -166,11 +186,7 @@ impl Provider {
             };
             match &outcome {
                 Ok(()) => provider.is_well(),
-                Err(outage) => {
-                    let portal = &provider.portal;
-                    tracing::warn!(portal, %outage, "the OpenID provider could not be asked about itself");
-                    provider.failed();
-                }
+                Err(outage) => provider.failed(outage),
             }
             outcome
         });
@@ -184,19 +200,24 @@ impl Provider {
     }
 
     /// The provider could not be asked, whatever for.
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&self, outage: &Outage) {
         let now = self.clock.now();
         let mut trouble = self.trouble.lock();
         if trouble.until > now {
             return;
         }
+        // Once in a pause, however many noticed.
+        tracing::warn!(portal = self.portal, %outage, "the OpenID provider could not be asked");
         let pause = FIRST_PAUSE.saturating_mul(1 << trouble.failures.min(5)).min(LONGEST_PAUSE);
         *trouble = Trouble { failures: trouble.failures.saturating_add(1), until: now.plus(pause) };
     }
 
     /// It answered.
     pub(super) fn is_well(&self) {
-        *self.trouble.lock() = Trouble::default();
+        let trouble = std::mem::take(&mut *self.trouble.lock());
+        if trouble.failures > 0 {
+            tracing::info!(portal = self.portal, "the OpenID provider can be asked again");
+        }
     }
 
     async fn discover(&self) -> Result<(), Outage> {
@@ -213,7 +234,7 @@ impl Provider {
         let algorithms = &self.settings.algorithms;
         let signs = |one| lists("id_token_signing_alg_values_supported", &format!("{one:?}")) != Some(false);
         if !algorithms.iter().any(signs) {
-            tracing::error!(portal = self.portal, "the OpenID provider signs with none of the algorithms");
+            tracing::error!(portal = self.portal, "the OpenID provider says that it signs with none of the algorithms");
         }
         let has_basic = lists("token_endpoint_auth_methods_supported", "client_secret_basic").unwrap_or(true);
         let known = Known {

@@ -111,7 +111,7 @@ impl House {
     }
 
     async fn id_token(&self, id: &str, nonce: Option<&str>, access: &str) -> Result<(IdToken, Value), NoPerson> {
-        let signed = self.provider.verify(id).await?.map_err(NoPerson::untrusted)?;
+        let signed = self.provider.verify_granted(id).await?.map_err(NoPerson::untrusted)?;
         let now = self.clock.unix();
         let checked = claims::id_token(&signed, &self.settings, nonce, access, now).map_err(NoPerson::untrusted)?;
         Ok((checked, signed.claims))
@@ -237,11 +237,15 @@ impl House {
         let read = match tokens::for_refresh(&self.provider, &self.settings, refresh).await {
             Ok(Ok(granted)) => self.read_again(granted, tokens).await,
             Ok(Err(Refusal::InvalidGrant)) => {
-                tracing::info!(portal = self.name, user = session.identity.user(), "the provider has ended a session");
+                tracing::info!(
+                    portal = self.name,
+                    user = session.identity.user(),
+                    "the OpenID provider has ended a session"
+                );
                 return self.ended(id);
             }
             Ok(Err(refusal)) => {
-                tracing::error!(portal = self.name, %refusal, "tokens cannot be renewed");
+                tracing::error!(portal = self.name, %refusal, "tokens cannot be renewed; the OpenID provider refuses us");
                 return self.later(id, &session, &Outage::TimedOut);
             }
             Err(outage) => Err(outage.into()),

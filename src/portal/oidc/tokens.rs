@@ -175,7 +175,7 @@ fn judge(
     };
     match &outcome {
         Ok(_) => provider.is_well(),
-        Err(_) => provider.failed(),
+        Err(outage) => provider.failed(outage),
     }
     outcome
 }

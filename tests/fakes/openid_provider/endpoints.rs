@@ -7,8 +7,7 @@ use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 use super::super::server::{Reply, Request};
-use super::now;
-use super::{CLIENT, Code, SECRET, State, subject};
+use super::{CLIENT, Code, SECRET, State, now, subject};
 
 type Fields = Vec<(String, String)>;
 
@@ -118,7 +117,7 @@ impl State {
             challenge: challenge.to_owned(),
             redirect_uri: callback.to_owned(),
         };
-        let reply = back(&[("code", &code), ("session_state", "7d6f")]);
+        let reply = back(&[("code", code.as_str()), ("session_state", "7d6f")]);
         self.sessions.insert(sid, user);
         self.codes.insert(code, given);
         reply

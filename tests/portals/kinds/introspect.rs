@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{LOGIN_URL, login_elsewhere};
 use crate::fakes::server::{Fault, Reply, Server, locked};
 use crate::house::House;
-use crate::portal::{Asks, NAME, Person, Portal, Session, Words};
+use crate::portal::{Asks, DEMOTED, NAME, Person, Portal, Session, Words};
 use crate::support::{now, password_of};
 
 const COOKIE: &str = "connect.sid";
@@ -23,8 +23,13 @@ pub struct Introspect {
 impl Portal for Introspect {
     const KIND: &'static str = "introspect";
     /// What was signed out here stays so while the portal still vouches for it.
-    const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "revoked", called_off: "no_session" };
+    const WORDS: Words = Words {
+        stranger: "no_session",
+        expired: "no_session",
+        signed_out: "revoked",
+        called_off: "no_session",
+        called_off_by_api: "revoked",
+    };
     const ASKS: Asks = Asks::Strangers;
     const CREDENTIALS: &'static str = "portal";
 
@@ -64,21 +69,21 @@ impl Portal for Introspect {
             "username": person.user,
             "name": person.name,
             "email": person.email,
-            "roles": person.roles,
+            "roles": person.said,
             "password": password_of(person.user),
             "exp": now() + seconds.unwrap_or(3600),
         });
         locked(&self.sessions).insert(shown.clone(), session);
-        Session { shown, sid }
+        Session { shown, sid: Some(sid) }
     }
 
     async fn sign_out_there(&self, _: &House, session: &Session) -> Option<()> {
         locked(&self.sessions).remove(&session.shown).map(drop)
     }
 
-    async fn demote(&self, _: &House, bob: &Session) -> Option<Session> {
-        locked(&self.sessions).get_mut(&bob.shown).unwrap()["roles"] = json!(["staff"]);
-        Some(bob.clone())
+    async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
+        locked(&self.sessions).get_mut(&dave.shown).unwrap()["roles"] = json!(DEMOTED);
+        Some(dave.clone())
     }
 
     async fn authorization(&self, _: &Person) -> Option<String> {
@@ -89,7 +94,7 @@ impl Portal for Introspect {
         None
     }
 
-    fn lose(&self) -> Option<()> {
+    fn lose(&mut self) -> Option<()> {
         self.server.misbehave(Some(Fault::CloseAtOnce));
         Some(())
     }

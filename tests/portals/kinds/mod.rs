@@ -1,6 +1,7 @@
 //! A house for every kind of portal.
 
 mod introspect;
+mod oidc;
 mod one_time_token;
 mod registered;
 mod ticket;
@@ -17,6 +18,7 @@ pub const HOUSES: &[(&str, Playing)] = &[
     ("ticket", play::<ticket::Ticket>),
     ("registered", play::<registered::Registered>),
     ("introspect", play::<introspect::Introspect>),
+    ("oidc", play::<oidc::Oidc>),
     ("one-time-token", play::<one_time_token::OneTimeToken>),
 ];
 
@@ -30,7 +32,6 @@ fn login_elsewhere(back: &str) -> String {
 const LOGIN_URL: &str = "login_url = \"https://portal.example.test/login?next={url}\"";
 
 /// Our own page of the portal.
-#[expect(dead_code, reason = "no kind has one yet")]
 fn login_here(origin: &str, back: &str) -> String {
     let encoded = percent_encoding::utf8_percent_encode(back, percent_encoding::NON_ALPHANUMERIC);
     format!("{origin}/.keyward/login/{}?url={encoded}", crate::portal::NAME)

@@ -17,8 +17,13 @@ const COOKIE: &str = "__Host-keyward";
 
 impl Portal for OneTimeToken {
     const KIND: &'static str = "one-time-token";
-    const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "no_session", called_off: "no_session" };
+    const WORDS: Words = Words {
+        stranger: "no_session",
+        expired: "no_session",
+        signed_out: "no_session",
+        called_off: "no_session",
+        called_off_by_api: "no_session",
+    };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "derived";
 
@@ -49,17 +54,17 @@ impl Portal for OneTimeToken {
             "username": person.user,
             "name": person.name,
             "email": person.email,
-            "roles": person.roles,
+            "roles": person.said,
             "expires_in": seconds.unwrap_or(3600),
         }));
         let target = format!("/sso/epixel/login?token={token}");
         let answer = house.browse("GET", &target, &[&format!("Cookie: {cookies}")], "").await;
         assert_eq!(answer.status, 303, "{answer:?}");
-        Session { shown: cookie_set(&answer, COOKIE), sid }
+        Session { shown: cookie_set(&answer, COOKIE), sid: Some(sid) }
     }
 
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()> {
-        assert_eq!(self.host.end(house.keyward.api, &session.sid, None).await, 200);
+        assert_eq!(self.host.end(house.keyward.api, session.sid.as_deref().unwrap(), None).await, 200);
         Some(())
     }
 
@@ -71,7 +76,7 @@ impl Portal for OneTimeToken {
         None
     }
 
-    fn lose(&self) -> Option<()> {
+    fn lose(&mut self) -> Option<()> {
         self.host.misbehave(Some(Fault::CloseAtOnce));
         Some(())
     }

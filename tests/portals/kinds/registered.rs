@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{LOGIN_URL, login_elsewhere};
 use crate::house::House;
-use crate::portal::{Asks, BOB, NAME, Person, Portal, Session, Words};
+use crate::portal::{Asks, DAVE, DEMOTED, NAME, Person, Portal, Session, Words};
 use crate::support::{now, password_of};
 
 pub struct Registered;
@@ -20,13 +20,18 @@ async fn told(house: &House, session: &Session, person: &Person, roles: &[&str],
         "password": password_of(person.user),
         "expires": now() + seconds,
     });
-    house.call("PUT", &session.sid, Some(&told)).await
+    house.call("PUT", session.sid.as_deref().unwrap(), Some(&told)).await
 }
 
 impl Portal for Registered {
     const KIND: &'static str = "registered";
-    const WORDS: Words =
-        Words { stranger: "no_session", expired: "no_session", signed_out: "no_session", called_off: "no_session" };
+    const WORDS: Words = Words {
+        stranger: "no_session",
+        expired: "no_session",
+        signed_out: "no_session",
+        called_off: "no_session",
+        called_off_by_api: "no_session",
+    };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "portal";
 
@@ -48,19 +53,19 @@ impl Portal for Registered {
 
     async fn sign_in(&self, house: &House, person: &Person, _: &str, seconds: Option<u64>) -> Session {
         let shown = format!("{:032x}", rand::random::<u128>());
-        let session = Session { sid: shown.clone(), shown };
-        assert_eq!(told(house, &session, person, person.roles, seconds.unwrap_or(3600)).await, 201);
+        let session = Session { sid: Some(shown.clone()), shown };
+        assert_eq!(told(house, &session, person, person.said, seconds.unwrap_or(3600)).await, 201);
         session
     }
 
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()> {
-        assert_eq!(house.call("DELETE", &session.sid, None).await, 204);
+        assert_eq!(house.call("DELETE", session.sid.as_deref().unwrap(), None).await, 204);
         Some(())
     }
 
-    async fn demote(&self, house: &House, bob: &Session) -> Option<Session> {
-        assert_eq!(told(house, bob, &BOB, &["staff"], 3600).await, 204);
-        Some(bob.clone())
+    async fn demote(&self, house: &House, dave: &Session) -> Option<Session> {
+        assert_eq!(told(house, dave, &DAVE, DEMOTED, 3600).await, 204);
+        Some(dave.clone())
     }
 
     async fn authorization(&self, _: &Person) -> Option<String> {
@@ -71,7 +76,7 @@ impl Portal for Registered {
         None
     }
 
-    fn lose(&self) -> Option<()> {
+    fn lose(&mut self) -> Option<()> {
         None
     }
 }

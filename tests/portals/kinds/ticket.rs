@@ -2,20 +2,26 @@
 
 use super::{LOGIN_URL, login_elsewhere};
 use crate::house::House;
-use crate::portal::{Asks, NAME, Person, Portal, Session, Words};
+use crate::portal::{Asks, DEMOTED, NAME, Person, Portal, Session, Words};
 use crate::support::{APP_PORTAL, PortalKey, Ticket as Minted};
 
 pub struct Ticket;
 
 fn minted(person: &Person, sid: &str, roles: &[&str], seconds: u64) -> Session {
     let ticket = Minted::of(person.user).sid(sid).name(person.name).email(person.email).roles(roles).valid(seconds);
-    Session { shown: ticket.mint(), sid: sid.to_owned() }
+    Session { shown: ticket.mint(), sid: Some(sid.to_owned()) }
 }
 
 impl Portal for Ticket {
     const KIND: &'static str = "ticket";
     /// It says all of itself, to whoever looks at it.
-    const WORDS: Words = Words { stranger: "forged", expired: "expired", signed_out: "revoked", called_off: "revoked" };
+    const WORDS: Words = Words {
+        stranger: "forged",
+        expired: "expired",
+        signed_out: "revoked",
+        called_off: "revoked",
+        called_off_by_api: "revoked",
+    };
     const ASKS: Asks = Asks::Nobody;
     const CREDENTIALS: &'static str = "portal";
 
@@ -40,16 +46,16 @@ impl Portal for Ticket {
     }
 
     async fn sign_in(&self, _: &House, person: &Person, _: &str, seconds: Option<u64>) -> Session {
-        minted(person, &format!("{:032x}", rand::random::<u128>()), person.roles, seconds.unwrap_or(3600))
+        minted(person, &format!("{:032x}", rand::random::<u128>()), person.said, seconds.unwrap_or(3600))
     }
 
     async fn sign_out_there(&self, house: &House, session: &Session) -> Option<()> {
-        assert_eq!(house.call("DELETE", &session.sid, None).await, 204);
+        assert_eq!(house.call("DELETE", session.sid.as_deref().unwrap(), None).await, 204);
         Some(())
     }
 
-    async fn demote(&self, _: &House, bob: &Session) -> Option<Session> {
-        Some(minted(&crate::portal::BOB, &bob.sid, &["staff"], 3600))
+    async fn demote(&self, _: &House, dave: &Session) -> Option<Session> {
+        Some(minted(&crate::portal::DAVE, dave.sid.as_deref().unwrap(), DEMOTED, 3600))
     }
 
     async fn authorization(&self, _: &Person) -> Option<String> {
@@ -60,7 +66,7 @@ impl Portal for Ticket {
         None
     }
 
-    fn lose(&self) -> Option<()> {
+    fn lose(&mut self) -> Option<()> {
         None
     }
 }

@@ -1,0 +1,156 @@
+//! Sessions of people who signed in here: how they begin, stay right and end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::directory::{Directory, Member};
+use crate::domain::{Clock, ExposeSecret, Moment, Secret, UnixSeconds};
+use crate::portal::{HeldSession, NoRoom, Sessions};
+use crate::wire::Errands;
+
+/// When the directory is asked again after it could not say.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Opens sessions and keeps them as the directory has their people.
+pub(super) struct People {
+    pub portal: String,
+    pub directory: Arc<Directory>,
+    pub kept: Arc<Sessions>,
+    pub errands: Arc<Errands>,
+    pub clock: Arc<dyn Clock>,
+    pub session_lifetime: Duration,
+    pub refresh_every: Duration,
+}
+
+/// A session that was opened.
+pub(super) struct Opened {
+    /// What the browser shows for it.
+    pub shown: String,
+    /// What the house calls it.
+    pub id: String,
+}
+
+/// 256 random bits.
+pub(super) fn random() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+/// What a session is to know without anybody else: neither a name nor a password holds a NUL.
+fn secrets(typed: &str, password: &Secret) -> Secret {
+    Secret::from(format!("{typed}\0{}", password.expose_secret()))
+}
+
+impl People {
+    /// A new session, whatever the browser showed before.
+    pub(super) fn open(&self, member: &Member, typed: &str, password: &Secret) -> Result<Opened, NoRoom> {
+        self.keep(random(), member, &secrets(typed, password), &[])
+    }
+
+    /// The session of somebody whose client keeps no cookies: the one there is, however they spell their name,
+    /// else a new one. No cookie can show it.
+    pub(super) fn open_without_cookie(
+        &self,
+        member: &Member,
+        typed: &str,
+        password: &Secret,
+    ) -> Result<String, NoRoom> {
+        let secrets = secrets(typed, password);
+        let user = member.identity.user();
+        let memo = format!("basic {user}");
+        for id in self.kept.ids_with_memo(&self.portal, &memo) {
+            let Some(held) = self.kept.of_id(&id, self.clock.unix()) else { continue };
+            let renewed = self.session(&id, member, &secrets, self.end());
+            if self.kept.renew(&id, &held, renewed).is_some() {
+                return Ok(id);
+            }
+        }
+        // A semicolon ends the value of a cookie, so none can have this one.
+        let opened = self.keep(format!(";{}", random()), member, &secrets, &[memo])?;
+        Ok(opened.id)
+    }
+
+    fn keep(&self, shown: String, member: &Member, secrets: &Secret, memos: &[String]) -> Result<Opened, NoRoom> {
+        let id = self.kept.id_of(&self.portal, &shown);
+        let mut session = self.session(&id, member, secrets, self.end());
+        session.memos.extend(memos.iter().cloned());
+        self.kept.keep(&self.portal, &shown, session)?;
+        Ok(Opened { shown, id })
+    }
+
+    fn session(&self, id: &str, member: &Member, secrets: &Secret, expires: UnixSeconds) -> HeldSession {
+        let sealed = self.kept.seal(id, secrets.expose_secret().as_bytes());
+        let fresh_until = self.clock.now().plus(self.refresh_every);
+        HeldSession { sealed, fresh_until, ..HeldSession::new(member.identity.clone(), expires, None) }
+    }
+
+    fn end(&self) -> UnixSeconds {
+        self.clock.unix().saturating_add(self.session_lifetime.as_secs())
+    }
+
+    /// The password with which the session of this id began.
+    pub(super) fn password(&self, id: &str, session: &HeldSession) -> Option<Secret> {
+        self.typed(id, session).map(|(_, password)| password)
+    }
+
+    /// The name as it was typed, and the password.
+    fn typed(&self, id: &str, session: &HeldSession) -> Option<(String, Secret)> {
+        let opened = Secret::from(String::from_utf8(self.kept.unseal(id, session.sealed.as_ref()?)?).ok()?);
+        let (name, password) = opened.expose_secret().split_once('\0')?;
+        Some((name.to_owned(), Secret::from(password)))
+    }
+
+    /// Has a session lapse that was opened with this password: another may have been shown since.
+    pub(super) fn lapse_with(&self, id: &str, password: &Secret) {
+        let now = self.clock.unix();
+        let held = self.kept.of_id(id, now).and_then(|held| self.password(id, &held));
+        if held.is_some_and(|held| held.expose_secret() == password.expose_secret()) {
+            self.kept.lapse(id, now);
+        }
+    }
+
+    /// Has the directory asked whether somebody is still what they were, if it is time. Nobody waits for it, and
+    /// one is asked for once, however many requests see that it is time.
+    pub(super) fn refresh(self: &Arc<Self>, id: &str, held: &Arc<HeldSession>) {
+        let now = self.clock.now();
+        if now < held.fresh_until {
+            return;
+        }
+        let asking = self.as_before(held, now.plus(ASK_AGAIN));
+        let Some(held) = self.kept.renew(id, held, asking) else { return };
+        let (people, id) = (Arc::clone(self), id.to_owned());
+        self.errands.spawn(async move { people.look_up(&id, held).await });
+    }
+
+    async fn look_up(&self, id: &str, held: Arc<HeldSession>) {
+        let user = held.identity.user();
+        // By the name that was typed: it found them before, and what they are called need not.
+        let Some((typed, password)) = self.typed(id, &held) else { return };
+        let found = match self.directory.can_look_up() {
+            true => self.directory.look_up(&typed).await,
+            // Only the person can look, so they sign in once more.
+            false => self.directory.sign_in(&typed, &password).await,
+        };
+        match found {
+            Ok(Some(member)) if member.identity.user() == user => {
+                let fresh_until = self.clock.now().plus(self.refresh_every);
+                let renewed = HeldSession { identity: member.identity, ..self.as_before(&held, fresh_until) };
+                self.kept.renew(id, &held, renewed);
+            }
+            Ok(_) => {
+                tracing::info!(portal = self.portal, user, "the directory does not have somebody any more");
+                self.kept.lapse(id, self.clock.unix());
+            }
+            Err(outage) => {
+                tracing::warn!(portal = self.portal, %outage, "the directory could not say whether a session is still right");
+            }
+        }
+    }
+
+    fn as_before(&self, held: &HeldSession, fresh_until: Moment) -> HeldSession {
+        let sealed = held.sealed.clone();
+        HeldSession { sealed, fresh_until, ..HeldSession::new(held.identity.clone(), held.expires, None) }
+    }
+}

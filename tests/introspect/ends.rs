@@ -1,0 +1,154 @@
+//! How sessions end: at the portal, here, and by the portal's word.
+
+use serde_json::json;
+
+use crate::fakes::server::Reply;
+use crate::support::until;
+use crate::world::{Who, World};
+
+const TELLS: &str = "cache_for = \"30s\"";
+
+#[tokio::test]
+async fn whoever_signs_out_here_stays_out_while_the_portal_vouches() {
+    let world = World::with(TELLS).await;
+    world.script.signs_in("a", "ana");
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+    world.sign_out("a");
+    for _ in 0..40 {
+        assert_eq!(world.who(&["a"]).await, Who::Out("revoked"));
+        world.pass(20 * 60);
+        world.clear_away();
+    }
+    // Also while the portal is down, and after that.
+    world.script.always(Reply::new(500, ""));
+    assert_ne!(world.who(&["a"]).await, Who::is("ana"));
+    world.script.misbehave(None);
+    world.pass(60);
+    assert_eq!(world.who(&["a"]).await, Who::Out("revoked"));
+}
+
+#[tokio::test]
+async fn a_portal_may_give_the_same_cookie_to_the_next_who_signs_in() {
+    let world = World::with(TELLS).await;
+    world.script.signs_in("a", "ana");
+    let (first, ..) = world.details("a").await;
+    // At the portal alone.
+    world.script.signs_out("a");
+    world.pass(31);
+    assert_eq!(world.who(&["a"]).await, Who::Out("no_session"));
+    world.pass(3);
+    world.script.signs_in("a", "ben");
+    let (second, ..) = world.details("a").await;
+    assert_ne!(first, second);
+    // Here and at the portal.
+    world.sign_out("a");
+    world.script.signs_out("a");
+    world.pass(31);
+    assert_eq!(world.who(&["a"]).await, Who::Out("no_session"));
+    world.pass(3);
+    world.script.signs_in("a", "ben");
+    let (third, ..) = world.details("a").await;
+    assert_ne!(second, third, "nobody is refused for ever");
+    assert!(world.keys.is_ended("p", &second) && !world.keys.is_ended("p", &third));
+}
+
+#[tokio::test]
+async fn somebody_else_behind_the_same_cookie_gets_another_session() {
+    for (first, second) in [
+        (json!({"active": true, "username": "ana"}), json!({"active": true, "username": "ben"})),
+        (
+            json!({"active": true, "username": "ana", "sid": "one"}),
+            json!({"active": true, "username": "ana", "sid": "two"}),
+        ),
+    ] {
+        let world = World::new().await;
+        world.script.says("a", first);
+        let (ana, ..) = world.details("a").await;
+        world.script.says("a", second.clone());
+        world.pass(31);
+        let (ben, ..) = world.details("a").await;
+        assert_ne!(ana, ben, "{second}");
+        assert_eq!(world.clear_away(), [] as [&str; 0], "it was ended before the next began");
+    }
+}
+
+#[tokio::test]
+async fn whoever_signed_out_is_not_in_the_way_of_the_next() {
+    let world = World::new().await;
+    world.script.signs_in("a", "ana");
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+    world.sign_out("a");
+    world.script.signs_in("a", "ben");
+    world.pass(31);
+    assert_eq!(world.who(&["a"]).await, Who::is("ben"));
+}
+
+#[tokio::test]
+async fn a_sign_out_by_somebody_of_whom_nothing_is_known_counts() {
+    let world = World::new().await;
+    world.script.signs_in("a", "ana");
+    world.sign_out("a");
+    assert_eq!(world.script.asked(), 0, "nobody is asked about what anybody can make up");
+    assert_eq!(world.who(&["a"]).await, Who::Out("revoked"));
+    assert_eq!(world.who(&["a"]).await, Who::Out("revoked"));
+    world.script.signs_out("a");
+    world.pass(31);
+    assert_eq!(world.who(&["a"]).await, Who::Out("no_session"));
+    world.script.signs_in("a", "ana");
+    world.pass(3);
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+}
+
+#[tokio::test]
+async fn the_portals_side_ends_a_session_by_its_own_name_or_by_the_cookie() {
+    for name in ["portal-sid-1", "a"] {
+        let world = World::new().await;
+        world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+        world.script.says("b", json!({"active": true, "username": "ben", "sid": "portal-sid-2"}));
+        let (ana, ..) = world.details("a").await;
+        assert_eq!(world.who(&["b"]).await, Who::is("ben"));
+        assert_eq!(world.portal.id_of(name), ana);
+        world.call_off("nobodys");
+        assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+        world.script.signs_out("a");
+        world.call_off(name);
+        assert_eq!(world.known("a"), Who::Out("revoked"), "{name}: at once");
+        assert_eq!(world.who(&["b"]).await, Who::is("ben"));
+        world.pass(31);
+        assert_eq!(world.who(&["a"]).await, Who::Out("no_session"));
+        // PHP gives the same id again.
+        world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+        world.pass(3);
+        assert_eq!(world.who(&["a"]).await, Who::is("ana"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_under_way_at_the_end_revives_nobody() {
+    for name in ["portal-sid-1", "a"] {
+        let world = World::new().await;
+        world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+        world.script.misbehave(Some(crate::fakes::server::Fault::Drip(std::time::Duration::from_millis(2))));
+        let (who, ()) = tokio::join!(world.who(&["a"]), async {
+            until("the question", || async { world.script.asked() == 1 }).await;
+            world.call_off(name);
+        });
+        assert_eq!(who, Who::Out("no_session"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_known_by_its_name_in_the_house_until_it_ends() {
+    use keyward::portal::Whose;
+    let world = World::new().await;
+    world.script.signs_in("a", "ana");
+    let (id, ..) = world.details("a").await;
+    let whose = |id: &str| match world.portal.whose(id, world.clock_unix()) {
+        Whose::Of(identity) => identity.user().to_owned(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(whose(&id), "ana");
+    assert_eq!(whose("a"), "Nobody");
+    world.sign_out("a");
+    assert_eq!(whose(&id), "Nobody");
+}
