@@ -20,3 +20,4 @@ mod servers;
 mod sign_in;
 mod sign_out;
 mod stage;
+mod web_server;
