@@ -16,6 +16,8 @@ pub const DIRECTORY_PASSWORD: &str = "change me: the password of cn=admin";
 /// Its people and groups.
 pub const DIRECTORY: &str = include_str!("../../examples/keycloak-openldap/directory.ldif");
 
+const DOVECOT: &str = include_str!("../../examples/keycloak-openldap/dovecot-ldap.conf.ext");
+const KEYCLOAK: &str = include_str!("../../examples/keycloak-openldap/keycloak.conf");
 const REALM_FILE: &str = include_str!("../../examples/keycloak-openldap/realm.json");
 const KEYWARD: &str = include_str!("../../examples/keycloak-openldap/keyward.toml");
 const SITE: &str = include_str!("../../examples/keycloak-openldap/site.conf");
@@ -45,6 +47,26 @@ pub fn realm(name: &str, directory: &str, keyward: &str) -> Value {
     assert_eq!(realm["realm"], REALM);
     realm["realm"] = json!(name);
     realm
+}
+
+/// `keycloak.conf` for one that listens here, without TLS, and trusts what this file holds.
+pub fn keycloak(listens: SocketAddr, truststore: &Path) -> String {
+    let (ip, port) = (listens.ip(), listens.port());
+    with(
+        KEYCLOAK,
+        &[
+            ("https://sso.example.test", &format!("http://{listens}")),
+            ("https-certificate-file=/etc/keycloak/tls/certificate.pem", &format!("http-enabled=true\nhttp-host={ip}")),
+            ("https-certificate-key-file=/etc/keycloak/tls/key.pem", &format!("http-port={port}")),
+            ("/etc/keycloak/tls/authority.pem", &truststore.to_string_lossy()),
+        ],
+    )
+}
+
+/// `dovecot-ldap.conf.ext` for this directory.
+pub fn dovecot(directory: &str, authority: &Path) -> String {
+    let authority = authority.to_string_lossy();
+    with(DOVECOT, &[("ldaps://ldap.example.test", directory), ("/etc/dovecot/tls/authority.pem", &authority)])
 }
 
 /// `keyward.toml` for the realm that calls itself so, and this back-end.

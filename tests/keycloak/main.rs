@@ -12,6 +12,7 @@ mod support;
 mod bearer;
 mod browser;
 mod example;
+mod imap;
 mod keys;
 mod mailboxes;
 mod outages;
