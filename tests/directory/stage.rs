@@ -73,7 +73,6 @@ pub fn try_directory(text: &str, clock: &Arc<ManualClock>) -> Result<Directory, 
         errands: Errands::new(),
         pages: Pages::shipped(),
         clock: Arc::clone(clock) as Arc<dyn Clock>,
-        pages: Pages::shipped(),
     };
     let directory = Directory::read(&mut section, &surroundings);
     let mistakes = section.mistakes().into_iter().map(|mistake| mistake.key).collect::<Vec<_>>();
