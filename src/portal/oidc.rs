@@ -99,6 +99,10 @@ impl Verifier for Oidc {
         self.sessions.cookie()
     }
 
+    fn gives_cookie(&self) -> bool {
+        true
+    }
+
     fn owns_cookie(&self, name: &[u8]) -> bool {
         name == self.cookie().as_bytes() || name.starts_with(flow::prefix(self.cookie()).as_bytes())
     }

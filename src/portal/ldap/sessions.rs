@@ -74,7 +74,7 @@ impl People {
 
     fn keep(&self, shown: String, member: &Member, secrets: &Secret, memos: &[String]) -> Result<Opened, NoRoom> {
         let id = self.kept.id_of(&self.portal, &shown);
-        let mut session = self.session(&id, member, &secrets, self.end());
+        let mut session = self.session(&id, member, secrets, self.end());
         session.memos.extend(memos.iter().cloned());
         self.kept.keep(&self.portal, &shown, session)?;
         Ok(Opened { shown, id })
