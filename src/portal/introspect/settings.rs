@@ -224,10 +224,7 @@ fn fixed_headers(section: &mut Section) -> Vec<(HeaderName, Secret)> {
         section.mistake(place, "must be printable, without blanks: it is sent in a header");
     }
     if plain == EXAMPLE_SECRET {
-        section.warn(
-            place,
-            "is the one from the examples, which everybody knows; make your own: openssl rand -hex 32",
-        );
+        section.warn(place, "is the one from the examples, which everybody knows; make your own: openssl rand -hex 32");
     }
     let header = secret_header.unwrap_or_else(|| "Authorization".to_owned());
     match HeaderName::from_bytes(header.as_bytes()) {
