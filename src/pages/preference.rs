@@ -20,7 +20,7 @@ pub(super) fn best(accept_language: &[u8], there: &[&str]) -> Option<usize> {
     ranges.sort_by_key(|range| std::cmp::Reverse(range.weight));
     ranges.iter().find_map(|range| {
         if range.tag == "*" {
-            return there.iter().position(|tag| wanted(&tag));
+            return there.iter().position(wanted);
         }
         look_up(range.tag, there).filter(|index| there.get(*index).is_some_and(wanted))
     })

@@ -99,6 +99,10 @@ impl Verifier for Oidc {
         self.sessions.cookie()
     }
 
+    fn gives_cookie(&self) -> bool {
+        true
+    }
+
     fn owns_cookie(&self, name: &[u8]) -> bool {
         name == self.cookie().as_bytes() || name.starts_with(flow::prefix(self.cookie()).as_bytes())
     }
@@ -145,6 +149,10 @@ impl Verifier for Oidc {
 
     fn password(&self, _session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
         Err(NoPassword::Absent)
+    }
+
+    fn gives_tokens(&self) -> bool {
+        true
     }
 
     /// The one of now, where a refresh has brought a newer one than the session was looked up with.

@@ -6,6 +6,7 @@ mod groups;
 mod liars;
 mod names;
 mod passwords;
+mod secrets;
 mod servers;
 mod settings;
 mod stage;

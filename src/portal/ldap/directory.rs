@@ -5,6 +5,11 @@
 //!
 //! A person's password is tried over a connection of its own that ends thereafter; kept connections are those of
 //! our own account alone. So no bind ever changes who somebody else is. Referrals are never followed.
+//!
+//! - `settings` and `tls`: what can be configured. `names`: what people type. `dn`: how directories write places.
+//! - `servers`: which one is asked, `rest`: and which is left alone. `server`: one of them, and its connections.
+//! - `connection`: what is asked over one. `border` and `message`: what of the answers gets through to the library.
+//! - `codes`: what they mean. `person` and `groups`: what is looked for.
 
 mod border;
 mod codes;

@@ -16,8 +16,8 @@ use super::sessions::random;
 use super::{Ldap, directory::Directory, directory::Member};
 use crate::domain::{Answered, Audience, Call, Desk, Reach, Reason, Reply, Secret, Service, SessionHandle, decode_hex};
 use crate::pages::{Language, Message};
+use crate::portal::Verifier;
 use crate::portal::place::place_on;
-use crate::portal::{Shown, Verifier};
 
 /// How long a browser is known again, in seconds: a year.
 const KNOWN_FOR: u32 = 365 * 24 * 3600;
@@ -251,9 +251,8 @@ impl Visit<'_> {
 
     /// Who is signed in already.
     fn who(&self) -> Option<String> {
-        let shown =
-            Shown { values: self.call.cookies.values(self.ldap.sessions.cookie()), authorization: None, browser: None };
-        let (_, held) = self.ldap.sessions.look_up(&shown.values, self.ldap.people.clock.unix()).ok()?;
+        let shown = self.call.cookies.values(self.ldap.sessions.cookie());
+        let (_, held) = self.ldap.sessions.look_up(&shown, self.ldap.people.clock.unix()).ok()?;
         Some(held.identity.user().to_owned())
     }
 

@@ -1,9 +1,8 @@
 //! What people type: which names and passwords can be anybody's at all, how a name is spelt to be counted, and how
 //! it is put into a filter or a DN.
 
-use ldap3::{dn_escape, ldap_escape};
-
 use icu_normalizer::ComposingNormalizerBorrowed;
+use ldap3::{dn_escape, ldap_escape};
 
 use crate::domain::is_control;
 
@@ -11,19 +10,20 @@ use crate::domain::is_control;
 pub(super) const LOGIN: &str = "{login}";
 /// Stands for a DN in a template.
 pub(super) const DN: &str = "{dn}";
-/// Longest name or password, in bytes. Every directory has its own limits below.
-const LONGEST: usize = 512;
+/// Longest name and password, in bytes. Every directory has its own limits below. Ours.
+const LONGEST_NAME: usize = 512;
+const LONGEST_PASSWORD: usize = 1024;
 
 /// Whether a name may be asked for. Characters that nobody sees, and that directories skip when they compare
 /// (RFC 4518, section 2.2), would make many names of one.
 pub(super) fn may_be_a_name(name: &str) -> bool {
-    name.len() <= LONGEST && !name.trim().is_empty() && !name.chars().any(|c| is_control(c) || is_unseen(c))
+    name.len() <= LONGEST_NAME && !name.trim().is_empty() && !name.chars().any(|c| is_control(c) || is_unseen(c))
 }
 
 /// Whether a password may be tried. A bind without one succeeds for everybody (RFC 4513, section 5.1.2), and
 /// some directories prepare a password so that nothing is left of it.
 pub(super) fn may_be_a_password(password: &str) -> bool {
-    password.len() <= LONGEST
+    password.len() <= LONGEST_PASSWORD
         && !password.contains('\0')
         && password.chars().any(|c| !c.is_whitespace() && !is_control(c) && !is_unseen(c))
 }
@@ -91,7 +91,7 @@ mod tests {
         for name in ["alice", " alice", "*", "zoë", "李", "a@example.test", "O'Hara"] {
             assert!(may_be_a_name(name), "{name:?}");
         }
-        for password in ["", " ", "   ", "\0", "a\0b", "\t", "\u{ad}", "\u{200b} ", "\u{a0}", &"a".repeat(513)] {
+        for password in ["", " ", "   ", "\0", "a\0b", "\t", "\u{ad}", "\u{200b} ", "\u{a0}", &"a".repeat(1025)] {
             assert!(!may_be_a_password(password), "{password:?}");
         }
         for password in ["a", " a", "ä ö", "50% + #1", "\u{ad}a", "a\tb"] {
