@@ -4,8 +4,10 @@
 //! - `directory`: who is there, and whose password is it?
 //! - `credentials`: asks it as seldom as can be, with `lockout` at its side.
 //! - `sessions`: how a session begins, stays right and ends. `basic`: what is still known of passwords in headers.
+//! - `accounts`: new passwords, of which others tell.
 //! - `sign_in`: the page's address. `form`: the page.
 
+mod accounts;
 mod basic;
 mod bounded;
 mod credentials;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use self::accounts::Passwords;
 use self::basic::{Answer, Basic};
 use self::credentials::Credentials;
 use self::sessions::People;
@@ -30,7 +33,7 @@ use self::settings::Settings;
 use super::registered::Registered;
 use super::{Kind, NoPassword, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier, Whose};
 use crate::config::Section;
-use crate::domain::{Reason, Secret, Service, UnixSeconds};
+use crate::domain::{PasswordKeeper, Reason, Secret, Service, UnixSeconds};
 use crate::pages::Pages;
 
 /// This kind's entry in the table.
@@ -40,6 +43,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
     let Surroundings { name, sessions: kept, errands, pages, clock } = surroundings;
     let cookie = settings::cookie(section, name);
     let settings = Settings::read(section, name);
+    let passwords = accounts::Terms::read(section);
     let directory = Directory::read(section, surroundings);
     let sessions = Registered::new(cookie.clone(), surroundings);
     let Some(directory) = directory else {
@@ -57,13 +61,19 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         refresh_every: settings.refresh_every,
     };
     let (credentials, people) = (Arc::new(credentials), Arc::new(people));
+    let basic = Arc::new(Basic::new(&credentials, &people, (settings.cache_for, settings.refused_for)));
+    let passwords = passwords.map(|terms| {
+        let (people, basic) = (Arc::clone(&people), Arc::clone(&basic));
+        Arc::new(Passwords { terms, people, basic })
+    });
     Box::new(Ldap {
         name: name.clone(),
         path: format!("/.keyward/login/{name}"),
         form_cookie: format!("{cookie}-form"),
         known_cookie: format!("{cookie}-known"),
         sessions,
-        basic: Basic::new(&credentials, &people, (settings.cache_for, settings.refused_for)),
+        basic,
+        passwords,
         people,
         credentials,
         settings,
@@ -83,7 +93,9 @@ struct Ldap {
     sessions: Registered,
     people: Arc<People>,
     credentials: Arc<Credentials>,
-    basic: Basic,
+    basic: Arc<Basic>,
+    /// Where passwords may be changed from here.
+    passwords: Option<Arc<Passwords>>,
     settings: Settings,
     pages: Arc<Pages>,
 }
@@ -155,6 +167,10 @@ impl Verifier for Ldap {
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {
         self.people.kept.end(id).map(|ended| ended.expires)
+    }
+
+    fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
+        self.passwords.clone().map(|keeper| keeper as Arc<dyn PasswordKeeper>)
     }
 
     fn service(&self) -> Option<&dyn Service> {

@@ -28,16 +28,21 @@ impl House {
 
     /// With more lines in the portal, and at the end.
     pub async fn with(portal: &str, more: &str) -> Self {
+        let people = PEOPLE.map(|(name, password)| Person::new(name, password, name));
+        let setup = async |slapd: &Slapd, office: &Axigen| Setup::new(&config(slapd, &office.url(), portal, more));
+        Self::set_up(people.to_vec(), setup).await
+    }
+
+    /// With these mailboxes, and Keyward as it is made for the directory and them.
+    pub async fn set_up(people: Vec<Person>, setup: impl AsyncFnOnce(&Slapd, &Axigen) -> Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // Base64, because LDIF takes a password with a blank in front in no other way.
         let ldif: String = PEOPLE.iter().map(|(name, password)| in_ldif(name, password)).collect();
         let ldif = ldif + &slapd::group("admin", &[slapd::person_dn("bob")]);
         let options = Options { ldif, ..Options::default() };
         let slapd = Slapd::start(&directory.path().join("slapd"), options).await.unwrap();
-        let people = PEOPLE.map(|(name, password)| Person::new(name, password, name));
-        let office = Axigen::start(people.to_vec()).await.unwrap();
-        let config = config(&slapd, &office.url(), portal, more);
-        let keyward = Setup::new(&config).start().await;
+        let office = Axigen::start(people).await.unwrap();
+        let keyward = setup(&slapd, &office).await.start().await;
         Self { keyward, slapd, office, _directory: directory }
     }
 

@@ -85,6 +85,13 @@ impl Basic {
         }
     }
 
+    /// Somebody has this password now, whatever was said of it before.
+    pub(super) fn may_be_right_now(&self, name: &str, password: &Secret) {
+        if let Some(mark) = self.credentials.mark(name, password) {
+            self.verdicts.forget_wrong(&mark);
+        }
+    }
+
     /// Who it is. The directory is asked once, however many want to know the same.
     pub(super) async fn ask(&self, name: String, password: Secret, address: IpAddr) -> Answer {
         let Some(mark) = self.credentials.mark(&name, &password) else { return Answer::Nobody };
@@ -175,6 +182,10 @@ impl Verdicts {
         let now = self.clock.now();
         self.wrong.lock().remove(&mark);
         self.right.lock().put(mark, now, (now.plus(lasts), id));
+    }
+
+    pub(super) fn forget_wrong(&self, mark: &Mark) {
+        self.wrong.lock().remove(mark);
     }
 
     /// Gives back the session that was opened when it was still right.

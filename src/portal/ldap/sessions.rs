@@ -43,6 +43,11 @@ fn secrets(typed: &str, password: &Secret) -> Secret {
     Secret::from(format!("{typed}\0{}", password.expose_secret()))
 }
 
+/// By what all sessions of somebody are found.
+fn of_user(user: &str) -> String {
+    format!("user {user}")
+}
+
 impl People {
     /// A new session, whatever the browser showed before.
     pub(super) fn open(&self, member: &Member, typed: &str, password: &Secret) -> Result<Opened, NoRoom> {
@@ -75,6 +80,7 @@ impl People {
     fn keep(&self, shown: String, member: &Member, secrets: &Secret, memos: &[String]) -> Result<Opened, NoRoom> {
         let id = self.kept.id_of(&self.portal, &shown);
         let mut session = self.session(&id, member, secrets, self.end());
+        session.memos.push(of_user(member.identity.user()));
         session.memos.extend(memos.iter().cloned());
         self.kept.keep(&self.portal, &shown, session)?;
         Ok(Opened { shown, id })
@@ -100,6 +106,17 @@ impl People {
         let opened = Secret::from(String::from_utf8(self.kept.unseal(id, session.sealed.as_ref()?)?).ok()?);
         let (name, password) = opened.expose_secret().split_once('\0')?;
         Some((name.to_owned(), Secret::from(password)))
+    }
+
+    /// Ends every session of somebody, and what was opened from it, unless it began with this password.
+    pub(super) fn end_all_but(&self, user: &str, password: &Secret) {
+        let now = self.clock.unix();
+        for id in self.kept.ids_with_memo(&self.portal, &of_user(user)) {
+            let began_with = self.kept.of_id(&id, now).and_then(|held| self.password(&id, &held));
+            if began_with.is_none_or(|old| old.expose_secret() != password.expose_secret()) {
+                self.kept.end_with_all(&self.portal, &id);
+            }
+        }
     }
 
     /// Has a session lapse that was opened with this password: another may have been shown since.
