@@ -4,13 +4,14 @@
 //! - `directory`: who is there, and whose password is it?
 //! - `credentials`: asks it as seldom as can be, with `lockout` at its side.
 //! - `sessions`: how a session begins, stays right and ends. `basic`: what is still known of passwords in headers.
-//! - `sign_in`: the page's address. `form`: the page.
+//! - `keeper`: new passwords. `sign_in`: the page's address. `form`: the page.
 
 mod basic;
 mod bounded;
 mod credentials;
 mod directory;
 mod form;
+mod keeper;
 mod lockout;
 mod sessions;
 mod settings;
@@ -22,15 +23,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use self::basic::{Answer, Basic};
+use self::bounded::Bounded;
 use self::credentials::Credentials;
-use self::sessions::People;
+use self::keeper::Keeper;
+use self::sessions::{MOST_CHANGED, People};
 use self::settings::Settings;
 use super::registered::Registered;
 use super::{Kind, NoPassword, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier, Whose};
 use crate::config::Section;
-use crate::domain::{Reason, Secret, Service, UnixSeconds};
+use crate::domain::{PasswordKeeper, Reason, Secret, Service, UnixSeconds};
 use crate::pages::Pages;
 
 /// This kind's entry in the table.
@@ -55,6 +59,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         clock: Arc::clone(clock),
         session_lifetime: settings.session_lifetime,
         refresh_every: settings.refresh_every,
+        changed: Mutex::new(Bounded::new(MOST_CHANGED)),
     };
     let (credentials, people) = (Arc::new(credentials), Arc::new(people));
     Box::new(Ldap {
@@ -155,6 +160,11 @@ impl Verifier for Ldap {
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {
         self.people.kept.end(id).map(|ended| ended.expires)
+    }
+
+    fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
+        let (people, verdicts) = (Arc::clone(&self.people), Arc::clone(&self.basic.verdicts));
+        Some(Arc::new(Keeper { people, verdicts }))
     }
 
     fn service(&self) -> Option<&dyn Service> {

@@ -37,7 +37,8 @@ impl House {
         let people = PEOPLE.map(|(name, password)| Person::new(name, password, name));
         let office = Axigen::start(people.to_vec()).await.unwrap();
         let config = config(&slapd, &office.url(), portal, more);
-        let keyward = Setup::new(&config).start().await;
+        let setup = Setup::new(&config).environment("RUST_LOG", "trace");
+        let keyward = if more.contains("[[api.key]]") { setup.with_api() } else { setup }.start().await;
         Self { keyward, slapd, office, _directory: directory }
     }
 
@@ -68,9 +69,13 @@ fn in_ldif(name: &str, password: &str) -> String {
 /// The configuration, without `[listen]`.
 pub fn config(slapd: &Slapd, office: &str, portal: &str, more: &str) -> String {
     let (url, base, reader, password) = (slapd.url(), slapd::BASE, slapd::READER, slapd::READER_PASSWORD);
+    let account = match portal.contains("bind_dn") {
+        true => String::new(),
+        false => format!("bind_dn = \"{reader}\"\nbind_password = \"{password}\"\n"),
+    };
     format!(
         "[[portal]]\nname = \"staff\"\nkind = \"ldap\"\nservers = [\"{url}\"]\nbase = \"ou=people,{base}\"\n\
-         bind_dn = \"{reader}\"\nbind_password = \"{password}\"\n\
+         {account}\
          filter = \"(&(objectClass=person)(|(uid={{login}})(mail={{login}})))\"\n\
          group_base = \"ou=groups,{base}\"\n{portal}\n\
          [[backend]]\nname = \"office\"\nkind = \"axigen\"\nurl = \"{office}\"\ncredentials = \"portal\"\n\

@@ -16,3 +16,4 @@ mod forgery;
 mod form;
 mod guesses;
 mod lives;
+mod secrets;

@@ -54,7 +54,7 @@ pub(super) enum Answer {
 pub(super) struct Basic {
     credentials: Arc<Credentials>,
     people: Arc<People>,
-    verdicts: Arc<Verdicts>,
+    pub verdicts: Arc<Verdicts>,
     flights: Flights<(Mark, IpAddr), Answer>,
     /// `cache_for`, and `refused_for`.
     lasts: (Duration, Duration),
@@ -119,15 +119,12 @@ fn settle(
     (cache_for, refused_for): (Duration, Duration),
 ) -> Answer {
     match outcome {
-        Outcome::Right(member) => match people.open_without_cookie(member, name, password) {
-            Ok(id) => {
+        Outcome::Right(vouched) => match people.open_without_cookie(vouched, name, password) {
+            Some(id) => {
                 verdicts.right(mark, id.clone(), cache_for);
                 Answer::Session(id)
             }
-            Err(_) => {
-                tracing::warn!(portal = people.portal, "no more sessions can be kept; raise [limits] sessions");
-                Answer::Unreachable(COME_BACK)
-            }
+            None => Answer::Unreachable(COME_BACK),
         },
         Outcome::Wrong => {
             if let Some(id) = verdicts.wrong(mark, refused_for) {
@@ -141,7 +138,7 @@ fn settle(
 }
 
 /// What is still known of passwords that were asked about, by their marks alone.
-struct Verdicts {
+pub(super) struct Verdicts {
     right: Mutex<Bounded<(Moment, String)>>,
     /// In a memory of their own, so that guesses push out nobody who is in.
     wrong: Mutex<Bounded<Moment>>,
@@ -175,6 +172,11 @@ impl Verdicts {
         let now = self.clock.now();
         self.wrong.lock().remove(&mark);
         self.right.lock().put(mark, now, (now.plus(lasts), id));
+    }
+
+    /// A password was changed, to one that may have been wrong before.
+    pub(super) fn forget_wrong(&self) {
+        *self.wrong.lock() = Bounded::new(MOST);
     }
 
     /// Gives back the session that was opened when it was still right.
