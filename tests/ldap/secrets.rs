@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::browser::{Browser, House, INBOX};
+use crate::fakes::axigen::Person;
 use crate::real::slapd;
 use crate::support::Ask;
 
@@ -23,6 +24,7 @@ fn forms(secret: &str) -> Vec<String> {
 async fn no_password_cookie_or_token_of_a_sign_in_is_written_anywhere() {
     let mut house = House::start().await;
     house.set_password("alice", RIGHT).await;
+    house.office.add(Person::new("alice", RIGHT, "alice"));
     let mut secrets: Vec<(String, String)> = [RIGHT, WRONG, AS_NAME, slapd::READER_PASSWORD]
         .map(|secret| ("a password".to_owned(), secret.to_owned()))
         .into();
@@ -37,7 +39,8 @@ async fn no_password_cookie_or_token_of_a_sign_in_is_written_anywhere() {
         }
         secrets.push(("a form's token".to_owned(), form.token));
         secrets.extend(browser.cookies.iter().cloned());
-        browser.ask(INBOX).await;
+        browser.ask(INBOX).await.assert_allows("alice");
+        browser.ask(INBOX).await.assert_allows("alice");
         browser.get("/.keyward/whoami").await;
         browser.jar()
     };
