@@ -117,6 +117,21 @@ struct Sum {
     reason: Reason,
 }
 
+/// Why there is no session.
+enum Nobody {
+    Rejected(Reason),
+    Unclear(Duration),
+}
+
+impl From<Nobody> for Verdict<'_> {
+    fn from(nobody: Nobody) -> Self {
+        match nobody {
+            Nobody::Rejected(reason) => Self::Rejected(reason),
+            Nobody::Unclear(retry_after) => Self::Unreachable { retry_after },
+        }
+    }
+}
+
 impl Sum {
     const fn new() -> Self {
         Self { found: None, planted: false, unclear: None, reason: Reason::NoSession }
@@ -136,16 +151,16 @@ impl Sum {
         }
     }
 
-    /// The session, or what there is instead.
-    fn into_session(self) -> Result<(String, Arc<HeldSession>), Verdict<'static>> {
+    /// The session, or why there is none.
+    fn into_session(self) -> Result<(String, Arc<HeldSession>), Nobody> {
         if self.planted {
-            return Err(Verdict::Rejected(Reason::Forged));
+            return Err(Nobody::Rejected(Reason::Forged));
         }
         // The one of which nobody can tell may be another person's.
         if let Some(wait) = self.unclear {
-            return Err(Verdict::Unreachable { retry_after: wait.max(BUSY) });
+            return Err(Nobody::Unclear(wait.max(BUSY)));
         }
-        self.found.ok_or(Verdict::Rejected(self.reason))
+        self.found.ok_or(Nobody::Rejected(self.reason))
     }
 }
 
@@ -336,7 +351,7 @@ impl Verifier for Introspect {
         }
         match sum.into_session() {
             Ok((id, held)) => Verdict::Genuine(PortalSession::held(id, scratch.held.insert(held))),
-            Err(verdict) => verdict,
+            Err(nobody) => nobody.into(),
         }
     }
 
@@ -351,7 +366,7 @@ impl Verifier for Introspect {
             }
             match sum.into_session() {
                 Ok((id, held)) => Verdict::Genuine(PortalSession::held_here(id, &held)),
-                Err(verdict) => verdict,
+                Err(nobody) => nobody.into(),
             }
         })
     }

@@ -4,14 +4,15 @@
 //! - `directory`: who is there, and whose password is it?
 //! - `credentials`: asks it as seldom as can be, with `lockout` at its side.
 //! - `sessions`: how a session begins, stays right and ends. `basic`: what is still known of passwords in headers.
-//! - `keeper`: new passwords. `sign_in`: the page's address. `form`: the page.
+//! - `accounts`: new passwords, of which others tell.
+//! - `sign_in`: the page's address. `form`: the page.
 
+mod accounts;
 mod basic;
 mod bounded;
 mod credentials;
 mod directory;
 mod form;
-mod keeper;
 mod lockout;
 mod sessions;
 mod settings;
@@ -25,10 +26,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
+use self::accounts::Passwords;
 use self::basic::{Answer, Basic};
 use self::bounded::Bounded;
 use self::credentials::Credentials;
-use self::keeper::Keeper;
 use self::sessions::{MOST_CHANGED, People};
 use self::settings::Settings;
 use super::registered::Registered;
@@ -44,6 +45,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
     let Surroundings { name, sessions: kept, errands, pages, clock } = surroundings;
     let cookie = settings::cookie(section, name);
     let settings = Settings::read(section, name);
+    let passwords = accounts::Terms::read(section);
     let directory = Directory::read(section, surroundings);
     let sessions = Registered::new(cookie.clone(), surroundings);
     let Some(directory) = directory else {
@@ -62,13 +64,19 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         changed: Mutex::new(Bounded::new(MOST_CHANGED)),
     };
     let (credentials, people) = (Arc::new(credentials), Arc::new(people));
+    let basic = Arc::new(Basic::new(&credentials, &people, (settings.cache_for, settings.refused_for)));
+    let passwords = passwords.map(|terms| {
+        let (people, basic) = (Arc::clone(&people), Arc::clone(&basic));
+        Arc::new(Passwords { terms, people, basic })
+    });
     Box::new(Ldap {
         name: name.clone(),
         path: format!("/.keyward/login/{name}"),
         form_cookie: format!("{cookie}-form"),
         known_cookie: format!("{cookie}-known"),
         sessions,
-        basic: Basic::new(&credentials, &people, (settings.cache_for, settings.refused_for)),
+        basic,
+        passwords,
         people,
         credentials,
         settings,
@@ -88,7 +96,9 @@ struct Ldap {
     sessions: Registered,
     people: Arc<People>,
     credentials: Arc<Credentials>,
-    basic: Basic,
+    basic: Arc<Basic>,
+    /// Where passwords may be changed from here.
+    passwords: Option<Arc<Passwords>>,
     settings: Settings,
     pages: Arc<Pages>,
 }
@@ -163,8 +173,7 @@ impl Verifier for Ldap {
     }
 
     fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
-        let (people, verdicts) = (Arc::clone(&self.people), Arc::clone(&self.basic.verdicts));
-        Some(Arc::new(Keeper { people, verdicts }))
+        self.passwords.clone().map(|keeper| keeper as Arc<dyn PasswordKeeper>)
     }
 
     fn service(&self) -> Option<&dyn Service> {

@@ -151,6 +151,10 @@ impl Verifier for Oidc {
         Err(NoPassword::Absent)
     }
 
+    fn gives_tokens(&self) -> bool {
+        true
+    }
+
     /// The one of now, where a refresh has brought a newer one than the session was looked up with.
     fn token(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
         let now = self.house.clock.unix();

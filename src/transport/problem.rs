@@ -21,10 +21,8 @@ pub struct Problem {
     retry_after: Option<Duration>,
     /// The methods that are known there, where another was asked with.
     allow: Option<String>,
-    /// What became of a change at each back-end.
-    backends: Option<serde_json::Value>,
-    /// The same for portals that keep passwords, where there are any.
-    portals: Option<serde_json::Value>,
+    /// More fields: what became of a change wherever accounts are kept.
+    changed: Option<serde_json::Value>,
 }
 
 impl Problem {
@@ -52,7 +50,7 @@ impl Problem {
 
     pub(super) const fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
         let detail = Cow::Borrowed(detail);
-        Self { status, title, detail, reason: None, retry_after: None, allow: None, backends: None, portals: None }
+        Self { status, title, detail, reason: None, retry_after: None, allow: None, changed: None }
     }
 
     /// The same, with other words about what to do.
@@ -65,9 +63,9 @@ impl Problem {
         Self { retry_after: Some(retry_after), ..self }
     }
 
-    /// The same, with what became of a change at each back-end, and at portals that keep passwords.
-    pub(super) fn with_places(self, backends: serde_json::Value, portals: Option<serde_json::Value>) -> Self {
-        Self { backends: Some(backends), portals, ..self }
+    /// The same, with the fields of this object: what became of a change wherever accounts are kept.
+    pub(super) fn with_changes(self, changed: serde_json::Value) -> Self {
+        Self { changed: Some(changed), ..self }
     }
 
     pub(super) fn method_not_allowed(allowed: &[&str]) -> Self {
@@ -96,11 +94,10 @@ impl Problem {
         if let Some(reason) = self.reason {
             body["reason"] = reason.as_str().into();
         }
-        if let Some(backends) = self.backends {
-            body["backends"] = backends;
-        }
-        if let Some(portals) = self.portals {
-            body["portals"] = portals;
+        if let Some(serde_json::Value::Object(changed)) = self.changed {
+            for (name, value) in changed {
+                body[name] = value;
+            }
         }
         let mut response = HttpResponse::build(self.status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));

@@ -2,7 +2,7 @@
 
 use keyward::observe::Door;
 use reqwest::header::{COOKIE, HeaderMap};
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use url::Url;
 use url::form_urlencoded::Serializer;
 
@@ -20,6 +20,8 @@ pub struct Browser<'a> {
     keyward: &'a Sidecar,
     client: Client,
     jar: Vec<Cookie>,
+    /// The port of the web server that stands before Keyward, if there is one, and who trusts it.
+    web_server: Option<(Client, u16)>,
 }
 
 struct Cookie {
@@ -38,7 +40,12 @@ pub struct Page {
 impl<'a> Browser<'a> {
     pub fn new(keyward: &'a Sidecar) -> Self {
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { keyward, client, jar: Vec::new() }
+        Self { keyward, client, jar: Vec::new(), web_server: None }
+    }
+
+    /// One that asks a web server for everything of the webmail's host.
+    pub fn behind(keyward: &'a Sidecar, client: Client, port: u16) -> Self {
+        Self { web_server: Some((client, port)), ..Self::new(keyward) }
     }
 
     /// Opens an address, or a path of the webmail.
@@ -106,6 +113,14 @@ impl<'a> Browser<'a> {
         if url.origin().ascii_serialization() != WEBMAIL {
             return self.elsewhere(Method::GET, url, None).await;
         }
+        if let Some((client, port)) = &self.web_server {
+            let mut there = url.clone();
+            there.set_port(Some(*port)).unwrap();
+            let request = client.get(there).header("Host", url.host_str().unwrap());
+            return self
+                .send(request.header("Sec-Fetch-Mode", "navigate").header("Sec-Fetch-Site", "same-origin"), url)
+                .await;
+        }
         let cookies = self.cookies(url);
         if !url.path().starts_with("/.keyward/") {
             let ask = Ask::page(url.as_str()).header("Sec-Fetch-Mode", "navigate").cookie(cookies);
@@ -123,11 +138,16 @@ impl<'a> Browser<'a> {
 
     /// Asks Keycloak. Its cookies are for https; browsers keep them on loopback all the same.
     async fn elsewhere(&self, method: Method, url: &Url, form: Option<String>) -> Answer {
-        let mut request = self.client.request(method, url.as_str()).header(COOKIE, self.cookies(url));
-        request = request.header("Accept", "text/html").header("Accept-Language", "en");
+        let mut request = self.client.request(method, url.as_str());
         if let Some(form) = form {
             request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
         }
+        self.send(request, url).await
+    }
+
+    async fn send(&self, request: RequestBuilder, url: &Url) -> Answer {
+        let request = request.header(COOKIE, self.cookies(url)).header("Accept", "text/html");
+        let request = request.header("Accept-Language", "en");
         let Ok(answer) = request.send().await else {
             return Answer { status: GONE, headers: Vec::new(), body: Vec::new(), head_length: 0 };
         };

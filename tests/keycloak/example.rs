@@ -1,6 +1,7 @@
 //! The files of the example, with the addresses of the servers that run here in place of its own.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -8,13 +9,18 @@ use serde_json::{Value, json};
 /// What Keycloak's realm is called there.
 pub const REALM: &str = "example";
 pub const WEBMAIL: &str = "https://webmail.example.test";
+/// Where programs ask.
+pub const CALENDARS: &str = "https://calendars.example.test";
 /// The administrator of the directory's password.
 pub const DIRECTORY_PASSWORD: &str = "change me: the password of cn=admin";
 /// Its people and groups.
 pub const DIRECTORY: &str = include_str!("../../examples/keycloak-openldap/directory.ldif");
 
+const DOVECOT: &str = include_str!("../../examples/keycloak-openldap/dovecot-ldap.conf.ext");
+const KEYCLOAK: &str = include_str!("../../examples/keycloak-openldap/keycloak.conf");
 const REALM_FILE: &str = include_str!("../../examples/keycloak-openldap/realm.json");
 const KEYWARD: &str = include_str!("../../examples/keycloak-openldap/keyward.toml");
+const SITE: &str = include_str!("../../examples/keycloak-openldap/site.conf");
 const SLAPD: &str = include_str!("../../examples/keycloak-openldap/slapd.conf");
 
 /// Puts addresses in place of others, each of which must be there.
@@ -43,9 +49,43 @@ pub fn realm(name: &str, directory: &str, keyward: &str) -> Value {
     realm
 }
 
+/// `keycloak.conf` for one that listens here, without TLS, and trusts what this file holds.
+pub fn keycloak(listens: SocketAddr, truststore: &Path) -> String {
+    let (ip, port) = (listens.ip(), listens.port());
+    with(
+        KEYCLOAK,
+        &[
+            ("https://sso.example.test", &format!("http://{listens}")),
+            ("https-certificate-file=/etc/keycloak/tls/certificate.pem", &format!("http-enabled=true\nhttp-host={ip}")),
+            ("https-certificate-key-file=/etc/keycloak/tls/key.pem", &format!("http-port={port}")),
+            ("/etc/keycloak/tls/authority.pem", &truststore.to_string_lossy()),
+        ],
+    )
+}
+
+/// `dovecot-ldap.conf.ext` for this directory.
+pub fn dovecot(directory: &str, authority: &Path) -> String {
+    let authority = authority.to_string_lossy();
+    with(DOVECOT, &[("ldaps://ldap.example.test", directory), ("/etc/dovecot/tls/authority.pem", &authority)])
+}
+
 /// `keyward.toml` for the realm that calls itself so, and this back-end.
 pub fn keyward(issuer: &str, backend: &str) -> String {
     with(KEYWARD, &[("https://sso.example.test/realms/example", issuer), ("http://127.0.0.1:8000", backend)])
+}
+
+/// `site.conf` for an nginx that listens here, with its certificate beside it, before these upstreams.
+pub fn site(listens: SocketAddr, keyward: &str, axigen: &str, calendars: &str) -> String {
+    with(
+        SITE,
+        &[
+            ("443 ssl", &format!("{listens} ssl")),
+            ("/etc/nginx/tls/", ""),
+            ("127.0.0.1:8420", keyward),
+            ("127.0.0.1:8000", axigen),
+            ("127.0.0.1:8005", calendars),
+        ],
+    )
 }
 
 /// The secret of one of the realm's clients.

@@ -7,7 +7,7 @@ use keyward::observe::Door;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::example::WEBMAIL;
+use crate::example::CALENDARS;
 use crate::stage::Stage;
 use crate::support::Ask;
 
@@ -49,7 +49,7 @@ async fn made_up_keys_are_asked_for_once() {
     let payload = URL_SAFE_NO_PAD.encode(json!({ "aud": "keyward", "sub": "x", "exp": 4_000_000_000_u64 }).to_string());
     let forge = |number: u32| {
         let header = URL_SAFE_NO_PAD.encode(json!({ "alg": "RS256", "kid": format!("key {number}") }).to_string());
-        let ask = Ask::get(format!("{WEBMAIL}/calendars/"));
+        let ask = Ask::get(format!("{CALENDARS}/"));
         let ask = ask.header("Authorization", format!("Bearer {header}.{payload}.{}", "A".repeat(342)));
         let stage = &stage;
         async move { stage.keyward.ask(Door::AuthRequest, &ask).await.status }

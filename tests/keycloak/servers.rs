@@ -41,7 +41,8 @@ impl Servers {
         let directory = directory.expect("slapd is installed; tests/run does it");
         directory.load(example::DIRECTORY).await.unwrap();
         let realms = realms(&directory.tls_url());
-        let keycloak = Keycloak::start(&path("keycloak"), &directory.authority(), &realms).await.unwrap();
+        let configuration = |address| example::keycloak(address, &directory.authority());
+        let keycloak = Keycloak::start(&path("keycloak"), configuration, &realms).await.unwrap();
         Self { keycloak, directory, _workspace: workspace }
     }
 }

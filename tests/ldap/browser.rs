@@ -28,17 +28,24 @@ impl House {
 
     /// With more lines in the portal, and at the end.
     pub async fn with(portal: &str, more: &str) -> Self {
+        let people = PEOPLE.map(|(name, password)| Person::new(name, password, name));
+        let setup = async |slapd: &Slapd, office: &Axigen| {
+            let setup = Setup::new(&config(slapd, &office.url(), portal, more));
+            setup.environment("RUST_LOG", "trace")
+        };
+        Self::set_up(people.to_vec(), setup).await
+    }
+
+    /// With these mailboxes, and Keyward as it is made for the directory and them.
+    pub async fn set_up(people: Vec<Person>, setup: impl AsyncFnOnce(&Slapd, &Axigen) -> Setup) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // Base64, because LDIF takes a password with a blank in front in no other way.
         let ldif: String = PEOPLE.iter().map(|(name, password)| in_ldif(name, password)).collect();
         let ldif = ldif + &slapd::group("admin", &[slapd::person_dn("bob")]);
         let options = Options { ldif, ..Options::default() };
         let slapd = Slapd::start(&directory.path().join("slapd"), options).await.unwrap();
-        let people = PEOPLE.map(|(name, password)| Person::new(name, password, name));
-        let office = Axigen::start(people.to_vec()).await.unwrap();
-        let config = config(&slapd, &office.url(), portal, more);
-        let setup = Setup::new(&config).environment("RUST_LOG", "trace");
-        let keyward = if more.contains("[[api.key]]") { setup.with_api() } else { setup }.start().await;
+        let office = Axigen::start(people).await.unwrap();
+        let keyward = setup(&slapd, &office).await.start().await;
         Self { keyward, slapd, office, _directory: directory }
     }
 
@@ -69,13 +76,9 @@ fn in_ldif(name: &str, password: &str) -> String {
 /// The configuration, without `[listen]`.
 pub fn config(slapd: &Slapd, office: &str, portal: &str, more: &str) -> String {
     let (url, base, reader, password) = (slapd.url(), slapd::BASE, slapd::READER, slapd::READER_PASSWORD);
-    let account = match portal.contains("bind_dn") {
-        true => String::new(),
-        false => format!("bind_dn = \"{reader}\"\nbind_password = \"{password}\"\n"),
-    };
     format!(
         "[[portal]]\nname = \"staff\"\nkind = \"ldap\"\nservers = [\"{url}\"]\nbase = \"ou=people,{base}\"\n\
-         {account}\
+         bind_dn = \"{reader}\"\nbind_password = \"{password}\"\n\
          filter = \"(&(objectClass=person)(|(uid={{login}})(mail={{login}})))\"\n\
          group_base = \"ou=groups,{base}\"\n{portal}\n\
          [[backend]]\nname = \"office\"\nkind = \"axigen\"\nurl = \"{office}\"\ncredentials = \"portal\"\n\

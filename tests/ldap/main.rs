@@ -16,4 +16,5 @@ mod forgery;
 mod form;
 mod guesses;
 mod lives;
+mod passwords;
 mod secrets;

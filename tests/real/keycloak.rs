@@ -25,18 +25,21 @@ pub struct Keycloak {
     process: Option<Process>,
     home: Workspace,
     address: SocketAddr,
-    truststore: PathBuf,
     client: Client,
 }
 
 impl Keycloak {
-    /// Starts it below a directory with these realms, which it imports itself, and waits until it has. It
-    /// trusts directories whose certificate `truststore`, a PEM file, has signed.
-    pub async fn start(directory: &Path, truststore: &Path, realms: &[Value]) -> Result<Self, DemoError> {
+    /// Starts it below a directory with these realms, which it imports itself, and waits until it has. Its
+    /// `keycloak.conf`, made for an address, has it listen there, without TLS.
+    pub async fn start(
+        directory: &Path,
+        configuration: impl FnOnce(SocketAddr) -> String,
+        realms: &[Value],
+    ) -> Result<Self, DemoError> {
         let distribution = distribution();
         // It may write nothing but below the directory, and its files are as we have them.
         let home = Workspace::at(directory)?.with_our_rights();
-        for name in ["lib", "providers", "themes", "conf"] {
+        for name in ["lib", "providers", "themes"] {
             std::os::unix::fs::symlink(distribution.join(name), home.path().join(name)).unwrap();
         }
         let database = home.directory("data")?.directory("h2")?.path().join("keycloakdb.mv.db");
@@ -48,8 +51,9 @@ impl Keycloak {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // Every test has a runtime of its own, and a connection ends with the one in which it was made.
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
-        let (address, truststore) = (free_address()?, truststore.to_owned());
-        let mut keycloak = Self { process: None, home, address, truststore, client };
+        let address = free_address()?;
+        home.directory("conf")?.write("keycloak.conf", &configuration(address))?;
+        let mut keycloak = Self { process: None, home, address, client };
         keycloak.start_again().await?;
         Ok(keycloak)
     }
@@ -57,7 +61,6 @@ impl Keycloak {
     /// Starts it where it was, with what it knew.
     pub async fn start_again(&mut self) -> Result<(), DemoError> {
         self.stop();
-        let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
         let arguments = [
             JAVA_OPTIONS.to_owned(),
             distribution().join("bin/kc.sh").to_string_lossy().into_owned(),
@@ -66,11 +69,6 @@ impl Keycloak {
             format!("-Dkc.home.dir={}", self.home.path().display()),
             "--import-realm".to_owned(),
             "--cache=local".to_owned(),
-            "--http-enabled=true".to_owned(),
-            format!("--http-host={ip}"),
-            format!("--http-port={port}"),
-            format!("--hostname={}", self.url()),
-            format!("--truststore-paths={}", self.truststore.display()),
             "--http-access-log-enabled=true".to_owned(),
         ];
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

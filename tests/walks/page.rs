@@ -92,7 +92,10 @@ async fn who_wants_mail_signs_in_at_our_page_reads_it_and_signs_out() {
     alice.sees("Welcome, dear Alice").await;
     assert_eq!(alice.run("location.href").await, wanted.as_str());
     let cookie = alice.cookie("webmail.example.test", "__Host-keyward-staff").await.unwrap();
-    assert_eq!((&cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"]), (&json!(true), &json!(true), &json!("Lax")));
+    assert_eq!(
+        (&cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"]),
+        (&json!(true), &json!(true), &json!("Lax"))
+    );
     let kept: Value = alice.run("JSON.stringify({...localStorage, ...sessionStorage})").await;
     assert!(!kept.as_str().unwrap().contains(&password_of("alice")));
 
@@ -221,6 +224,9 @@ async fn the_page_can_be_looked_at() {
     alice.sees("User name").await;
     alice.fills("name", "alice").await;
     alice.fills("password", "a password").await;
+    let one_below_the_other = "[...document.querySelectorAll('label, input:not([type=hidden]), button')]
+        .map(one => one.getBoundingClientRect()).every((one, index, all) => index === 0 || one.top >= all[index - 1].bottom)";
+    assert_eq!(alice.run(one_below_the_other).await, true);
     let picture = alice.picture().await;
     assert_eq!(picture[16..24], [0, 0, 3, 132, 0, 0, 1, 224], "900 by 480");
     assert!((2_000..100_000).contains(&picture.len()), "{} bytes: neither blank nor large", picture.len());

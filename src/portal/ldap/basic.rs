@@ -54,7 +54,7 @@ pub(super) enum Answer {
 pub(super) struct Basic {
     credentials: Arc<Credentials>,
     people: Arc<People>,
-    pub verdicts: Arc<Verdicts>,
+    verdicts: Arc<Verdicts>,
     flights: Flights<(Mark, IpAddr), Answer>,
     /// `cache_for`, and `refused_for`.
     lasts: (Duration, Duration),
@@ -82,6 +82,13 @@ impl Basic {
                 Ok((id, held))
             }
             None => Err(true),
+        }
+    }
+
+    /// Somebody has this password now, whatever was said of it before.
+    pub(super) fn may_be_right_now(&self, name: &str, password: &Secret) {
+        if let Some(mark) = self.credentials.mark(name, password) {
+            self.verdicts.forget_wrong(&mark);
         }
     }
 
@@ -138,7 +145,7 @@ fn settle(
 }
 
 /// What is still known of passwords that were asked about, by their marks alone.
-pub(super) struct Verdicts {
+struct Verdicts {
     right: Mutex<Bounded<(Moment, String)>>,
     /// In a memory of their own, so that guesses push out nobody who is in.
     wrong: Mutex<Bounded<Moment>>,
@@ -174,9 +181,8 @@ impl Verdicts {
         self.right.lock().put(mark, now, (now.plus(lasts), id));
     }
 
-    /// A password was changed, to one that may have been wrong before.
-    pub(super) fn forget_wrong(&self) {
-        *self.wrong.lock() = Bounded::new(MOST);
+    pub(super) fn forget_wrong(&self, mark: &Mark) {
+        self.wrong.lock().remove(mark);
     }
 
     /// Gives back the session that was opened when it was still right.

@@ -47,14 +47,14 @@ pub(super) fn random() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
-/// By which all sessions of somebody are found.
-fn memo_of(user: &str) -> String {
-    format!("user {}", Directory::spelling(user).unwrap_or_else(|| user.to_owned()))
-}
-
 /// What a session is to know without anybody else: neither a name nor a password holds a NUL.
 fn secrets(typed: &str, password: &Secret) -> Secret {
     Secret::from(format!("{typed}\0{}", password.expose_secret()))
+}
+
+/// By what all sessions of somebody are found.
+fn of_user(user: &str) -> String {
+    format!("user {}", Directory::spelling(user).unwrap_or_else(|| user.to_owned()))
 }
 
 impl People {
@@ -82,7 +82,7 @@ impl People {
     fn keep(&self, shown: String, vouched: &Vouched, secrets: &Secret, memos: &[String]) -> Option<Opened> {
         let id = self.kept.id_of(&self.portal, &shown);
         let mut session = self.session(&id, vouched, secrets, self.end());
-        session.memos.push(memo_of(vouched.member.identity.user()));
+        session.memos.push(of_user(vouched.member.identity.user()));
         session.memos.extend(memos.iter().cloned());
         if self.kept.keep(&self.portal, &shown, session).is_err() {
             tracing::warn!(portal = self.portal, "no more sessions can be kept; raise [limits] sessions");
@@ -98,7 +98,7 @@ impl People {
 
     /// Whether the person's password was changed since the directory was asked about it.
     fn is_outdated(&self, vouched: &Vouched) -> bool {
-        let mark = self.kept.mark(&self.portal, &[&memo_of(vouched.member.identity.user())]);
+        let mark = self.kept.mark(&self.portal, &[&of_user(vouched.member.identity.user())]);
         self.changed.lock().get(&mark).is_some_and(|changed| *changed >= vouched.asked)
     }
 
@@ -124,12 +124,16 @@ impl People {
         Some((name.to_owned(), Secret::from(password)))
     }
 
-    /// Ends all sessions of somebody whose password is another now, and what was opened from them.
-    pub(super) fn end_all_of(&self, user: &str) {
-        let (mark, now) = (self.kept.mark(&self.portal, &[&memo_of(user)]), self.clock.now());
-        self.changed.lock().put(mark, now, now);
-        for id in self.kept.ids_with_memo(&self.portal, &memo_of(user)) {
-            self.kept.end_with_all(&self.portal, &id);
+    /// Ends every session of somebody, and what was opened from it, unless it began with this password.
+    pub(super) fn end_all_but(&self, user: &str, password: &Secret) {
+        let (mark, at) = (self.kept.mark(&self.portal, &[&of_user(user)]), self.clock.now());
+        self.changed.lock().put(mark, at, at);
+        let now = self.clock.unix();
+        for id in self.kept.ids_with_memo(&self.portal, &of_user(user)) {
+            let began_with = self.kept.of_id(&id, now).and_then(|held| self.password(&id, &held));
+            if began_with.is_none_or(|old| old.expose_secret() != password.expose_secret()) {
+                self.kept.end_with_all(&self.portal, &id);
+            }
         }
     }
 

@@ -82,21 +82,24 @@ async fn change(asked: &Asked<'_>, wish: Wish) -> Result<HttpResponse, Problem> 
         NotBegun::Nowhere | NotBegun::RemovalPending(_) => CONFLICT.because(reason.to_string()),
         NotBegun::NoName(_) | NotBegun::NoPassword(_) | NotBegun::InVain(..) => IN_VAIN.because(reason.to_string()),
     })?;
-    let (portals, backends): (Vec<_>, Vec<_>) = reports.iter().partition(|report| matches!(report.at, At::Portal(_)));
-    let all = |reports: Vec<&Report>| Value::Array(reports.into_iter().map(written).collect());
-    // Nothing is said of portals where none keeps passwords.
-    let portals = (!portals.is_empty()).then(|| all(portals));
-    let backends = all(backends);
+    let told = told(&reports);
     if reports.iter().any(|report| matches!(report.outcome, Outcome::Refused(_))) {
-        return Err(REFUSED.with_places(backends, portals));
+        return Err(REFUSED.with_changes(told));
     }
     let pending = reports.iter().any(|report| report.outcome == Outcome::Pending);
     let status = if pending { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let mut told = json!({ "backends": backends });
-    if let Some(portals) = portals {
-        told["portals"] = portals;
-    }
     Ok(in_json(status, &told))
+}
+
+/// All reports by where they are from. Nothing is said of portals where none keeps passwords.
+fn told(reports: &[Report]) -> Value {
+    let (portals, backends): (Vec<_>, Vec<_>) = reports.iter().partition(|report| matches!(report.at, At::Portal(_)));
+    let all = |reports: Vec<&Report>| -> Value { reports.into_iter().map(written).collect() };
+    let mut told = json!({ "backends": all(backends) });
+    if !portals.is_empty() {
+        told["portals"] = all(portals);
+    }
+    told
 }
 
 fn written(report: &Report) -> Value {
