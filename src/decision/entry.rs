@@ -52,13 +52,13 @@ impl<'a> Entry<'a> {
     /// Goes on with a genuine session. What it may do is this portal's matter alone: another portal's
     /// session beside it belongs to another person, perhaps.
     fn judge(self, portal: &'a Arc<Portal>, session: PortalSession<'a>) -> Step<'a> {
-        let Self { gate, ask, .. } = self;
+        let Self { gate, ask, terms, .. } = self;
         let seconds = session.expires().saturating_sub(gate.clock.unix());
-        let has_role = session.identity().has_one_of(&self.terms.roles);
+        let has_role = session.identity().has_one_of(&terms.roles);
         match &self.route.backend {
             Some(backend) if has_role => self.open(portal, backend, session, seconds),
             _ if gate.keys.is_revoked(portal.name(), &session) => Step::Decided(self.sign_in(Reason::Revoked)),
-            _ if has_role => Step::Decided(gate.allow(ask, session.into_identity(), seconds, None)),
+            _ if has_role => Step::Decided(gate.allow(ask, terms, session.into_identity(), seconds, None)),
             _ => Step::Decided(Decision::Deny(Reason::Role)),
         }
     }
@@ -70,14 +70,14 @@ impl<'a> Entry<'a> {
         session: PortalSession<'a>,
         seconds: u64,
     ) -> Step<'a> {
-        let Self { gate, ask, .. } = self;
+        let Self { gate, ask, terms, .. } = self;
         let Some(login) = backend.login_name(session.identity()) else {
             return Step::Decided(Decision::Deny(Reason::NoCredentials));
         };
         if self.purpose == Purpose::Pass {
             match gate.keys.find(portal.name(), &session, backend, &login, || ask.browser.client()) {
                 FoundKeys::Keys(keys) => {
-                    let allow = gate.allow(ask, session.into_identity(), seconds, Some((backend, keys)));
+                    let allow = gate.allow(ask, terms, session.into_identity(), seconds, Some((backend, keys)));
                     return Step::Decided(allow);
                 }
                 FoundKeys::Revoked => return Step::Decided(self.sign_in(Reason::Revoked)),

@@ -16,6 +16,7 @@ pub struct Grant<'a> {
     backend: Option<&'a Arc<Guarded>>,
     keys: Option<Arc<SessionKeys>>,
     session_seconds: u64,
+    covers_credentials: bool,
 }
 
 impl<'a> Grant<'a> {
@@ -27,7 +28,13 @@ impl<'a> Grant<'a> {
         keys: Option<Arc<SessionKeys>>,
         session_seconds: u64,
     ) -> Self {
-        Self { ask, portals, identity, backend, keys, session_seconds }
+        Self { ask, portals, identity, backend, keys, session_seconds, covers_credentials: false }
+    }
+
+    /// Where the client's own `Authorization` may have been for us, the application gets ours or an empty one
+    /// in any case: theirs may hold the password of their portal.
+    pub(super) fn covering_credentials(self, covers_credentials: bool) -> Self {
+        Self { covers_credentials, ..self }
     }
 
     /// Who passes; nobody on a public route.
@@ -68,11 +75,11 @@ impl<'a> Grant<'a> {
     }
 
     /// The upstream `Authorization` value, empty where there is none; `None` where the back-end
-    /// takes none from us.
+    /// takes none from us, and the client's own is nothing to us.
     #[must_use]
     pub fn authorization(&self) -> Option<&str> {
         let takes = self.backend.is_some_and(|backend| backend.takes_authorization());
-        takes.then(|| self.keys.as_ref().map_or("", |keys| keys.authorization()))
+        (takes || self.covers_credentials).then(|| self.keys.as_ref().map_or("", |keys| keys.authorization()))
     }
 
     /// The application's own header for the session's id and its value, empty where there is none; `None`

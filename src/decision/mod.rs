@@ -150,11 +150,13 @@ impl Gate {
     fn allow<'a>(
         &'a self,
         ask: &'a Ask<'a>,
+        terms: &Terms,
         identity: Identity<'a>,
         seconds: u64,
         opened: Option<(&'a Arc<Guarded>, Arc<SessionKeys>)>,
     ) -> Decision<'a> {
         let (backend, keys) = opened.map_or((None, None), |(backend, keys)| (Some(backend), Some(keys)));
-        Decision::Allow(Grant::new(ask, &self.portals, Some(identity), backend, keys, seconds))
+        let grant = Grant::new(ask, &self.portals, Some(identity), backend, keys, seconds);
+        Decision::Allow(grant.covering_credentials(terms.authorization))
     }
 }

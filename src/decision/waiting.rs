@@ -79,7 +79,7 @@ impl<'a> Opening<'a> {
                     // It ended while it waited.
                     return entry.sign_in(Reason::Expired);
                 }
-                gate.allow(ask, session.identity().clone(), seconds, Some((backend, keys)))
+                gate.allow(ask, entry.terms, session.identity().clone(), seconds, Some((backend, keys)))
             }
             Err(NoKeys { reason, retry_after }) => match reason.rulings() {
                 [Ruling::Deny] => Decision::Deny(reason),

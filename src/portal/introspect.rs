@@ -117,6 +117,21 @@ struct Sum {
     reason: Reason,
 }
 
+/// Why there is no session.
+enum Nobody {
+    Rejected(Reason),
+    Unclear(Duration),
+}
+
+impl From<Nobody> for Verdict<'_> {
+    fn from(nobody: Nobody) -> Self {
+        match nobody {
+            Nobody::Rejected(reason) => Self::Rejected(reason),
+            Nobody::Unclear(retry_after) => Self::Unreachable { retry_after },
+        }
+    }
+}
+
 impl Sum {
     const fn new() -> Self {
         Self { found: None, planted: false, unclear: None, reason: Reason::NoSession }
@@ -136,16 +151,16 @@ impl Sum {
         }
     }
 
-    /// The session, or what there is instead.
-    fn into_session(self) -> Result<(String, Arc<HeldSession>), Verdict<'static>> {
+    /// The session, or why there is none.
+    fn into_session(self) -> Result<(String, Arc<HeldSession>), Nobody> {
         if self.planted {
-            return Err(Verdict::Rejected(Reason::Forged));
+            return Err(Nobody::Rejected(Reason::Forged));
         }
         // The one of which nobody can tell may be another person's.
         if let Some(wait) = self.unclear {
-            return Err(Verdict::Unreachable { retry_after: wait.max(BUSY) });
+            return Err(Nobody::Unclear(wait.max(BUSY)));
         }
-        self.found.ok_or(Verdict::Rejected(self.reason))
+        self.found.ok_or(Nobody::Rejected(self.reason))
     }
 }
 
@@ -172,14 +187,14 @@ impl Inner {
             return Self::is(record, soon && self.must_wait(key, now).is_none());
         }
         let wait = self.must_wait(key, now);
-        if wait.is_none() && !self.pause.is_failing() {
-            return Look::Ask;
+        let is_out = matches!(record, Record::SignedOut(_));
+        match wait {
+            Some(_) if is_out || self.is_in_grace(&record, now) => Self::is(record, false),
+            Some(wait) => Look::Unclear(wait),
+            // An outage, and not the first look at it: nobody waits for what will hardly come.
+            None if self.pause.is_failing() && !is_out && self.is_in_grace(&record, now) => Self::is(record, true),
+            None => Look::Ask,
         }
-        // An outage, and not the first look at it: nobody waits for what will hardly come.
-        if matches!(record, Record::SignedOut(_)) || self.is_in_grace(&record, now) {
-            return Self::is(record, wait.is_none());
-        }
-        wait.map_or(Look::Ask, Look::Unclear)
     }
 
     fn is(record: Record, refresh: bool) -> Look {
@@ -336,7 +351,7 @@ impl Verifier for Introspect {
         }
         match sum.into_session() {
             Ok((id, held)) => Verdict::Genuine(PortalSession::held(id, scratch.held.insert(held))),
-            Err(verdict) => verdict,
+            Err(nobody) => nobody.into(),
         }
     }
 
@@ -351,7 +366,7 @@ impl Verifier for Introspect {
             }
             match sum.into_session() {
                 Ok((id, held)) => Verdict::Genuine(PortalSession::held_here(id, &held)),
-                Err(verdict) => verdict,
+                Err(nobody) => nobody.into(),
             }
         })
     }

@@ -227,6 +227,9 @@ pub enum NotKept {
     /// No browser can show it.
     #[error("no cookie can have this value")]
     NoCookie,
+    /// One of the roles would be two where they are joined, and nothing here has another word for it.
+    #[error("a role holds a comma, and [portal.roles] has no other word for it")]
+    Comma,
     /// There are too many.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
@@ -573,6 +576,9 @@ impl Portal {
     /// # Errors
     /// [`NotKept`].
     pub fn register(&self, sid: &str, session: HeldSession) -> Result<Kept, NotKept> {
+        if !self.plan.roles.has_words_for(&session.identity) {
+            return Err(NotKept::Comma);
+        }
         self.plan.verifier.register(sid, session)
     }
 

@@ -80,6 +80,7 @@ mod tests {
         assert_eq!(notes.0.lock().by_name.len(), MOST);
         assert_eq!((notes.get("0", 0), notes.get("10", 0)), (None, Some(0)), "the first to end has to go");
         notes.put("last".to_owned(), 0, u64::MAX, u64::MAX - 1);
-        assert_eq!((notes.0.lock().by_name.len(), notes.0.lock().by_end.len()), (1, 1));
+        let book = notes.0.lock();
+        assert_eq!((book.by_name.len(), book.by_end.len()), (1, 1));
     }
 }

@@ -22,6 +22,11 @@ impl RoleMap {
         PortalSession { identity: self.of(session.identity), ..session }
     }
 
+    /// Whether no role of theirs is left out because it could not be joined with others.
+    pub(super) fn has_words_for(&self, identity: &Identity<'_>) -> bool {
+        !self.0.is_empty() || identity.can_be_joined()
+    }
+
     /// The identity with our words. Without a map a role with a comma is left out: where roles are joined it
     /// would be two, and one of them somebody else's.
     pub(super) fn of<'a>(&'a self, identity: Identity<'a>) -> Identity<'a> {

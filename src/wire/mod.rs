@@ -24,7 +24,7 @@ use crate::domain::Outage;
 
 pub use answer::{Answer, Location};
 pub use errands::{Errands, Try};
-pub use jwt::{Hs256, claims};
+pub use jwt::{Hs256, claims, json_object};
 pub use reqwest::Method;
 pub use reqwest::header::HeaderName;
 

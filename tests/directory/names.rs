@@ -1,9 +1,11 @@
 //! Who is who.
 
+use std::time::Duration;
+
 use keyward::portal::ldap::Directory;
 
 use crate::real::slapd::{BASE, Options, Slapd, person, person_dn};
-use crate::stage::{Stage, directory, people, searching, user};
+use crate::stage::{Stage, directory, people, searching, until, user};
 
 #[tokio::test]
 async fn people_come_in_by_a_search_and_by_a_template() {
@@ -185,13 +187,16 @@ async fn a_wrong_name_takes_the_same_steps_as_a_wrong_password() {
     let stage = Stage::open().await;
     for text in [stage.search(), stage.template()] {
         let directory = directory(&text);
-        // So that a connection is kept.
+        let before = stage.leaves();
+        // So that a connection is kept. Each one's own ends, which the server may notice later.
         assert!(user(&directory, "alice", "wonderland").await.unwrap().is_some());
         let mut steps = Vec::new();
-        for (name, password) in [("alice", "wrong"), ("nobody", "wrong"), ("bob", "wrong"), ("*", "wrong")] {
+        let names = ["alice", "nobody", "bob", "*"];
+        for (index, name) in names.into_iter().enumerate() {
+            until(|| stage.leaves() == before + 1 + index).await;
             let start = stage.slapd.log().len();
-            assert_eq!(user(&directory, name, password).await, Ok(None));
-            crate::stage::until(|| stage.slapd.log()[start..].contains(" UNBIND")).await;
+            assert_eq!(user(&directory, name, "wrong").await, Ok(None));
+            until(|| stage.leaves() == before + 2 + index).await;
             steps.push(stage.operations(start));
         }
         assert!(steps[0].iter().any(|step| step.starts_with("BIND")), "{steps:?}");
@@ -221,4 +226,46 @@ async fn an_account_that_the_directory_bars_is_let_in_nowhere() {
     }
     assert_eq!(user(&directory, "alice", "wonderland").await, Ok(None), "locked");
     assert!(user(&directory, "bob", "builder").await.unwrap().is_some());
+}
+
+/// How often one of the first took longer than one of the others; a half where nobody can tell them apart. No
+/// unit is in it, so that no machine is too slow.
+fn share_of_longer(first: &[Duration], others: &[Duration]) -> f64 {
+    let longer = first.iter().flat_map(|one| others.iter().filter(move |other| *other < one)).count();
+    longer as f64 / (first.len() * others.len()) as f64
+}
+
+#[tokio::test]
+async fn with_a_decoy_nobody_can_tell_by_the_time_who_is_there() {
+    let argon2 =
+        |name: &str| person(name, "").replace("userPassword: ", &format!("userPassword: {}", argon2("secret")));
+    let ldif = argon2("slow") + &argon2("decoy");
+    let stage = Stage::with(Options { ldif, ..Options::default() }).await;
+    let without = directory(&stage.search());
+    let with = directory(&format!("{}decoy_dn = \"{}\"\n", stage.search(), person_dn("decoy")));
+    assert_eq!(user(&with, "slow", "secret").await, Ok(Some("slow".to_owned())));
+    let mut shares = Vec::new();
+    for (directory, rounds) in [(with, 25), (without, 10)] {
+        let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            for (name, times) in [("slow", &mut wrong), ("nobody", &mut unknown)] {
+                let begun = tokio::time::Instant::now();
+                assert_eq!(user(&directory, name, "wrong").await, Ok(None));
+                times.push(begun.elapsed());
+            }
+        }
+        shares.push(share_of_longer(&wrong, &unknown));
+    }
+    assert!((0.15..0.85).contains(&shares[0]), "it takes another time: {shares:?}");
+    assert!(shares[1] > 0.9, "the password is not slow to check, so that this says nothing: {shares:?}");
+}
+
+/// A password as OpenLDAP keeps it where it is to be slow to check.
+fn argon2(password: &str) -> String {
+    let program = keyward::demo::process::find_program("slappasswd").unwrap();
+    let arguments =
+        ["-o", "module-path=/usr/lib/ldap", "-o", "module-load=argon2 t=6 m=8192", "-h", "{ARGON2}", "-s", password];
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

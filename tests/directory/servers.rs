@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use keyward::demo::process::free_address;
 use keyward::domain::{ManualClock, Outage};
 
-use crate::liars::{Does, Liar};
-use crate::real::slapd::{Options, READER, Slapd};
+use crate::liars::{Does, Liar, message, result};
+use crate::real::slapd::{BASE, Options, READER, Slapd};
 use crate::stage::{SECOND, Stage, directory, people, searching, timed, user};
 
 #[tokio::test]
@@ -143,4 +143,32 @@ async fn a_socket_is_a_server_too() {
     let stage = Stage::open().await;
     let text = stage.search().replace(&stage.slapd.url(), &stage.slapd.socket_url());
     assert_eq!(user(&directory(&text), "alice", "wonderland").await, Ok(Some("alice".to_owned())));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_this_question_is_asked_the_next_one_and_a_busy_one_is_not() {
+    for (code, tries) in [(1_u8, 3), (80, 3), (51, 1), (52, 1)] {
+        let odd = Liar::start(move |id, operation| Does::Says(message(id, operation + 1, &result(&[code])))).await;
+        let stage = Stage::open().await;
+        let base = format!("uid={{login}},ou=people,{BASE}");
+        let text = format!("servers = [\"ldap://{}\", \"{}\"]\ndn = \"{base}\"\n", odd.address, stage.slapd.url());
+        let directory = directory(&text);
+        for _ in 0..3 {
+            assert!(user(&directory, "alice", "wonderland").await.unwrap().is_some());
+        }
+        assert_eq!(odd.connections.load(Ordering::SeqCst), tries, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_used_for_a_minute_is_not_used_again() {
+    let stage = Stage::open().await;
+    let clock = Arc::new(ManualClock::at(0));
+    let directory = timed(&stage.search(), &clock);
+    let binds = || stage.slapd.log().matches(&format!("BIND dn=\"{READER}\" method")).count();
+    for (pause, expected) in [(0, 1), (59, 1), (59, 1), (60, 2), (0, 2)] {
+        clock.advance(pause * SECOND);
+        assert!(directory.look_up("alice").await.unwrap().is_some());
+        assert_eq!(binds(), expected, "after {pause} s");
+    }
 }

@@ -48,7 +48,12 @@ impl Stage {
         format!("servers = [\"{}\"]\ndn = \"uid={{login}},ou=people,{BASE}\"\n", self.slapd.url())
     }
 
-    /// How many operations of these kinds (`BIND`, `SRCH`, …) the server wrote down since `start`.
+    /// How many connections have taken leave of the server.
+    pub fn leaves(&self) -> usize {
+        self.slapd.log().matches(" UNBIND").count()
+    }
+
+    /// Which operations (`BIND`, `SRCH`, …) the server wrote down since `start`.
     pub fn operations(&self, start: usize) -> Vec<String> {
         let log = self.slapd.log();
         let lines = log.get(start..).unwrap_or_default().lines();

@@ -161,19 +161,33 @@ impl Person<'_> {
 
     /// Waits until the page says this, and gives its address.
     pub async fn sees(&mut self, words: &str) -> String {
+        let script = "[location.href, document.body.innerText]";
+        let has = |page: &Value| page[1].as_str().is_some_and(|text| text.contains(words));
+        let page = self.comes(&format!("saw {words:?}"), script, has).await;
+        page[0].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the field of this name has the focus, so that it gets what is typed.
+    pub async fn is_at(&mut self, field: &str) {
+        let script = "[document.activeElement.name, document.hasFocus()]";
+        self.comes(&format!("was at {field}"), script, |at| *at == json!([field, true])).await;
+    }
+
+    /// Waits until what a script comes to is so.
+    async fn comes(&mut self, what: &str, script: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let looking = async {
             loop {
-                let page = self.look("[location.href, document.body.innerText]").await;
-                if page[1].as_str().is_some_and(|text| text.contains(words)) {
-                    return page[0].as_str().unwrap().to_owned();
+                let shown = self.look(script).await;
+                if is_so(&shown) {
+                    return shown;
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
         match tokio::time::timeout(SHOWN_WITHIN, looking).await {
-            Ok(address) => address,
+            Ok(shown) => shown,
             Err(_) => {
-                panic!("never saw {words:?}, but {}", self.look("[location.href, document.body.innerText]").await)
+                panic!("never {what}, but {}", self.look("[location.href, document.body.innerText]").await)
             }
         }
     }

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../real/chromium.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
 mod chromium;
 #[path = "../fakes/mod.rs"]
 mod fakes;
@@ -14,6 +13,7 @@ mod real;
 mod support;
 
 mod openid;
+mod page;
 mod town;
 
 /// The webmail.

@@ -1,5 +1,6 @@
 //! The sign-in at the real Keycloak, with the realm of `examples/keycloak-openldap/`.
 
+
 use keyward::demo::process::Workspace;
 use serde_json::{Value, json};
 

@@ -92,7 +92,10 @@ async fn who_wants_mail_signs_in_at_our_page_reads_it_and_signs_out() {
     alice.sees("Welcome, dear Alice").await;
     assert_eq!(alice.run("location.href").await, wanted.as_str());
     let cookie = alice.cookie("webmail.example.test", "__Host-keyward-staff").await.unwrap();
-    assert_eq!((&cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"]), (&json!(true), &json!(true), &json!("Lax")));
+    assert_eq!(
+        (&cookie["httpOnly"], &cookie["secure"], &cookie["sameSite"]),
+        (&json!(true), &json!(true), &json!("Lax"))
+    );
     let kept: Value = alice.run("JSON.stringify({...localStorage, ...sessionStorage})").await;
     assert!(!kept.as_str().unwrap().contains(&password_of("alice")));
 
@@ -173,15 +176,16 @@ async fn keys_alone_are_enough_and_so_is_a_browser_without_scripts() {
         assert_eq!(alice.run("document.title").await, if scripts { "on" } else { "" });
         alice.open(WEBMAIL).await;
         alice.sees("User name").await;
-        // The first field has the focus.
+        alice.is_at("name").await;
         alice.types("alice").await;
         alice.strikes(Key::Tab).await;
+        alice.is_at("password").await;
         alice.types("wrong").await;
         alice.strikes(Key::Enter).await;
         alice.sees(ENGLISH.wrong).await;
-        // Now the second has it, and what is wrong is read out with it.
-        let focus = "[document.activeElement.name, document.activeElement.getAttribute('aria-describedby')]";
-        assert_eq!(alice.run(focus).await, json!(["password", "trouble"]));
+        // Now the second field has the focus, and what is wrong is read out with it.
+        alice.is_at("password").await;
+        assert_eq!(alice.run("document.activeElement.getAttribute('aria-describedby')").await, "trouble");
         alice.types(&password_of("alice")).await;
         alice.strikes(Key::Tab).await;
         alice.strikes(Key::Space).await;
@@ -221,6 +225,9 @@ async fn the_page_can_be_looked_at() {
     alice.sees("User name").await;
     alice.fills("name", "alice").await;
     alice.fills("password", "a password").await;
+    let one_below_the_other = "[...document.querySelectorAll('label, input:not([type=hidden]), button')]
+        .map(one => one.getBoundingClientRect()).every((one, index, all) => index === 0 || one.top >= all[index - 1].bottom)";
+    assert_eq!(alice.run(one_below_the_other).await, true);
     let picture = alice.picture().await;
     assert_eq!(picture[16..24], [0, 0, 3, 132, 0, 0, 1, 224], "900 by 480");
     assert!((2_000..100_000).contains(&picture.len()), "{} bytes: neither blank nor large", picture.len());

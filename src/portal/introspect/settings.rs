@@ -10,6 +10,8 @@ use crate::domain::{ExposeSecret, Secret};
 use crate::portal::read_cookie_name;
 use crate::wire::{HeaderName, Method, is_header_value};
 
+/// Printed in the documentation of this program.
+const EXAMPLE_SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 /// Statuses that can be made to mean that nobody is signed in. 200 has an answer to be read, 429 and those
 /// of servers that fail say nothing about anybody.
 const REFUSING: std::ops::RangeInclusive<u64> = 201..=428;
@@ -220,6 +222,9 @@ fn fixed_headers(section: &mut Section) -> Vec<(HeaderName, Secret)> {
     let plain = secret.expose_secret();
     if !plain.bytes().all(|byte| byte.is_ascii_graphic()) {
         section.mistake(place, "must be printable, without blanks: it is sent in a header");
+    }
+    if plain == EXAMPLE_SECRET {
+        section.warn(place, "is the one from the examples, which everybody knows; make your own: openssl rand -hex 32");
     }
     let header = secret_header.unwrap_or_else(|| "Authorization".to_owned());
     match HeaderName::from_bytes(header.as_bytes()) {

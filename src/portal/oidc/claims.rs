@@ -318,3 +318,66 @@ fn at<'a>(claims: &'a Value, path: &str) -> Option<&'a Value> {
     }
     path.match_indices('.').find_map(|(dot, _)| at(claims.get(&path[..dot])?, &path[dot + 1..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn members(text: &str) -> Members {
+        Members::read(&mut Section::from_toml(&format!("[members]\n{text}")).unwrap())
+    }
+
+    #[test]
+    fn a_name_with_dots_is_a_claim_or_leads_into_one() {
+        let claims = json!({
+            "a": { "b": { "c": 1 }, "b.c": 2 }, "a.b": { "d": 3 }, "https://x.test/roles": 4, "none": null,
+        });
+        for (path, found) in [
+            ("a.b.c", Some(2)),
+            ("a.b.d", Some(3)),
+            ("https://x.test/roles", Some(4)),
+            ("a.b.e", None),
+            ("a.", None),
+            (".a", None),
+            ("b", None),
+        ] {
+            assert_eq!(at(&claims, path), found.map(|number| json!(number)).as_ref(), "{path}");
+        }
+        let paths = Paths(vec!["none".to_owned(), "a.b.c".to_owned()]);
+        assert_eq!(paths.find(&[&json!({}), &claims]), Some(("a.b.c", &json!(2))), "what is null is not there");
+    }
+
+    #[test]
+    fn roles_are_whole_elements_of_a_list() {
+        let members = members("roles = [\"groups\"]");
+        for (groups, expected) in [
+            (json!(["admin", "user"]), Some(&["admin", "user"][..])),
+            (json!(["administrators"]), Some(&["administrators"])),
+            (json!([]), Some(&[])),
+            (json!(null), Some(&[])),
+            (json!("admin"), None),
+            (json!({ "admin": true }), None),
+            (json!([["admin"]]), None),
+            (json!(["admin", 1]), None),
+            (json!(["user,admin"]), Some(&["user,admin"])),
+            (json!([""]), None),
+        ] {
+            let made = members.identity(&[&json!({ "preferred_username": "ana", "groups": groups })]);
+            let roles = made.ok().map(|identity| identity.roles().iter().map(ToString::to_string).collect::<Vec<_>>());
+            let expected = expected.map(|roles| roles.iter().map(ToString::to_string).collect::<Vec<_>>());
+            assert_eq!(roles, expected, "{groups}");
+        }
+    }
+
+    #[test]
+    fn half_a_hash_is_that_of_the_algorithm() {
+        // The example of OpenID Connect Core, appendix A.3.
+        let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+        assert_eq!(half_hash(Algorithm::RS256, token), "77QmUPtjPfzWtF2AnpK9RQ");
+        for (algorithm, length) in [(Algorithm::ES384, 32), (Algorithm::PS512, 43), (Algorithm::EdDSA, 43)] {
+            assert_eq!(half_hash(algorithm, token).len(), length, "{algorithm:?}");
+        }
+    }
+}

@@ -1,12 +1,11 @@
 //! The provider's public keys, and what they signed.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
 use super::settings::fits;
+use crate::wire::json_object;
 
 /// Longest token that is looked at, in bytes.
 const LONGEST_TOKEN: usize = 64 * 1024;
@@ -64,7 +63,7 @@ impl KeySet {
             return Err(Unverified::Signature);
         }
         let payload = signed.split_once('.').map_or("", |(_, payload)| payload);
-        let claims = object(payload).ok_or(Unverified::Malformed)?;
+        let claims = json_object(payload).ok_or(Unverified::Malformed)?;
         let kind = header.get("typ").map(|kind| {
             let kind = kind.as_str().unwrap_or("?").to_ascii_lowercase();
             kind.strip_prefix("application/").map_or(kind.clone(), str::to_owned)
@@ -97,7 +96,7 @@ fn header(token: &str, allowed: &[Algorithm]) -> Result<(Value, Algorithm), Unve
     if token.len() > LONGEST_TOKEN || token.bytes().filter(|byte| *byte == b'.').count() != 2 {
         return Err(Unverified::Malformed);
     }
-    let header = token.split('.').next().and_then(object).ok_or(Unverified::Malformed)?;
+    let header = token.split('.').next().and_then(json_object).ok_or(Unverified::Malformed)?;
     // Nothing that must be understood is understood here (RFC 7515, section 4.1.11).
     if header.get("crit").is_some() {
         return Err(Unverified::Malformed);
@@ -117,10 +116,4 @@ fn key(jwk: &Value) -> Option<Key> {
     let parsed: Jwk = serde_json::from_value(jwk.clone()).ok()?;
     let key = DecodingKey::from_jwk(&parsed).ok()?;
     Some(Key { id: text("kid"), algorithm: text("alg"), key })
-}
-
-/// One part of a token: a JSON object.
-pub(super) fn object(part: &str) -> Option<Value> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-    serde_json::from_slice(&bytes).ok().filter(Value::is_object)
 }

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::House;
 use super::claims::{self, IdToken, Unusable};
-use super::keys::object;
 use super::settings::Source;
 use super::tokens::{self, Granted, Refusal};
 use crate::domain::{Identity, Moment, Outage, Reason, UnixSeconds};
 use crate::portal::{HeldSession, PortalSession, Sealed, Sessions, Verdict};
+use crate::wire::json_object;
 
 /// Tokens are renewed this long before they end, or at three quarters of a short life.
 const AHEAD: Duration = Duration::from_secs(60);
@@ -95,7 +95,8 @@ impl House {
 
     /// The same for a refresh, which may bring no ID token.
     async fn read_again(&self, granted: Granted, before: Tokens) -> Result<Read, NoPerson> {
-        let known = before.id.split('.').nth(1).and_then(object).ok_or_else(|| NoPerson::untrusted("none is known"))?;
+        let known =
+            before.id.split('.').nth(1).and_then(json_object).ok_or_else(|| NoPerson::untrusted("none is known"))?;
         let subject = known.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
         let (id, id_token, claims) = match granted.id.clone() {
             Some(id) => {

@@ -204,3 +204,60 @@ fn sources(section: &mut Section) -> Vec<Source> {
 pub(super) fn fits(key: &DecodingKey, algorithm: Algorithm) -> bool {
     key.family().algorithms().contains(&algorithm)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Settings, Vec<String>) {
+        let mut section = Section::from_toml(text).unwrap();
+        let settings = Settings::read(&mut section, "id");
+        let mistakes = section.mistakes().into_iter().map(|mistake| mistake.key).collect();
+        section.finish();
+        (settings, mistakes)
+    }
+
+    #[test]
+    fn little_has_to_be_said() {
+        let (settings, mistakes) = read("issuer = 'https://id.test/realms/mail'\nclient_id = 'keyward'");
+        assert_eq!(mistakes, [""; 0]);
+        assert_eq!((&*settings.cookie, settings.algorithms.as_slice()), ("__Host-keyward-id", &[Algorithm::RS256][..]));
+        assert_eq!((settings.clock_skew, settings.audiences.len()), (60, 0), "no bearer token is taken");
+        assert!(settings.client_secret.is_none());
+    }
+
+    #[test]
+    fn settings_that_would_let_nobody_in_or_anybody_are_mistakes() {
+        let whole = "issuer = 'https://id.test'\nclient_id = 'k'\n";
+        for (text, key) in [
+            ("client_secret = ''", Some("client_secret")),
+            ("scopes = []", Some("scopes")),
+            ("scopes = ['profile']", Some("scopes")),
+            ("scopes = ['openid', 'a b']", Some("scopes")),
+            ("cookie = 'a b'", Some("cookie")),
+            ("algorithms = []", Some("algorithms")),
+            ("algorithms = ['none']", Some("algorithms")),
+            ("algorithms = ['HS256']", Some("algorithms")),
+            ("algorithms = ['RS256', 'HS512']", Some("algorithms")),
+            ("algorithms = ['rs256']", Some("algorithms")),
+            ("algorithms = ['ES256', 'EdDSA']", None),
+            ("clock_skew = '10m'", Some("clock_skew")),
+            ("session_lifetime = '0s'", Some("session_lifetime")),
+            ("audiences = ['']", Some("audiences")),
+            ("claims_from = []", Some("claims_from")),
+            ("claims_from = ['id_token']", Some("claims_from")),
+            ("post_logout = 'nowhere'", Some("post_logout")),
+            ("[members]\nuser = []", Some("members.user")),
+            ("[members]\nroles = ['']", Some("members.roles")),
+        ] {
+            let expected: Vec<&str> = key.into_iter().collect();
+            assert_eq!(read(&format!("{whole}{text}")).1, expected, "{text}");
+        }
+        for issuer in ["", "id.test", "ftp://id.test", "https://u@id.test", "https://id.test/?a", "https://id.test/#a"]
+        {
+            assert_eq!(read(&format!("client_id = 'k'\nissuer = '{issuer}'")).1, ["issuer"], "{issuer}");
+        }
+        assert_eq!(read("client_id = 'k'").1, ["issuer"]);
+        assert_eq!(read("issuer = 'https://id.test'").1, ["client_id"]);
+    }
+}

@@ -180,6 +180,7 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
                 NotRegistered::SignedOut => SIGNED_OUT,
                 NotRegistered::NotKept(NotKept::NotHere) => NOT_HERE,
                 NotRegistered::NotKept(NotKept::NoCookie) => NO_COOKIE,
+                NotRegistered::NotKept(why @ NotKept::Comma) => FIELDS.because(why.to_string()),
                 NotRegistered::NotKept(NotKept::NoRoom(_)) => NO_ROOM.again_after(ROOM_AFTER),
             })
     };

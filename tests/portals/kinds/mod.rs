@@ -1,6 +1,7 @@
 //! A house for every kind of portal.
 
 mod introspect;
+mod ldap;
 mod oidc;
 mod one_time_token;
 mod registered;
@@ -19,6 +20,7 @@ pub const HOUSES: &[(&str, Playing)] = &[
     ("registered", play::<registered::Registered>),
     ("introspect", play::<introspect::Introspect>),
     ("oidc", play::<oidc::Oidc>),
+    ("ldap", play::<ldap::Ldap>),
     ("one-time-token", play::<one_time_token::OneTimeToken>),
 ];
 
