@@ -1,6 +1,5 @@
 //! The sign-in at the real Keycloak, with the realm of `examples/keycloak-openldap/`.
 
-
 use keyward::demo::process::Workspace;
 use serde_json::{Value, json};
 
