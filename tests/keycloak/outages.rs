@@ -3,7 +3,9 @@
 //! Of people who are not in its cache Keycloak says then that they are disabled, and nobody can tell that from
 //! the truth. So the example has it remember people for some minutes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use keyward::domain::{Clock, SystemClock};
 
 use crate::browser::{Browser, GONE};
 use crate::example::{REALM, WEBMAIL, membership, password};
@@ -15,8 +17,9 @@ const TOKEN: &str = "/protocol/openid-connect/token";
 
 /// Waits until every token has ended, and the session has not.
 async fn outlives_its_tokens(browser: &Browser<'_>, name: &str) {
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(LIFETIME + 1) {
+    let clock = SystemClock::new();
+    let begin = clock.now();
+    while clock.now().since(begin) < Duration::from_secs(LIFETIME + 1) {
         browser.fetch("/").await.assert_allows(name);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -1,7 +1,6 @@
 //! What changes at Keycloak or in the directory while somebody is signed in.
 
-use std::time::Instant;
-
+use keyward::domain::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -66,14 +65,15 @@ async fn who_is_disabled_at_keycloak_is_signed_out_at_the_next_refresh() {
 async fn tokens_are_renewed_once_however_many_requests_come() {
     let stage = Stage::with(short).await;
     let name = stage.person(&["mail-users"]).await;
-    let (begin, browser) = (Instant::now(), stage.signed_in(&name).await);
+    let clock = SystemClock::new();
+    let (begin, browser) = (clock.now(), stage.signed_in(&name).await);
     while stage.asked("/protocol/openid-connect/token") < 3 {
         for answer in futures_util::future::join_all((0..20).map(|_| browser.fetch("/"))).await {
             answer.assert_allows(&name);
         }
     }
     // A quarter of their life before they end.
-    let most = begin.elapsed().as_secs() / (LIFETIME * 3 / 4) + 1;
+    let most = clock.now().since(begin).as_secs() / (LIFETIME * 3 / 4) + 1;
     let refreshes = stage.asked("/protocol/openid-connect/token") - 1;
     assert!(refreshes as u64 <= most, "{refreshes} refreshes, and there was time for {most}");
 }
