@@ -52,6 +52,8 @@ fn every_configuration_that_is_shown_is_right() {
         assert!(right, "{folder}: {said}");
         assert!(said.contains(PUBLISHED), "{folder}: {said}");
     }
+    let (right, said) = check(&root().join("examples/keycloak-openldap/keyward.toml"));
+    assert!(right, "{said}");
 }
 
 #[test]

@@ -187,14 +187,14 @@ impl Inner {
             return Self::is(record, soon && self.must_wait(key, now).is_none());
         }
         let wait = self.must_wait(key, now);
-        if wait.is_none() && !self.pause.is_failing() {
-            return Look::Ask;
+        let is_out = matches!(record, Record::SignedOut(_));
+        match wait {
+            Some(_) if is_out || self.is_in_grace(&record, now) => Self::is(record, false),
+            Some(wait) => Look::Unclear(wait),
+            // An outage, and not the first look at it: nobody waits for what will hardly come.
+            None if self.pause.is_failing() && !is_out && self.is_in_grace(&record, now) => Self::is(record, true),
+            None => Look::Ask,
         }
-        // An outage, and not the first look at it: nobody waits for what will hardly come.
-        if matches!(record, Record::SignedOut(_)) || self.is_in_grace(&record, now) {
-            return Self::is(record, wait.is_none());
-        }
-        wait.map_or(Look::Ask, Look::Unclear)
     }
 
     fn is(record: Record, refresh: bool) -> Look {

@@ -56,29 +56,31 @@ async fn a_strange_answer_is_never_a_yes_and_never_a_no() {
         Reply::new(500, yes.clone()),
         Reply::new(503, "").with("Retry-After", "3600"),
     ];
-    for reply in strange {
-        let world = World::new().await;
-        world.script.signs_in("known", "ana");
-        assert_eq!(world.who(&["known"]).await, Who::is("ana"));
+    let world = World::new().await;
+    for (number, reply) in strange.into_iter().enumerate() {
+        let (known, stranger) = (&*format!("known-{number}"), &*format!("{SID}{number}"));
+        world.script.signs_in(known, "ana");
+        assert_eq!(world.who(&[known]).await, Who::is("ana"));
         world.script.always(reply.clone());
         let said = String::from_utf8_lossy(&reply.body).chars().take(60).collect::<String>();
-        assert_eq!(world.who(&[SID]).await, Who::Unavailable, "{} {said}", reply.status);
+        assert_eq!(world.who(&[stranger]).await, Who::Unavailable, "{} {said}", reply.status);
         world.pass(60);
-        assert_eq!(world.who(&["known"]).await, Who::is("ana"), "{} {said}: a logout", reply.status);
+        assert_eq!(world.who(&[known]).await, Who::is("ana"), "{} {said}: a logout", reply.status);
         world.pass(400);
-        assert_eq!(world.who(&["known"]).await, Who::Unavailable, "{} {said}: after the grace", reply.status);
+        assert_eq!(world.who(&[known]).await, Who::Unavailable, "{} {said}: after the grace", reply.status);
         assert_eq!(world.clear_away(), [] as [&str; 0]);
         world.script.misbehave(None);
         world.pass(60);
-        assert_eq!(world.who(&["known"]).await, Who::is("ana"), "{} {said}: afterwards", reply.status);
-        let leads = world.script.questions().len();
-        assert!(leads >= 3 && world.script.told_of().is_empty(), "nothing is followed");
+        assert_eq!(world.who(&[known]).await, Who::is("ana"), "{} {said}: afterwards", reply.status);
     }
+    assert!(world.script.told_of().is_empty());
+    assert_eq!(world.script.elsewhere(), [] as [&str; 0], "no redirect is followed");
 }
 
 #[tokio::test]
 async fn a_word_that_is_no_identity_is_none() {
-    for answer in [
+    let world = World::new().await;
+    let none = [
         with("username", json!("")),
         with("username", json!(" ana")),
         with("username", json!("ana\r\nX-Admin: 1")),
@@ -106,10 +108,11 @@ async fn a_word_that_is_no_identity_is_none() {
         with("sid", json!(7)),
         with("password", json!("")),
         with("password", json!(1234)),
-    ] {
-        let world = World::new().await;
-        world.script.says(SID, answer.clone());
-        assert_eq!(world.who(&[SID]).await, Who::Unavailable, "{answer}");
+    ];
+    for (number, answer) in none.into_iter().enumerate() {
+        let cookie = format!("{SID}{number}");
+        world.script.says(&cookie, answer.clone());
+        assert_eq!(world.who(&[&cookie]).await, Who::Unavailable, "{answer}");
     }
 }
 

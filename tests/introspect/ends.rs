@@ -1,16 +1,17 @@
 //! How sessions end: at the portal, here, and by the portal's word.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::fakes::server::Reply;
+use crate::fakes::server::{Fault, Reply};
+use crate::script::Script;
 use crate::support::until;
 use crate::world::{Who, World};
 
-const TELLS: &str = "cache_for = \"30s\"";
-
 #[tokio::test]
 async fn whoever_signs_out_here_stays_out_while_the_portal_vouches() {
-    let world = World::with(TELLS).await;
+    let world = World::new().await;
     world.script.signs_in("a", "ana");
     assert_eq!(world.who(&["a"]).await, Who::is("ana"));
     world.sign_out("a");
@@ -29,7 +30,7 @@ async fn whoever_signs_out_here_stays_out_while_the_portal_vouches() {
 
 #[tokio::test]
 async fn a_portal_may_give_the_same_cookie_to_the_next_who_signs_in() {
-    let world = World::with(TELLS).await;
+    let world = World::new().await;
     world.script.signs_in("a", "ana");
     let (first, ..) = world.details("a").await;
     // At the portal alone.
@@ -128,13 +129,61 @@ async fn an_answer_that_was_under_way_at_the_end_revives_nobody() {
     for name in ["portal-sid-1", "a"] {
         let world = World::new().await;
         world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
-        world.script.misbehave(Some(crate::fakes::server::Fault::Drip(std::time::Duration::from_millis(2))));
+        world.script.misbehave(Some(Fault::Drip(Duration::from_millis(2))));
         let (who, ()) = tokio::join!(world.who(&["a"]), async {
             until("the question", || async { world.script.asked() == 1 }).await;
             world.call_off(name);
         });
         assert_eq!(who, Who::Out("no_session"), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_refresh_that_was_under_way_at_the_sign_out_revives_nobody() {
+    let world = World::new().await;
+    world.script.signs_in("a", "ana");
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+    world.pass(31);
+    world.script.misbehave(Some(Fault::Drip(Duration::from_millis(2))));
+    let (who, ()) = tokio::join!(world.who(&["a"]), async {
+        until("the question", || async { world.script.asked() == 2 }).await;
+        world.sign_out("a");
+    });
+    assert_eq!(who, Who::Out("revoked"));
+    assert_eq!(world.known("a"), Who::Out("revoked"));
+}
+
+#[tokio::test]
+async fn whoever_signed_out_in_an_outage_is_not_refused_for_ever() {
+    let world = World::with("timeout = \"300ms\"").await;
+    world.script.signs_in("a", "ana");
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+    world.pass(31);
+    world.script.misbehave(Some(Fault::CloseAtOnce));
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"), "in the grace");
+    world.sign_out("a");
+    assert_eq!(world.who(&["a"]).await, Who::Out("revoked"));
+    world.script.misbehave(None);
+    world.script.signs_out("a");
+    world.pass(31);
+    assert_eq!(world.who(&["a"]).await, Who::Out("no_session"));
+    world.script.signs_in("a", "ana");
+    world.pass(3);
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+}
+
+#[tokio::test]
+async fn what_one_portal_vouches_for_is_nothing_at_another() {
+    let (world, other) = (World::new().await, Script::start().await);
+    let beside = world.beside(&other);
+    world.script.signs_in("a", "ana");
+    assert_eq!(world.who(&["a"]).await, Who::is("ana"));
+    assert_eq!(world.who_at(&beside, &["a"]).await, Who::Out("no_session"));
+    other.signs_in("b", "ben");
+    assert_eq!(world.who_at(&beside, &["b"]).await, Who::is("ben"));
+    assert_eq!(world.who(&["b"]).await, Who::Out("no_session"));
+    world.sign_out("b");
+    assert_eq!(world.who_at(&beside, &["b"]).await, Who::is("ben"));
 }
 
 #[tokio::test]

@@ -72,6 +72,12 @@ impl Script {
         self.questions().len()
     }
 
+    /// Where else something was asked.
+    pub fn elsewhere(&self) -> Vec<String> {
+        let all = self.server.requests().into_iter();
+        all.map(|request| request.target).filter(|target| target != "/who").collect()
+    }
+
     /// The cookies for which it was told that somebody signed out.
     pub fn told_of(&self) -> Vec<String> {
         let told = self.server.requests().into_iter().filter(|request| request.path() == "/out");

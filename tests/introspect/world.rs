@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::config::{Document, Draft};
-use keyward::domain::{Audience, Browser, Client, Clock, Cookies, ExposeSecret, ManualClock};
+use keyward::domain::{Audience, Browser, Client, Clock, Cookies, ExposeSecret, ManualClock, Moment};
 use keyward::handover::{SelfService, SignOutRequest};
 use keyward::keys::{KeyStore, SignOutBy};
 use keyward::observe::Metrics;
@@ -59,7 +59,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(NOON));
         let (sessions, errands) = (Sessions::new(limit), Errands::new());
         errands.run_on(tokio::runtime::Handle::current());
-        let portal = plan(&script, more, &clock, &sessions, &errands);
+        let portal = plan("p", &script, more, &clock, &sessions, &errands);
         let time: Arc<dyn Clock> = clock.clone();
         let keys = KeyStore::new(100, Arc::clone(&time), tokio::runtime::Handle::current());
         let ended_at = Arc::clone(&keys);
@@ -71,7 +71,17 @@ impl World {
 
     /// Another portal of the same kind at the same address, after a reload.
     pub fn reloaded(&self, more: &str) -> Arc<Portal> {
-        plan(&self.script, more, &self.clock, &self.sessions, &self.errands)
+        plan("p", &self.script, more, &self.clock, &self.sessions, &self.errands)
+    }
+
+    /// Another portal in the same configuration, with the same name for its cookie.
+    pub fn beside(&self, script: &Script) -> Arc<Portal> {
+        plan("q", script, "", &self.clock, &self.sessions, &self.errands)
+    }
+
+    /// Until when the session counts without another question.
+    pub fn fresh_until(&self, cookie: &str) -> Moment {
+        self.sessions.find("p", cookie, 0).unwrap().1.fresh_until
     }
 
     pub fn pass(&self, seconds: u64) {
@@ -147,6 +157,7 @@ impl World {
 }
 
 fn plan(
+    name: &str,
     script: &Script,
     more: &str,
     clock: &Arc<ManualClock>,
@@ -154,7 +165,7 @@ fn plan(
     errands: &Arc<Errands>,
 ) -> Arc<Portal> {
     let text = format!(
-        "[[portal]]\nname = \"p\"\nkind = \"introspect\"\nlogin_url = \"https://p.test/?next={{url}}\"\n\
+        "[[portal]]\nname = \"{name}\"\nkind = \"introspect\"\nlogin_url = \"https://p.test/?next={{url}}\"\n\
          cookie = \"{COOKIE}\"\nurl = \"{}/who\"\nsecret = \"{SECRET}\"\n{more}\n",
         script.url()
     );

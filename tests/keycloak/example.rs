@@ -17,7 +17,6 @@ pub const DIRECTORY_PASSWORD: &str = "change me: the password of cn=admin";
 pub const DIRECTORY: &str = include_str!("../../examples/keycloak-openldap/directory.ldif");
 
 const DOVECOT: &str = include_str!("../../examples/keycloak-openldap/dovecot-ldap.conf.ext");
-const KEYCLOAK: &str = include_str!("../../examples/keycloak-openldap/keycloak.conf");
 const REALM_FILE: &str = include_str!("../../examples/keycloak-openldap/realm.json");
 const KEYWARD: &str = include_str!("../../examples/keycloak-openldap/keyward.toml");
 const SITE: &str = include_str!("../../examples/keycloak-openldap/site.conf");
@@ -47,20 +46,6 @@ pub fn realm(name: &str, directory: &str, keyward: &str) -> Value {
     assert_eq!(realm["realm"], REALM);
     realm["realm"] = json!(name);
     realm
-}
-
-/// `keycloak.conf` for one that listens here, without TLS, and trusts what this file holds.
-pub fn keycloak(listens: SocketAddr, truststore: &Path) -> String {
-    let (ip, port) = (listens.ip(), listens.port());
-    with(
-        KEYCLOAK,
-        &[
-            ("https://sso.example.test", &format!("http://{listens}")),
-            ("https-certificate-file=/etc/keycloak/tls/certificate.pem", &format!("http-enabled=true\nhttp-host={ip}")),
-            ("https-certificate-key-file=/etc/keycloak/tls/key.pem", &format!("http-port={port}")),
-            ("/etc/keycloak/tls/authority.pem", &truststore.to_string_lossy()),
-        ],
-    )
 }
 
 /// `dovecot-ldap.conf.ext` for this directory.

@@ -41,8 +41,7 @@ impl Servers {
         let directory = directory.expect("slapd is installed; tests/run does it");
         directory.load(example::DIRECTORY).await.unwrap();
         let realms = realms(&directory.tls_url());
-        let configuration = |address| example::keycloak(address, &directory.authority());
-        let keycloak = Keycloak::start(&path("keycloak"), configuration, &realms).await.unwrap();
+        let keycloak = Keycloak::start(&path("keycloak"), &directory.authority(), &realms).await.unwrap();
         Self { keycloak, directory, _workspace: workspace }
     }
 }

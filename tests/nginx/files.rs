@@ -62,7 +62,7 @@ fn longest(part: &str, key: &str) -> u64 {
     let lines = part.lines().map(|line| line.trim_start_matches("# "));
     let values = lines.filter_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix("= \""));
     let seconds = values.filter_map(|value| value.split("s\"").next().unwrap().parse().ok());
-    seconds.max().unwrap_or_else(|| panic!("the reference has no {key}"))
+    seconds.max().unwrap()
 }
 
 #[test]

@@ -11,6 +11,7 @@ use reqwest::{Client, Method};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
+const CONFIGURATION: &str = include_str!("../../examples/keycloak-openldap/keycloak.conf");
 /// Who may do everything. The database has them: see `tests/run`.
 const ADMINISTRATOR: (&str, &str) = ("tests", "tests");
 /// Longest wait for a start. Two busy cores take their time over it.
@@ -29,13 +30,9 @@ pub struct Keycloak {
 }
 
 impl Keycloak {
-    /// Starts it below a directory with these realms, which it imports itself, and waits until it has. Its
-    /// `keycloak.conf`, made for an address, has it listen there, without TLS.
-    pub async fn start(
-        directory: &Path,
-        configuration: impl FnOnce(SocketAddr) -> String,
-        realms: &[Value],
-    ) -> Result<Self, DemoError> {
+    /// Starts it below a directory with these realms, which it imports itself, and waits until it has. It
+    /// trusts directories whose certificate `truststore`, a PEM file, has signed.
+    pub async fn start(directory: &Path, truststore: &Path, realms: &[Value]) -> Result<Self, DemoError> {
         let distribution = distribution();
         // It may write nothing but below the directory, and its files are as we have them.
         let home = Workspace::at(directory)?.with_our_rights();
@@ -52,7 +49,7 @@ impl Keycloak {
         // Every test has a runtime of its own, and a connection ends with the one in which it was made.
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let address = free_address()?;
-        home.directory("conf")?.write("keycloak.conf", &configuration(address))?;
+        home.directory("conf")?.write("keycloak.conf", &configuration(address, truststore))?;
         let mut keycloak = Self { process: None, home, address, client };
         keycloak.start_again().await?;
         Ok(keycloak)
@@ -157,6 +154,22 @@ impl Keycloak {
         let url = format!("{}/.well-known/openid-configuration", self.issuer(realm));
         self.client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
     }
+}
+
+/// The example's, with the address where it listens, without TLS, and the file that it trusts.
+fn configuration(listens: SocketAddr, truststore: &Path) -> String {
+    let (ip, port) = (listens.ip(), listens.port());
+    [
+        ("https://sso.example.test", format!("http://{listens}")),
+        ("https-certificate-file=/etc/keycloak/tls/certificate.pem", format!("http-enabled=true\nhttp-host={ip}")),
+        ("https-certificate-key-file=/etc/keycloak/tls/key.pem", format!("http-port={port}")),
+        ("/etc/keycloak/tls/authority.pem", truststore.to_string_lossy().into_owned()),
+    ]
+    .into_iter()
+    .fold(CONFIGURATION.to_owned(), |text, (old, new)| {
+        assert!(text.contains(old), "the example has no {old} any more");
+        text.replace(old, &new)
+    })
 }
 
 fn name(realm: &Value) -> &str {

@@ -1,7 +1,5 @@
 //! The sign-in at the real Keycloak, with the realm of `examples/keycloak-openldap/`.
 
-use std::net::SocketAddr;
-
 use keyward::demo::process::Workspace;
 use serde_json::{Value, json};
 
@@ -46,16 +44,11 @@ async fn signs_in(person: &mut Person<'_>, user: &str, password: &str) {
     person.run("document.querySelector('[type=submit]').click()").await;
 }
 
-/// How it listens for this host alone, without TLS.
-fn in_the_open(address: SocketAddr) -> String {
-    let (ip, port) = (address.ip(), address.port());
-    format!("hostname=http://{address}\nhttp-enabled=true\nhttp-host={ip}\nhttp-port={port}\n")
-}
-
 #[tokio::test]
 async fn keycloak_signs_people_in_to_their_mailbox_and_out_of_all_of_it() {
     let files = Workspace::temporary().unwrap();
-    let keycloak = Keycloak::start(files.directory("keycloak").unwrap().path(), in_the_open, &[realm()]).await.unwrap();
+    let nobody = files.write("nobody.pem", "").unwrap();
+    let keycloak = Keycloak::start(files.directory("keycloak").unwrap().path(), &nobody, &[realm()]).await.unwrap();
     let town = Town::start(Webmail::Roundcube, Password::Derived, &portal(&keycloak)).await;
     let mut chromium = Chromium::start(&town.names, false).await;
     let mut alice = chromium.person().await;
