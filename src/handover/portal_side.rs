@@ -134,7 +134,9 @@ impl PortalSide<'_> {
             return Err(NotRegistered::Past);
         }
         let (keys, portal) = (&self.house.keys, self.portal.name());
-        let (id, user) = (self.portal.id_of(sid), identity.user().to_owned());
+        // Other kinds take none.
+        let id = self.portal.called(sid).pop().ok_or(NotKept::NotHere)?;
+        let user = identity.user().to_owned();
         if keys.is_ended(portal, &id) {
             return Err(NotRegistered::SignedOut);
         }
@@ -169,15 +171,15 @@ impl PortalSide<'_> {
     /// # Errors
     /// Why there is no such session.
     pub async fn touch(&self, sid: &str) -> Result<usize, NotOpened> {
-        let id = self.portal.id_of(sid);
-        if self.house.keys.is_ended(self.portal.name(), &id) {
+        let ids = self.portal.called(sid);
+        if self.are_ended(&ids) {
             return Err(NotOpened::NoSession(Reason::Revoked));
         }
         // What others keep is known only to the browser.
         if self.portal.registers() {
             self.session(sid, None).await?;
         }
-        Ok(self.house.keys.touch(self.portal.name(), &id))
+        Ok(ids.iter().map(|id| self.house.keys.touch(self.portal.name(), id)).sum())
     }
 
     /// The keys of the session at a back-end, after a login where one is needed. Where the portal does
@@ -238,8 +240,7 @@ impl PortalSide<'_> {
         let Some(shown) = (if self.portal.registers() { Some(sid) } else { ticket }) else {
             return none(Reason::NoSession);
         };
-        let id = self.portal.id_of(sid);
-        if self.house.keys.is_ended(self.portal.name(), &id) {
+        if self.are_ended(&self.portal.called(sid)) {
             return none(Reason::Revoked);
         }
         let unavailable = |retry_after| NotOpened::Unavailable { reason: Reason::PortalUnavailable, retry_after };
@@ -249,13 +250,18 @@ impl PortalSide<'_> {
             Verdict::Unreachable { retry_after } => return Err(unavailable(retry_after)),
             Verdict::Unasked => return Err(unavailable(NoKeys::BUSY.retry_after)),
         };
-        if session.id() != id {
+        // Looked at only now: a portal that was asked may have told by what else it calls the session.
+        if !self.portal.called(sid).iter().any(|id| id == session.id()) {
             return none(Reason::Forged);
         }
         if self.house.keys.is_revoked(self.portal.name(), &session) {
             return none(Reason::Revoked);
         }
         Ok(session)
+    }
+
+    fn are_ended(&self, ids: &[String]) -> bool {
+        !ids.is_empty() && ids.iter().all(|id| self.house.keys.is_ended(self.portal.name(), id))
     }
 
     fn vouches_at(&self, entrance: &Entrance) -> bool {

@@ -396,9 +396,8 @@ impl Verifier for Introspect {
     }
 
     /// The portal's side may call a session by its own name or by the cookie.
-    fn id_of(&self, sid: &str) -> String {
-        let called = self.0.known.called(sid).into_iter().next();
-        called.map_or_else(|| self.0.known.key(sid), |(id, _)| id)
+    fn called(&self, sid: &str) -> Vec<String> {
+        self.0.known.called(sid).into_iter().map(|(id, _)| id).collect()
     }
 
     fn called_off(&self, sid: &str) -> Vec<String> {

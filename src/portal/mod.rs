@@ -162,14 +162,14 @@ pub trait Verifier: Send + Sync + 'static {
         None
     }
 
-    /// The id under which the house knows the session that the portal's own side calls so.
-    fn id_of(&self, sid: &str) -> String {
-        sid.to_owned()
+    /// The ids of all sessions in the house that the portal's own side calls so, as far as they are known.
+    fn called(&self, sid: &str) -> Vec<String> {
+        vec![sid.to_owned()]
     }
 
     /// The portal's side has ended what it calls so: the ids of all sessions that this is in the house.
     fn called_off(&self, sid: &str) -> Vec<String> {
-        vec![self.id_of(sid)]
+        self.called(sid)
     }
 
     /// Whether the portal's side tells us of its sessions, each by what the browser shows for it.
@@ -553,10 +553,10 @@ impl Portal {
         self.plan.verifier.longest_left()
     }
 
-    /// The id of a session in the house; see [`Verifier::id_of`].
+    /// The ids of what the portal's side calls so; see [`Verifier::called`].
     #[must_use]
-    pub fn id_of(&self, sid: &str) -> String {
-        self.plan.verifier.id_of(sid)
+    pub fn called(&self, sid: &str) -> Vec<String> {
+        self.plan.verifier.called(sid)
     }
 
     /// The ids of what the portal's side has ended; see [`Verifier::called_off`].

@@ -178,9 +178,13 @@ impl Verifier for Oidc {
         self.house.farewell_origin()
     }
 
+    fn called(&self, sid: &str) -> Vec<String> {
+        self.ids_with(&format!("sid:{sid}"))
+    }
+
     fn called_off(&self, sid: &str) -> Vec<String> {
         self.house.note_end(&format!("sid:{sid}"));
-        self.ids_with(&format!("sid:{sid}"))
+        self.called(sid)
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use keyward::domain::Reason;
+use keyward::handover::NotOpened;
 use serde_json::json;
 
 use crate::fakes::server::{Fault, Reply};
@@ -108,7 +110,7 @@ async fn the_portals_side_ends_a_session_by_its_own_name_or_by_the_cookie() {
         world.script.says("b", json!({"active": true, "username": "ben", "sid": "portal-sid-2"}));
         let (ana, ..) = world.details("a").await;
         assert_eq!(world.who(&["b"]).await, Who::is("ben"));
-        assert_eq!(world.portal.id_of(name), ana);
+        assert_eq!(world.portal.called(name), [ana]);
         world.call_off("nobodys");
         assert_eq!(world.who(&["a"]).await, Who::is("ana"));
         world.script.signs_out("a");
@@ -200,4 +202,29 @@ async fn a_session_is_known_by_its_name_in_the_house_until_it_ends() {
     assert_eq!(whose("a"), "Nobody");
     world.sign_out("a");
     assert_eq!(whose(&id), "Nobody");
+}
+
+#[tokio::test]
+async fn the_portals_side_gets_keys_for_a_session_that_nobody_has_asked_about_before() {
+    let world = World::new().await;
+    let forged = NotOpened::NoSession(Reason::Forged);
+    world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+    world.script.says("b", json!({"active": true, "username": "ben", "sid": "portal-sid-2"}));
+    for _ in 0..2 {
+        assert_eq!(world.opens("portal-sid-1", "a").await, NotOpened::NoBackend);
+        assert_eq!(world.opens("a", "a").await, NotOpened::NoBackend);
+        assert_eq!(world.opens("portal-sid-2", "a").await, forged, "another one's");
+        assert_eq!(world.opens("portal-sid-1", "b").await, forged);
+        assert_eq!(world.opens("portal-sid-1", "made-up").await, NotOpened::NoSession(Reason::NoSession));
+    }
+    // The portal gave the browser another cookie for the same session.
+    world.script.says("c", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+    for cookie in ["a", "c", "a"] {
+        assert_eq!(world.opens("portal-sid-1", cookie).await, NotOpened::NoBackend, "{cookie}");
+    }
+    world.sign_out("a");
+    assert_eq!(world.opens("portal-sid-1", "a").await, NotOpened::NoSession(Reason::Revoked));
+    assert_eq!(world.opens("portal-sid-1", "c").await, NotOpened::NoBackend, "it lives");
+    world.call_off("portal-sid-1");
+    assert_eq!(world.opens("portal-sid-1", "c").await, NotOpened::NoSession(Reason::Revoked));
 }
