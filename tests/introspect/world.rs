@@ -143,8 +143,9 @@ impl World {
 
     /// Whether the portal's server gets as far as to the back-end, of which there is none.
     pub async fn opens(&self, sid: &str, cookie: &str) -> NotOpened {
+        let address = Some(Firefox.client().address);
         let caller = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let browser = BrowserBehind { address: None, user_agent: None, accept_language: None, caller };
+        let browser = BrowserBehind { address, user_agent: Some(b"Firefox"), accept_language: Some(b"de"), caller };
         let side = self.house.portal_side(None).unwrap();
         side.open(sid, Some(cookie), "mail", &browser).await.err().unwrap()
     }
