@@ -26,7 +26,7 @@ pub fn config(issuer: &str, more: &str) -> String {
          [[route]]\nhost = \"mail.example.test\"\npath = \"/api\"\nportal = \"id\"\nauthorization = true\n\
          [[route]]\nhost = \"mail.example.test\"\nportal = \"id\"\n\
          [[portal]]\nname = \"id\"\nkind = \"oidc\"\nissuer = \"{issuer}\"\nclient_id = \"{CLIENT}\"\n\
-         client_secret = \"{SECRET}\"\ntimeout = \"2s\"\n{more}\n"
+         client_secret = \"{SECRET}\"\ntimeout = \"5s\"\n{more}\n"
     )
 }
 
