@@ -24,11 +24,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use self::accounts::Passwords;
 use self::basic::{Answer, Basic};
+use self::bounded::Bounded;
 use self::credentials::Credentials;
-use self::sessions::People;
+use self::sessions::{MOST_CHANGED, People};
 use self::settings::Settings;
 use super::registered::Registered;
 use super::{Kind, NoPassword, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier, Whose};
@@ -59,6 +61,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         clock: Arc::clone(clock),
         session_lifetime: settings.session_lifetime,
         refresh_every: settings.refresh_every,
+        changed: Mutex::new(Bounded::new(MOST_CHANGED)),
     };
     let (credentials, people) = (Arc::new(credentials), Arc::new(people));
     let basic = Arc::new(Basic::new(&credentials, &people, (settings.cache_for, settings.refused_for)));

@@ -29,7 +29,10 @@ impl House {
     /// With more lines in the portal, and at the end.
     pub async fn with(portal: &str, more: &str) -> Self {
         let people = PEOPLE.map(|(name, password)| Person::new(name, password, name));
-        let setup = async |slapd: &Slapd, office: &Axigen| Setup::new(&config(slapd, &office.url(), portal, more));
+        let setup = async |slapd: &Slapd, office: &Axigen| {
+            let setup = Setup::new(&config(slapd, &office.url(), portal, more));
+            setup.environment("RUST_LOG", "trace")
+        };
         Self::set_up(people.to_vec(), setup).await
     }
 

@@ -1,6 +1,6 @@
 //! People who sign in with the password that a directory knows: OpenLDAP's own server, Keyward as a process, and
 //! requests in bytes.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../fakes/mod.rs"]
 mod fakes;
@@ -17,3 +17,4 @@ mod form;
 mod guesses;
 mod lives;
 mod passwords;
+mod secrets;

@@ -126,15 +126,12 @@ fn settle(
     (cache_for, refused_for): (Duration, Duration),
 ) -> Answer {
     match outcome {
-        Outcome::Right(member) => match people.open_without_cookie(member, name, password) {
-            Ok(id) => {
+        Outcome::Right(vouched) => match people.open_without_cookie(vouched, name, password) {
+            Some(id) => {
                 verdicts.right(mark, id.clone(), cache_for);
                 Answer::Session(id)
             }
-            Err(_) => {
-                tracing::warn!(portal = people.portal, "no more sessions can be kept; raise [limits] sessions");
-                Answer::Unreachable(COME_BACK)
-            }
+            None => Answer::Unreachable(COME_BACK),
         },
         Outcome::Wrong => {
             if let Some(id) = verdicts.wrong(mark, refused_for) {

@@ -24,13 +24,21 @@ const LONGEST_PASSWORD: usize = 1024;
 #[derive(Clone)]
 pub(super) enum Outcome {
     /// They belong to this person.
-    Right(Arc<Member>),
+    Right(Vouched),
     /// They do not belong together.
     Wrong,
     /// There were too many, so nobody was asked.
     Wait(Duration),
     /// Nobody could say.
     Unreachable(Duration),
+}
+
+/// Somebody for whom the directory vouched.
+#[derive(Clone)]
+pub(super) struct Vouched {
+    pub member: Arc<Member>,
+    /// When it was asked: whatever changed since, it need not know.
+    pub asked: Moment,
 }
 
 pub(super) struct Credentials {
@@ -101,7 +109,7 @@ impl Credentials {
                         let user = member.identity.user();
                         let user = Directory::spelling(user).unwrap_or_else(|| user.to_owned());
                         lockout.right(tried, &spelling, &user, &place, clock.now());
-                        Outcome::Right(Arc::new(member))
+                        Outcome::Right(Vouched { member: Arc::new(member), asked: begun })
                     }
                     Ok(None) => {
                         lockout.wrong(&tried, clock.now());

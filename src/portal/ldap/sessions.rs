@@ -6,9 +6,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::directory::{Directory, Member};
+use parking_lot::Mutex;
+
+use super::bounded::Bounded;
+use super::credentials::Vouched;
+use super::directory::Directory;
 use crate::domain::{Clock, ExposeSecret, Moment, Secret, UnixSeconds};
-use crate::portal::{HeldSession, NoRoom, Sessions};
+use crate::portal::{HeldSession, Sessions};
 use crate::wire::Errands;
 
 /// When the directory is asked again after it could not say.
@@ -23,7 +27,12 @@ pub(super) struct People {
     pub clock: Arc<dyn Clock>,
     pub session_lifetime: Duration,
     pub refresh_every: Duration,
+    /// Since when the passwords of some are others.
+    pub changed: Mutex<Bounded<Moment>>,
 }
+
+/// Most people of whom it is remembered that their password was changed.
+pub(super) const MOST_CHANGED: usize = 10_000;
 
 /// A session that was opened.
 pub(super) struct Opened {
@@ -45,51 +54,58 @@ fn secrets(typed: &str, password: &Secret) -> Secret {
 
 /// By what all sessions of somebody are found.
 fn of_user(user: &str) -> String {
-    format!("user {user}")
+    format!("user {}", Directory::spelling(user).unwrap_or_else(|| user.to_owned()))
 }
 
 impl People {
     /// A new session, whatever the browser showed before.
-    pub(super) fn open(&self, member: &Member, typed: &str, password: &Secret) -> Result<Opened, NoRoom> {
-        self.keep(random(), member, &secrets(typed, password), &[])
+    pub(super) fn open(&self, vouched: &Vouched, typed: &str, password: &Secret) -> Option<Opened> {
+        self.keep(random(), vouched, &secrets(typed, password), &[])
     }
 
     /// The session of somebody whose client keeps no cookies: the one there is, however they spell their name,
     /// else a new one. No cookie can show it.
-    pub(super) fn open_without_cookie(
-        &self,
-        member: &Member,
-        typed: &str,
-        password: &Secret,
-    ) -> Result<String, NoRoom> {
+    pub(super) fn open_without_cookie(&self, vouched: &Vouched, typed: &str, password: &Secret) -> Option<String> {
         let secrets = secrets(typed, password);
-        let user = member.identity.user();
-        let memo = format!("basic {user}");
+        let memo = format!("basic {}", vouched.member.identity.user());
         for id in self.kept.ids_with_memo(&self.portal, &memo) {
             let Some(held) = self.kept.of_id(&id, self.clock.unix()) else { continue };
-            let renewed = self.session(&id, member, &secrets, self.end());
-            if self.kept.renew(&id, &held, renewed).is_some() {
-                return Ok(id);
+            let renewed = self.session(&id, vouched, &secrets, self.end());
+            if !self.is_outdated(vouched) && self.kept.renew(&id, &held, renewed).is_some() {
+                return Some(id);
             }
         }
         // A semicolon ends the value of a cookie, so none can have this one.
-        let opened = self.keep(format!(";{}", random()), member, &secrets, &[memo])?;
-        Ok(opened.id)
+        Some(self.keep(format!(";{}", random()), vouched, &secrets, &[memo])?.id)
     }
 
-    fn keep(&self, shown: String, member: &Member, secrets: &Secret, memos: &[String]) -> Result<Opened, NoRoom> {
+    fn keep(&self, shown: String, vouched: &Vouched, secrets: &Secret, memos: &[String]) -> Option<Opened> {
         let id = self.kept.id_of(&self.portal, &shown);
-        let mut session = self.session(&id, member, secrets, self.end());
-        session.memos.push(of_user(member.identity.user()));
+        let mut session = self.session(&id, vouched, secrets, self.end());
+        session.memos.push(of_user(vouched.member.identity.user()));
         session.memos.extend(memos.iter().cloned());
-        self.kept.keep(&self.portal, &shown, session)?;
-        Ok(Opened { shown, id })
+        if self.kept.keep(&self.portal, &shown, session).is_err() {
+            tracing::warn!(portal = self.portal, "no more sessions can be kept; raise [limits] sessions");
+            return None;
+        }
+        // Looked at only now: a change that comes later finds the session itself.
+        if self.is_outdated(vouched) {
+            self.kept.end(&id);
+            return None;
+        }
+        Some(Opened { shown, id })
     }
 
-    fn session(&self, id: &str, member: &Member, secrets: &Secret, expires: UnixSeconds) -> HeldSession {
+    /// Whether the person's password was changed since the directory was asked about it.
+    fn is_outdated(&self, vouched: &Vouched) -> bool {
+        let mark = self.kept.mark(&self.portal, &[&of_user(vouched.member.identity.user())]);
+        self.changed.lock().get(&mark).is_some_and(|changed| *changed >= vouched.asked)
+    }
+
+    fn session(&self, id: &str, vouched: &Vouched, secrets: &Secret, expires: UnixSeconds) -> HeldSession {
         let sealed = self.kept.seal(id, secrets.expose_secret().as_bytes());
         let fresh_until = self.clock.now().plus(self.refresh_every);
-        HeldSession { sealed, fresh_until, ..HeldSession::new(member.identity.clone(), expires, None) }
+        HeldSession { sealed, fresh_until, ..HeldSession::new(vouched.member.identity.clone(), expires, None) }
     }
 
     fn end(&self) -> UnixSeconds {
@@ -110,6 +126,8 @@ impl People {
 
     /// Ends every session of somebody, and what was opened from it, unless it began with this password.
     pub(super) fn end_all_but(&self, user: &str, password: &Secret) {
+        let (mark, at) = (self.kept.mark(&self.portal, &[&of_user(user)]), self.clock.now());
+        self.changed.lock().put(mark, at, at);
         let now = self.clock.unix();
         for id in self.kept.ids_with_memo(&self.portal, &of_user(user)) {
             let began_with = self.kept.of_id(&id, now).and_then(|held| self.password(&id, &held));

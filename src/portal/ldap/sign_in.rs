@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::Sha256;
 use url::form_urlencoded;
 
-use super::credentials::Outcome;
+use super::credentials::{Outcome, Vouched};
 use super::form::{self, Form};
 use super::lockout::Place;
 use super::sessions::random;
@@ -128,7 +128,7 @@ impl Visit<'_> {
         }
         let place = ldap.place(call);
         match ldap.credentials.check(&typed.name, typed.password.clone(), place).await {
-            Outcome::Right(member) => self.let_in(&member, &typed, desk),
+            Outcome::Right(vouched) => self.let_in(&vouched, &typed, desk),
             Outcome::Wrong => self.form(403, &typed.name, Some(Message::WrongPassword)),
             Outcome::Wait(wait) => {
                 let seconds = wait.as_secs() + 1;
@@ -144,11 +144,10 @@ impl Visit<'_> {
     }
 
     /// Always a new session, in the place of those that the browser has.
-    fn let_in(&self, member: &Member, typed: &Typed, desk: &dyn Desk) -> Reply {
+    fn let_in(&self, vouched: &Vouched, typed: &Typed, desk: &dyn Desk) -> Reply {
         let Self { ldap, call, language, .. } = self;
-        let user = member.identity.user();
-        let Ok(opened) = ldap.people.open(member, &typed.name, &typed.password) else {
-            tracing::warn!(portal = ldap.name, "no more sessions can be kept; raise [limits] sessions");
+        let user = vouched.member.identity.user();
+        let Some(opened) = ldap.people.open(vouched, &typed.name, &typed.password) else {
             return self.later("", 5);
         };
         for old in ldap.sessions.signed(&call.cookies.values(ldap.sessions.cookie())) {
@@ -163,7 +162,8 @@ impl Visit<'_> {
             true => form::onward(language, onward),
             false => Reply::see_other(onward.to_owned()),
         };
-        let known = ldap.known_as(member).map(|known| self.cookie(&ldap.known_cookie, &known, Some(KNOWN_FOR)));
+        let known =
+            ldap.known_as(&vouched.member).map(|known| self.cookie(&ldap.known_cookie, &known, Some(KNOWN_FOR)));
         let reply = reply
             .header("set-cookie", self.cookie(ldap.sessions.cookie(), &opened.shown, None))
             .header("set-cookie", self.cookie(&ldap.form_cookie, "", Some(0)));
