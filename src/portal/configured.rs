@@ -18,10 +18,10 @@ use crate::wire::Errands;
 /// A portal as it was written, not in use yet. Nothing counts it, so a configuration that is read
 /// and refused leaves no trace.
 pub struct PortalPlan {
-    name: String,
-    login_page: LoginPage,
-    roles: RoleMap,
-    verifier: Box<dyn Verifier>,
+    pub(super) name: String,
+    pub(super) login_page: LoginPage,
+    pub(super) roles: RoleMap,
+    pub(super) verifier: Box<dyn Verifier>,
 }
 
 /// One configured portal.
