@@ -1,6 +1,6 @@
 use url::Url;
 
-use super::LoginUrl;
+use super::login_url::LoginUrl;
 
 /// Where people sign in.
 pub(super) enum LoginPage {

@@ -8,9 +8,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::login_page::LoginPage;
+use super::login_url::LoginUrl;
+use super::role_map::RoleMap;
 use super::{
-    HeldSession, LoginPage, LoginUrl, NoPassword, Portal, PortalPlan, PortalSession, RoleMap, Scratch, Shown,
-    SignedSession, Verdict, Verifier,
+    HeldSession, NoPassword, Portal, PortalPlan, PortalSession, Scratch, Shown, SignedSession, Verdict, Verifier,
 };
 use crate::domain::{Identity, Reason, Secret, UnixSeconds};
 use crate::observe::Metrics;

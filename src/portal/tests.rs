@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{Document, Draft, Mistake};
 use crate::domain::ManualClock;
+use crate::observe::Metrics;
 use crate::pages::Pages;
 
 fn draft(portal: &str) -> Draft {

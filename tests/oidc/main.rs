@@ -1,5 +1,5 @@
 //! Portals of kind `oidc`, with a strict stand-in for the provider that misbehaves on command.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod bearer;
 #[path = "../fakes/mod.rs"]

@@ -132,8 +132,6 @@ async fn the_algorithm_is_ours_to_choose() {
         json!({ "alg": ["RS256"], "kid": "first" }),
         json!({ "alg": "RS256", "kid": "first", "crit": ["exp"] }),
         json!({ "alg": "RS256", "kid": ["first"] }),
-        json!({ "alg": "RS256", "kid": "encrypts" }),
-        json!({ "alg": "RS256", "kid": "../first" }),
         json!({ "alg": "RS256", "kid": "first", "typ": "logout+jwt" }),
         json!({ "alg": "RS256", "kid": "first", "typ": 1 }),
     ] {
@@ -142,6 +140,13 @@ async fn the_algorithm_is_ours_to_choose() {
         let mut browser = Browser::default();
         let answer = stage.sign_in(&mut browser, "/").await;
         assert_nobody_is_signed_in(&answer, &browser, &what);
+    }
+    // The provider's own word for a key that it does not publish says nothing of the person.
+    for kid in ["encrypts", "../first"] {
+        stage.provider.twist_id_header(move |header| header["kid"] = json!(kid));
+        let mut browser = Browser::default();
+        let answer = stage.sign_in(&mut browser, "/").await;
+        assert_eq!((answer.status, browser.session()), (503, None), "{kid}");
     }
     // Signed by a good key of a kind that the configuration does not list.
     stage.provider.behaves();
@@ -291,9 +296,8 @@ async fn a_session_from_before_is_not_kept() {
 
 #[tokio::test]
 async fn a_strange_answer_of_the_token_endpoint_is_never_yes() {
-    let stage = stage("").await;
     let token = |answer: &Value| Reply::json(200, answer);
-    for reply in [
+    let replies = [
         Reply::new(200, ""),
         Reply::new(204, ""),
         Reply::html(200, "<p>Sign in</p>"),
@@ -310,24 +314,18 @@ async fn a_strange_answer_of_the_token_endpoint_is_never_yes() {
         Reply::json(401, &json!({ "error": "invalid_client" })),
         Reply::json(400, &json!({ "error": "server_error" })),
         Reply::json(500, &json!({ "access_token": "a" })),
-    ] {
+    ];
+    // A provider of its own for each: one that fails is left alone for a while.
+    let one = |reply: Reply| async move {
+        let stage = stage("").await;
         let what = format!("{reply:?}");
         stage.provider.answers_token(Some(reply));
         let mut browser = Browser::default();
-        let mut answer = None;
-        crate::support::until("the provider is asked again", || async {
-            stage.go(&mut Browser::default(), "/.keyward/login/id").await.status == 303
-        })
-        .await;
-        let begun = stage.begin(&mut browser, "/").await;
-        let back = stage.provider.visit(&begun).unwrap();
-        let _ = answer.insert(stage.go(&mut browser, &back).await);
-        let answer = answer.unwrap();
+        let answer = stage.sign_in(&mut browser, "/").await;
         assert!((400..600).contains(&answer.status) && browser.session().is_none(), "{what}: {answer:?}");
         assert!(answer.maybe("location").is_none(), "{what}");
-    }
-    stage.provider.behaves();
-    stage.signed_in("ana").await;
+    };
+    join_all(replies.map(one)).await;
 }
 
 #[tokio::test]

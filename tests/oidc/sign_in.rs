@@ -192,6 +192,7 @@ async fn nothing_secret_is_logged() {
     let back = stage.provider.visit(&begun).unwrap();
     stage.go(&mut browser, &back).await;
     stage.ask(&browser, "/").await.assert_allows("ana");
+    let shown = browser.session().unwrap().clone();
     let out = stage.send(&mut browser, "GET", "/.keyward/logout", &["Sec-Fetch-Site: same-origin"], "").await;
     let parameter = |address: &str, name: &str| {
         let address = url::Url::parse(address).unwrap();
@@ -201,7 +202,7 @@ async fn nothing_secret_is_logged() {
     for secret in [
         SECRET.to_owned(),
         flow,
-        browser.session().unwrap().clone(),
+        shown,
         parameter(&begun, "state"),
         parameter(&begun, "nonce"),
         parameter(&back, "code"),
