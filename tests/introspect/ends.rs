@@ -255,7 +255,7 @@ async fn a_reload_forgets_nobody_who_has_signed_out() {
     let asked = world.script.asked();
     let (_, ()) = tokio::join!(world.who(&["b"]), async {
         until("the question", || async { world.script.asked() > asked }).await;
-        world.reloaded("").called_off("portal-sid-2");
+        assert!(world.reloaded("").called_off("portal-sid-2").is_empty(), "it is not known yet");
     });
     for cookie in ["a", "b"] {
         assert!(!matches!(world.known(cookie), Who::In(_)), "{cookie}");

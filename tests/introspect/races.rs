@@ -13,7 +13,7 @@ use crate::world::{Firefox, Who, World};
 
 const COOKIES: [&str; 2] = ["first", "second"];
 const PEOPLE: [&str; 3] = ["ana", "ben", "cleo"];
-const ROUNDS: usize = 150;
+const ROUNDS: usize = 60;
 
 /// Whose each session has ever been, by its name in the house.
 #[derive(Default)]

@@ -6,6 +6,7 @@ mod bearer;
 mod fakes;
 mod lasting;
 mod logout;
+mod portal_side;
 mod refused;
 mod sign_in;
 mod stage;
