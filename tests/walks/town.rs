@@ -157,7 +157,7 @@ async fn serve(directory: &Path, names: &Names, keyward: &Address, kind: &str, u
 }
 
 /// Key and certificate in one file, made by itself and for a day.
-fn certificate() -> String {
+pub fn certificate() -> String {
     let arguments =
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 1 -keyout - -out -";
     let made = Command::new("openssl").args(arguments.split(' ')).output().unwrap();
