@@ -14,7 +14,7 @@ use crate::chromium::{Chromium, Names};
 use crate::fakes::server::{Reply, Server};
 use crate::real::slapd::Slapd;
 use crate::support::{Setup, until};
-use crate::town::certificate;
+use crate::town::{certificate, look_in};
 
 const KEYWARD: &str = include_str!("../../examples/ldap/keyward.toml");
 const SITE: &str = include_str!("../../examples/ldap/site.conf");
@@ -65,6 +65,7 @@ async fn the_example_without_a_portal_works_as_it_stands() {
     };
     let home = files.directory("roundcube").unwrap();
     let roundcube = Roundcube::start(home.path(), &[ana], &RoundcubeOptions::default()).await.unwrap();
+    look_in(roundcube.imap(), "ana", "password of ana").await;
     let calendars = Server::start(|request| async move {
         let user = request.header("remote-user").unwrap_or("nobody").to_owned();
         assert_eq!(request.header("authorization"), None, "the password is not for the application");

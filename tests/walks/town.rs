@@ -101,7 +101,7 @@ impl Password {
 
 /// Dovecot makes a mailbox at the first look into it, and shows it as empty to who looks at the same time, as
 /// the scripts of a page do.
-async fn look_in(imap: SocketAddr, user: &str, password: &str) {
+pub async fn look_in(imap: SocketAddr, user: &str, password: &str) {
     let mut stream = BufReader::new(TcpStream::connect(imap).await.unwrap());
     for (command, end) in [
         (String::new(), "* OK"),
