@@ -13,7 +13,7 @@ use crate::WEBMAIL;
 use crate::chromium::{Chromium, Names};
 use crate::fakes::server::{Reply, Server};
 use crate::real::slapd::Slapd;
-use crate::support::{Setup, until};
+use crate::support::{Ask, Door, Setup, until};
 use crate::town::{certificate, look_in};
 
 const KEYWARD: &str = include_str!("../../examples/ldap/keyward.toml");
@@ -46,6 +46,8 @@ async fn directory(at: &Path) -> Slapd {
 
 /// What a program is told that signs in with each request.
 async fn asks(web_server: SocketAddr, user: &str, password: &str) -> (u16, String) {
+    // Where somebody has chosen one before, it is the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
     let client = client.resolve(CALENDARS, web_server).build().unwrap();
     let url = format!("https://{CALENDARS}:{}/today", web_server.port());
@@ -135,7 +137,12 @@ async fn the_example_without_a_portal_works_as_it_stands() {
     let lock = "dn: uid=eva,ou=people,dc=example,dc=test\nchangetype: modify\nadd: pwdAccountLockedTime\n\
                 pwdAccountLockedTime: 000001010000Z\n";
     slapd.modify(lock).await.unwrap();
-    until("the end of her session", || async { keyward.log().contains("does not have somebody any more") }).await;
+    let cookie = eva.cookie(CALENDARS, "__Host-keyward-staff").await.unwrap();
+    let cookie = format!("__Host-keyward-staff={}", cookie["value"].as_str().unwrap());
+    let look = Ask::page(&format!("https://{CALENDARS}/")).cookie(&cookie);
+    // Whoever is away is not asked about.
+    until("the end of her session", || async { keyward.ask(Door::AuthRequest, &look).await.status == 401 }).await;
+    assert!(keyward.log().contains("the directory does not have somebody any more"), "{}", keyward.log());
     eva.reload().await;
     eva.sees("User name").await;
 }
