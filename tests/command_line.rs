@@ -158,7 +158,7 @@ fn what_cannot_be_minted_ends_with_1_and_says_what_to_do() {
         (&["-c", &config, "--portal", "nobody"][..], no_portal.as_str()),
         (&[&portal[..], &["--key-id", "2020"]].concat(), "the portal has no key of this id; there is 2026a"),
         (&[&portal[..], &["--sid", "short"]].concat(), "sid must have 16 to 128 characters"),
-        (&[&portal[..], &["--role", "a,b"]].concat(), "its claims cannot be used: a role is empty or holds a comma"),
+        (&[&portal[..], &["--role", "a,b"]].concat(), "its claims cannot be used: a role holds a comma"),
         (&["--key-id", "2026a", "--secret-file", &short], &too_short),
         (&from_file("/nowhere/secret"), "/nowhere/secret: cannot be read"),
         (&["--key-id", "a.b", "--secret-file", &short], "--key-id: the id must have"),

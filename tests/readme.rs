@@ -52,8 +52,36 @@ fn every_configuration_that_is_shown_is_right() {
         assert!(right, "{folder}: {said}");
         assert!(said.contains(PUBLISHED), "{folder}: {said}");
     }
-    let (right, said) = check(&root().join("examples/keycloak-openldap/keyward.toml"));
-    assert!(right, "{said}");
+    for folder in ["keycloak-openldap", "ldap"] {
+        let (right, said) = check(&root().join("examples").join(folder).join("keyward.toml"));
+        assert!(right, "{folder}: {said}");
+    }
+}
+
+/// The one block of settings in an example's README, and its keyward.toml.
+fn block_and_whole(folder: &str) -> (String, String) {
+    let read = |file| std::fs::read_to_string(root().join("examples").join(folder).join(file)).unwrap();
+    let block = read("README.md").split_once("```toml\n").unwrap().1.split_once("```").unwrap().0.to_owned();
+    (block, read("keyward.toml"))
+}
+
+#[test]
+fn what_an_example_says_to_write_in_the_place_of_its_own_is_right_as_well() {
+    let (backend, whole) = block_and_whole("keycloak-openldap");
+    let (before, after) = whole.split_once("[[backend]]").unwrap();
+    let (_, routes) = after.split_once("[[route]]").unwrap();
+    let routes = routes.replace("backend = \"axigen\"", "backend = \"roundcube\"");
+    let with_roundcube = format!("{before}{backend}\n[[route]]{routes}");
+    let (settings, whole) = block_and_whole("ldap");
+    let kept: Vec<&str> = whole.lines().filter(|line| !line.starts_with("filter ")).collect();
+    let with_active_directory = kept.join("\n").replace("[portal.roles]", &format!("{settings}[portal.roles]"));
+    let directory = tempfile::tempdir().unwrap();
+    for text in [with_roundcube, with_active_directory] {
+        let file = directory.path().join("keyward.toml");
+        std::fs::write(&file, &text).unwrap();
+        let (right, said) = check(&file);
+        assert!(right, "{said}{text}");
+    }
 }
 
 #[test]
@@ -81,6 +109,8 @@ fn every_file_that_a_readme_links_to_is_there() {
         "examples/nginx/README.md",
         "examples/handover/README.md",
         "examples/introspect/README.md",
+        "examples/keycloak-openldap/README.md",
+        "examples/ldap/README.md",
         "examples/portal-api/README.md",
         "examples/portal/README.md",
     ]

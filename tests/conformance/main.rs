@@ -2,7 +2,7 @@
 //!
 //! A kind stands here with a fixture, one line and a file: a strict stand-in, or the real application
 //! where it can be installed, behind a proxy that breaks the answers. What could not run is printed.
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod axigen;
 mod epixel;

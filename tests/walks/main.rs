@@ -12,6 +12,7 @@ mod real;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
+mod directory;
 mod openid;
 mod page;
 mod town;

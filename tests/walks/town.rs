@@ -101,7 +101,7 @@ impl Password {
 
 /// Dovecot makes a mailbox at the first look into it, and shows it as empty to who looks at the same time, as
 /// the scripts of a page do.
-async fn look_in(imap: SocketAddr, user: &str, password: &str) {
+pub async fn look_in(imap: SocketAddr, user: &str, password: &str) {
     let mut stream = BufReader::new(TcpStream::connect(imap).await.unwrap());
     for (command, end) in [
         (String::new(), "* OK"),
@@ -157,7 +157,7 @@ async fn serve(directory: &Path, names: &Names, keyward: &Address, kind: &str, u
 }
 
 /// Key and certificate in one file, made by itself and for a day.
-fn certificate() -> String {
+pub fn certificate() -> String {
     let arguments =
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 1 -keyout - -out -";
     let made = Command::new("openssl").args(arguments.split(' ')).output().unwrap();
