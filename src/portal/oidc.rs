@@ -157,14 +157,13 @@ impl Verifier for Oidc {
 
     /// The one of now, where a refresh has brought a newer one than the session was looked up with.
     fn token(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
-        let now = self.house.clock.unix();
-        let newest = self.house.kept.of_id(session.id(), now);
+        let newest = self.house.kept.of_id(session.id(), self.house.clock.unix());
         let held = match &session.password {
             Password::Held(held) => newest.as_ref().unwrap_or(held),
             Password::Sealed { .. } => return Err(NoPassword::Absent),
         };
         let tokens = self.house.tokens(session.id(), held).ok_or(NoPassword::Unreadable)?;
-        if tokens.access_ends <= now {
+        if !tokens.are_good(self.house.clock.now()) {
             return Err(NoPassword::Absent);
         }
         Ok(Secret::from(tokens.access))

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -143,7 +144,8 @@ impl Seen {
             }
         };
         let mut held = HeldSession::new(identity, access.ends, None);
-        held.sealed = Tokens::of_bearer(token, access.ends).sealed(&house.kept, &id);
+        let left = Duration::from_secs(access.ends.saturating_sub(now));
+        held.sealed = Tokens::of_bearer(token, house.clock.now().plus(left)).sealed(&house.kept, &id);
         held.memos = memos.into();
         let held = Arc::new(held);
         self.last_end.fetch_max(access.ends, Ordering::Relaxed);
