@@ -169,7 +169,7 @@ impl Verifier for Oidc {
         };
         let tokens = self.house.tokens(session.id(), held).ok_or(NoPassword::Unreadable)?;
         if !tokens.are_good(self.house.clock.now()) {
-            return Err(NoPassword::Absent);
+            return Err(NoPassword::NotNow);
         }
         Ok(Secret::from(tokens.access))
     }

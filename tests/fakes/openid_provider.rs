@@ -22,6 +22,8 @@ pub const SECRET: &str = "a secret: with & signs +";
 /// Changes something on its way out.
 pub type Twist = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
+type Hears = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
 /// A code that was given and not changed for tokens yet.
 struct Code {
     user: String,
@@ -55,6 +57,9 @@ struct State {
     discovery: Option<Twist>,
     id_header: Option<Twist>,
     id_claims: Option<Twist>,
+    access_claims: Option<Twist>,
+    /// Hears of each access token, and whose it is.
+    hears_of_access: Option<Hears>,
     answer_to_authorize: Option<String>,
     /// Stands for every answer of the token endpoint.
     tokens_instead: Option<Reply>,
@@ -90,6 +95,8 @@ impl OpenIdProvider {
             discovery: None,
             id_header: None,
             id_claims: None,
+            access_claims: None,
+            hears_of_access: None,
             answer_to_authorize: None,
             tokens_instead: None,
             userinfo: None,
@@ -162,6 +169,16 @@ impl OpenIdProvider {
         locked(&self.state).id_claims = Some(Arc::new(twist));
     }
 
+    /// Of those that sign-ins and refreshes give.
+    pub fn twist_access_claims(&self, twist: impl Fn(&mut Value) + Send + Sync + 'static) {
+        locked(&self.state).access_claims = Some(Arc::new(twist));
+    }
+
+    /// Tells of each access token, and whose it is, before anybody has it.
+    pub fn tells_of_access_tokens(&self, hears: impl Fn(&str, &str) + Send + Sync + 'static) {
+        locked(&self.state).hears_of_access = Some(Arc::new(hears));
+    }
+
     pub fn twist_userinfo(&self, twist: impl Fn(&mut Value) + Send + Sync + 'static) {
         locked(&self.state).userinfo = Some(Arc::new(twist));
     }
@@ -169,7 +186,7 @@ impl OpenIdProvider {
     pub fn behaves(&self) {
         let mut state = locked(&self.state);
         (state.discovery, state.id_header, state.id_claims, state.userinfo) = (None, None, None, None);
-        (state.answer_to_authorize, state.tokens_instead) = (None, None);
+        (state.answer_to_authorize, state.tokens_instead, state.access_claims) = (None, None, None);
     }
 
     /// Answers every sign-in with this query in place of a code.

@@ -9,6 +9,7 @@ mod logout;
 mod refused;
 mod sign_in;
 mod stage;
+mod to_mailbox;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;

@@ -197,8 +197,17 @@ impl State {
         let key = self.keys[0].clone();
         let access = match self.opaque_access {
             true => self.next("opaque"),
-            false => key.sign(&self.access_claims(user, sid)),
+            false => {
+                let mut claims = self.access_claims(user, sid);
+                if let Some(twist) = &self.access_claims {
+                    twist(&mut claims);
+                }
+                key.sign(&claims)
+            }
         };
+        if let Some(hears) = &self.hears_of_access {
+            hears(&access, user);
+        }
         let mut answer = json!({
             "access_token": access, "token_type": "Bearer", "expires_in": self.access_lifetime, "refresh_token": refresh,
             "session_state": "7d6f", "scope": "openid profile email",
