@@ -60,6 +60,8 @@ struct State {
     access_claims: Option<Twist>,
     /// Hears of each access token, and whose it is.
     hears_of_access: Option<Hears>,
+    /// Stands for the keys that are published.
+    keys_instead: Option<Value>,
     answer_to_authorize: Option<String>,
     /// Stands for every answer of the token endpoint.
     tokens_instead: Option<Reply>,
@@ -97,6 +99,7 @@ impl OpenIdProvider {
             id_claims: None,
             access_claims: None,
             hears_of_access: None,
+            keys_instead: None,
             answer_to_authorize: None,
             tokens_instead: None,
             userinfo: None,
@@ -123,6 +126,11 @@ impl OpenIdProvider {
     /// How often something was asked whose path ends so.
     pub fn asked(&self, path: &str) -> usize {
         self.server.requests().iter().filter(|request| request.path().ends_with(path)).count()
+    }
+
+    /// Everything that was asked so far, but by browsers.
+    pub fn requests(&self) -> Vec<Request> {
+        self.server.requests()
     }
 
     /// Whose browser it is that comes from now on.
@@ -196,6 +204,11 @@ impl OpenIdProvider {
 
     pub fn answers_token(&self, reply: Option<Reply>) {
         locked(&self.state).tokens_instead = reply;
+    }
+
+    /// Publishes this in place of its keys.
+    pub fn publishes(&self, keys: Option<Value>) {
+        locked(&self.state).keys_instead = keys;
     }
 
     /// Signs with a key of its own from now on. The one before is published no more.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod bearer;
+mod clock;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod lasting;
@@ -9,7 +10,7 @@ mod logout;
 mod refused;
 mod sign_in;
 mod stage;
-mod to_mailbox;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
+mod to_mailbox;

@@ -55,9 +55,10 @@ async fn each_new_token_replaces_the_keys_and_the_sign_out_ends_the_last() {
     assert_eq!(out.status, 303, "{out:?}");
     let ended = |token: &str| {
         let bearer = format!("Bearer {token}");
-        axigen.requests().iter().any(|request| {
-            request.target == "/api/v1/logout" && request.header("authorization") == Some(&bearer)
-        })
+        axigen
+            .requests()
+            .iter()
+            .any(|request| request.target == "/api/v1/logout" && request.header("authorization") == Some(&bearer))
     };
     until("the mailbox hears of the end", || async { ended(&second) }).await;
     assert_eq!(stage.ask(&browser, "/").await.status, 401);

@@ -70,6 +70,9 @@ impl State {
 
     /// With keys beside that are for something else, as real providers have them.
     fn certificates(&self) -> Reply {
+        if let Some(keys) = &self.keys_instead {
+            return Reply::json(200, &json!({ "keys": keys }));
+        }
         let mut keys: Vec<Value> = self.keys.iter().map(super::SigningKey::jwk).collect();
         keys.push(json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "shared", "alg": "HS256" }));
         keys.push(json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA", "kid": "of-tomorrow" }));
