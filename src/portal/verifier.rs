@@ -214,4 +214,7 @@ pub enum NoPassword {
     /// It is sealed with another key, or for another session.
     #[error("the password in the portal session cannot be opened")]
     Unreadable,
+    /// The access token has ended, and the provider cannot be asked for another one.
+    #[error("there is no access token at the moment")]
+    NotNow,
 }
