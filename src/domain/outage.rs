@@ -10,13 +10,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
     /// No connection, or it broke.
-    #[error("the back-end could not be reached: {0}")]
+    #[error("the server could not be reached: {0}")]
     Unreachable(String),
     /// No complete answer in time.
-    #[error("the back-end did not answer in time")]
+    #[error("the server did not answer in time")]
     TimedOut,
     /// The back-end asks us to slow down.
-    #[error("the back-end asks to be left alone for a while")]
+    #[error("the server asks to be left alone for a while")]
     Throttled {
         /// How long, where it said so.
         retry_after: Option<Duration>,
@@ -29,10 +29,10 @@ pub enum Outage {
         retry_after: Option<Duration>,
     },
     /// It answered something that its documentation does not know.
-    #[error("the back-end's answer was not understood: {0}")]
+    #[error("the server's answer was not understood: {0}")]
     Protocol(String),
     /// It failed a moment ago, so it was not asked.
-    #[error("the back-end failed a moment ago and is not asked again yet")]
+    #[error("the server failed a moment ago and is not asked again yet")]
     BackingOff {
         /// When it will be asked again, from now.
         retry_after: Duration,
