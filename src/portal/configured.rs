@@ -81,6 +81,12 @@ impl PortalPlan {
         self.verifier.gives_tokens()
     }
 
+    /// Where people's passwords can be changed from here; see [`Verifier::passwords`].
+    #[must_use]
+    pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
+        self.verifier.passwords()
+    }
+
     /// Takes it into use.
     #[must_use]
     pub fn build(self, metrics: &Metrics) -> Arc<Portal> {
@@ -251,7 +257,7 @@ impl Portal {
     /// Where people's passwords can be changed from here; see [`Verifier::passwords`].
     #[must_use]
     pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
-        self.plan.verifier.passwords()
+        self.plan.passwords()
     }
 
     /// What the portal's side is offered.

@@ -24,8 +24,8 @@ impl PasswordKeeper for Directory {
         self.portal
     }
 
-    fn is_for(&self, portal: &str) -> bool {
-        portal == self.portal
+    fn people_of(&self) -> &[String] {
+        &[]
     }
 
     fn patience(&self) -> Duration {
