@@ -4,7 +4,7 @@ use keyward::domain::Secret;
 use keyward::portal::ldap::{Changed, Refusal};
 
 use crate::liars::{Does, Liar, element, honest, message, result};
-use crate::real::slapd::{ADMINISTRATOR, ADMINISTRATOR_PASSWORD, Options, READER, READER_PASSWORD, person_dn};
+use crate::real::slapd::{ADMINISTRATOR, ADMINISTRATOR_PASSWORD, BASE, Options, READER, READER_PASSWORD, person_dn};
 use crate::stage::{Stage, directory, user};
 
 fn secret(text: &str) -> Secret {
@@ -66,6 +66,28 @@ async fn the_directorys_rules_for_passwords_count() {
     assert_eq!(short, Ok(Changed::Refused(Refusal::Quality)));
     let long = directory.change_password("alice", Some(&old), &secret("long enough by far")).await;
     assert_eq!(long, Ok(Changed::Done));
+}
+
+#[tokio::test]
+async fn a_password_that_must_be_changed_first_opens_nothing_until_it_was_changed() {
+    let stage = Stage::with(Options { policy: true, ..Options::default() }).await;
+    let policy = format!("dn: cn=policy,{BASE}\nchangetype: modify\nadd: pwdMustChange\npwdMustChange: TRUE\n");
+    stage.slapd.modify(&policy).await.unwrap();
+    let reset = format!("dn: {}\nchangetype: modify\nadd: pwdReset\npwdReset: TRUE\n", person_dn("bob"));
+    for (index, text) in [stage.search(), stage.template()].into_iter().enumerate() {
+        let directory = directory(&text);
+        let (old, new) = match index {
+            0 => ("builder", "can we fix it"),
+            _ => ("can we fix it", "yes we can"),
+        };
+        assert!(user(&directory, "bob", old).await.unwrap().is_some());
+        stage.slapd.modify(&reset).await.unwrap();
+        assert_eq!(user(&directory, "bob", old).await, Ok(None), "{text}");
+        assert_eq!(user(&directory, "bob", "wrong").await, Ok(None));
+        let changed = directory.change_password("bob", Some(&secret(old)), &secret(new)).await;
+        assert_eq!(changed, Ok(Changed::Done), "he may change it himself");
+        assert!(user(&directory, "bob", new).await.unwrap().is_some(), "{text}");
+    }
 }
 
 #[tokio::test]

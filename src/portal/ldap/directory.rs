@@ -169,7 +169,7 @@ impl Directory {
                 let entry = self.holder(&mut reader, name).await?;
                 let nowhere = || self.decoy.clone().unwrap_or_else(|| self.way.nowhere());
                 let dn = entry.as_ref().map_or_else(nowhere, |entry| entry.dn().to_owned());
-                let own = self.bind(server, &dn, password).await?;
+                let own = self.let_in(server, &dn, password).await?;
                 let member = match (entry, own) {
                     (Some(entry), Some(_)) => self.member(&entry, &mut reader).await?,
                     _ => None,
@@ -179,7 +179,7 @@ impl Directory {
             }
             Way::Template(template) => {
                 let dn = names::in_dn(template, name);
-                let Some(own) = self.bind(server, &dn, password).await? else { return Ok(None) };
+                let Some(own) = self.let_in(server, &dn, password).await? else { return Ok(None) };
                 let mut reader =
                     if self.is_somebody { server.reader().await? } else { Reader::of_a_person(server, own) };
                 let member = match self.attributes.read(&mut reader, &dn).await? {
@@ -222,7 +222,7 @@ impl Directory {
         };
         let Some(old) = old else { return Ok(Err(Changed::Refused(Refusal::NotAllowed))) };
         let own = self.bind(server, &dn, old).await?;
-        Ok(own.map(|own| (own, dn)).ok_or(Changed::WrongPassword))
+        Ok(own.map(|(own, _)| (own, dn)).ok_or(Changed::WrongPassword))
     }
 
     /// The entry of whoever has a name, if it is one.
@@ -242,17 +242,32 @@ impl Directory {
         }
     }
 
-    /// Tries a password, over a connection of its own.
-    async fn bind(&self, server: &Server, dn: &str, password: &Secret) -> Result<Option<Connection>, Failure> {
+    /// Tries a password. One that is right and must be changed first opens nothing, as where a directory does not
+    /// even take it: nobody can change it here.
+    async fn let_in(&self, server: &Server, dn: &str, password: &Secret) -> Result<Option<Connection>, Failure> {
+        let Some((connection, must_change)) = self.bind(server, dn, password).await? else { return Ok(None) };
+        if must_change {
+            let (portal, dn) = (&*self.portal, self.loggable(dn));
+            tracing::warn!(portal, dn, "somebody must change their password in the directory before it opens anything");
+            return Ok(None);
+        }
+        Ok(Some(connection))
+    }
+
+    /// What was typed stays out of the log: people type passwords into the field for names, too.
+    fn loggable<'a>(&self, dn: &'a str) -> Option<&'a str> {
+        matches!(self.way, Way::Search { .. }).then_some(dn)
+    }
+
+    /// Tries a password, over a connection of its own. Says whether it must be changed first.
+    async fn bind(&self, server: &Server, dn: &str, password: &Secret) -> Result<Option<(Connection, bool)>, Failure> {
         let mut connection = server.connect().await?;
-        let code = connection.bind(dn, password).await?;
+        let (code, must_change) = connection.bind_by_the_rules(dn, password).await?;
         match codes::judge_bind(code)? {
-            Bound::Yes => Ok(Some(connection)),
+            Bound::Yes => Ok(Some((connection, must_change))),
             Bound::No => Ok(None),
             Bound::Barred => {
-                let (portal, result) = (&*self.portal, codes::name(code));
-                // What was typed stays out of the log: people type passwords into the field for names, too.
-                let dn = matches!(self.way, Way::Search { .. }).then_some(dn);
+                let (portal, dn, result) = (&*self.portal, self.loggable(dn), codes::name(code));
                 tracing::warn!(
                     portal,
                     dn,

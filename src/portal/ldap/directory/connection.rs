@@ -1,10 +1,15 @@
 //! What is asked over one connection: a bind, a search, a change of a password.
 
+use ldap3::controls::RawControl;
 use ldap3::exop::PasswordModify;
 use ldap3::{DerefAliases, Ldap, LdapError, Scope, SearchEntry, SearchOptions};
 
 use super::codes::Failure;
+use super::message;
 use crate::domain::{ExposeSecret, Outage, Secret};
+
+/// Asks for what a directory's rules for passwords say of a bind, and is the answer, too.
+const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
 
 /// One connection to a server. It ends when this is dropped.
 pub(super) struct Connection(Ldap);
@@ -62,6 +67,18 @@ impl Connection {
     pub(super) async fn bind(&mut self, dn: &str, password: &Secret) -> Result<u32, Failure> {
         let result = self.0.simple_bind(dn, password.expose_secret()).await;
         result.map(|result| result.rc).map_err(|error| broken(&error))
+    }
+
+    /// The same, and whether the directory's rules are against this password although it is right: it was reset and
+    /// must be changed first. The connection is good for nothing else then. Servers without such rules do not know
+    /// the control, and leave it alone.
+    pub(super) async fn bind_by_the_rules(&mut self, dn: &str, password: &Secret) -> Result<(u32, bool), Failure> {
+        let control = RawControl { ctype: PASSWORD_POLICY.to_owned(), crit: false, val: None };
+        let result = self.0.with_controls(vec![control]).simple_bind(dn, password.expose_secret()).await;
+        let result = result.map_err(|error| broken(&error))?;
+        let is_against = |value: &Vec<u8>| message::has_policy_error(value).unwrap_or(true);
+        let mut told = result.ctrls.iter().map(|control| &control.1).filter(|raw| raw.ctype == PASSWORD_POLICY);
+        Ok((result.rc, told.any(|raw| raw.val.as_ref().is_some_and(is_against))))
     }
 
     /// Looks for entries. Addresses of other servers, in the place of entries, are left out: nobody goes there.

@@ -21,6 +21,8 @@ const REFERRAL: u8 = 0xa3;
 const SASL_CREDENTIALS: u8 = 0x87;
 const RESPONSE_NAME: u8 = 0x8a;
 const RESPONSE_VALUE: u8 = 0x8b;
+/// `error` of a password policy's response.
+const POLICY_ERROR: u8 = 0x81;
 
 const BIND_REQUEST: u8 = 0x60;
 const BIND_RESPONSE: u8 = 0x61;
@@ -89,6 +91,19 @@ pub(super) fn check_answer(answer: &[u8], asked: Asked) -> Read<bool> {
 pub(super) fn result_code(answer: &[u8]) -> Read<u32> {
     let (_, _, mut rest) = envelope(answer)?;
     code(&mut Elements(rest.expect_any()?.1))
+}
+
+/// Whether a directory's rules for passwords are against somebody whose password is right, as the control beside
+/// the answer to a bind says (draft-behera-ldap-password-policy-10, section 6.2). A warning alone is none.
+pub(super) fn has_policy_error(control: &[u8]) -> Read<bool> {
+    let mut outside = Elements(control);
+    let mut parts = Elements(outside.expect(SEQUENCE)?);
+    outside.end()?;
+    let mut has_error = false;
+    while !parts.is_empty() {
+        has_error |= parts.expect_any()?.0 == POLICY_ERROR;
+    }
+    Ok(has_error)
 }
 
 /// The id and the operation's tag, and all elements from the operation on.
@@ -316,6 +331,21 @@ mod tests {
         ] {
             assert_eq!(check_answer(&answer(&control(&parts)), BIND).is_ok(), good, "{parts:?}");
         }
+    }
+
+    #[test]
+    fn an_error_of_the_rules_for_passwords_is_told_from_a_warning() {
+        let (error, warning) = (element(POLICY_ERROR, &[2]), element(0xa0, &element(0x80, &[9])));
+        for (parts, expected) in [
+            (vec![], Ok(false)),
+            (vec![warning.clone()], Ok(false)),
+            (vec![error.clone()], Ok(true)),
+            (vec![warning, error.clone()], Ok(true)),
+            (vec![error[..2].to_vec()], Err(Malformed)),
+        ] {
+            assert_eq!(has_policy_error(&element(SEQUENCE, &parts.concat())), expected, "{parts:?}");
+        }
+        assert_eq!(has_policy_error(&error), Err(Malformed));
     }
 
     #[test]
