@@ -33,6 +33,14 @@ pub struct Call<'a> {
     pub vouched: Option<&'a Person>,
 }
 
+impl Call<'_> {
+    /// Whether the browser came by https.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.origin.starts_with("https://")
+    }
+}
+
 /// What a service answers. Every answer is sent with `Cache-Control: no-store` and
 /// `Referrer-Policy: no-referrer`, unless it says another.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! of itself.
 
 mod configured;
+mod cookie_line;
 mod flights;
 mod introspect;
 pub mod ldap;

@@ -192,6 +192,9 @@ async fn keys_are_fetched_when_they_are_exchanged_and_not_for_every_token_that_n
     })
     .await;
     assert!(stage.provider.asked("/certs") <= 3);
+    // Some providers give every key the same name.
+    stage.provider.rotate(SigningKey::rsa("second"));
+    stage.signed_in("ana").await;
     // What the old key signs is worth nothing any more.
     let body = format!("logout_token={}", first.sign(&stage.provider.logout_claims(Some("ana"), None)));
     let answer = stage.send(&mut Browser::default(), "POST", "/.keyward/backchannel-logout/id", &[], &body).await;

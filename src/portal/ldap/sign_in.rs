@@ -17,6 +17,7 @@ use super::{Ldap, directory::Directory, directory::Member};
 use crate::domain::{Answered, Audience, Call, Desk, Reach, Reason, Reply, Secret, Service, SessionHandle, decode_hex};
 use crate::pages::{Language, Message};
 use crate::portal::Verifier;
+use crate::portal::cookie_line::cookie_line;
 use crate::portal::place::place_on;
 
 /// How long a browser is known again, in seconds: a year.
@@ -97,7 +98,7 @@ impl Visit<'_> {
     async fn answer(&self, desk: &dyn Desk) -> Reply {
         let Self { ldap, call, language, .. } = self;
         let is_page = call.browser.audience("GET") == Audience::Page;
-        if !self.is_secure() && ldap.sessions.cookie().starts_with("__") {
+        if !self.call.is_secure() && ldap.sessions.cookie().starts_with("__") {
             tracing::error!(
                 portal = ldap.name,
                 "nobody can sign in over http with this cookie; set cookie, or see the web server's X-Forwarded-Proto"
@@ -260,14 +261,8 @@ impl Visit<'_> {
         self.onward.as_deref().unwrap_or(&self.ldap.settings.application)
     }
 
-    fn is_secure(&self) -> bool {
-        self.call.origin.starts_with("https://")
-    }
-
     fn cookie(&self, name: &str, value: &str, lives: Option<u32>) -> String {
-        let lives = lives.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
-        let secure = if self.is_secure() { "; Secure" } else { "" };
-        format!("{name}={value}; Path=/{lives}; HttpOnly; SameSite=Lax{secure}")
+        cookie_line(self.call, name, value, lives.map(u64::from))
     }
 }
 

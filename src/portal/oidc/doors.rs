@@ -13,6 +13,7 @@ use super::tokens::{self, Refusal};
 use super::{Oidc, pages};
 use crate::domain::{Answered, Audience, Call, Desk, Outage, Reach, Reply, Service, SessionHandle};
 use crate::pages::Language;
+use crate::portal::cookie_line::cookie_line;
 use crate::portal::place::place_on;
 use crate::portal::{SignedSession, Verifier};
 
@@ -79,13 +80,8 @@ impl Oidc {
         self.house.pages.speaking(&call.browser.client().accept_language)
     }
 
-    fn flows<'a>(&'a self, call: &Call<'_>) -> Flows<'a> {
-        Flows {
-            portal: &self.house.name,
-            cookie: &self.house.settings.cookie,
-            sessions: &self.house.kept,
-            is_secure: is_secure(call),
-        }
+    fn flows<'a>(&'a self, call: &'a Call<'a>) -> Flows<'a> {
+        Flows { portal: &self.house.name, cookie: &self.house.settings.cookie, sessions: &self.house.kept, call }
     }
 
     /// Sends somebody who navigates to the provider.
@@ -106,7 +102,7 @@ impl Oidc {
         if call.browser.audience("GET") != Audience::Page {
             return Reply::json(401, &json!({ "reason": "no_session", "login": format!("{}{login}", call.origin) }));
         }
-        if !is_secure(call) && self.house.settings.cookie.starts_with("__") {
+        if !call.is_secure() && self.house.settings.cookie.starts_with("__") {
             tracing::error!(
                 portal = self.house.name,
                 "nobody can sign in over http with this cookie; set cookie, or see the web server's X-Forwarded-Proto"
@@ -236,8 +232,7 @@ impl Oidc {
             desk.sign_out(&SessionHandle { portal: house.name.clone(), id: old.id });
         }
         tracing::info!(portal = house.name, user, "signed in at the OpenID provider");
-        let secure = if is_secure(call) { "; Secure" } else { "" };
-        Ok(format!("{}={shown}; Path=/; HttpOnly; SameSite=Lax{secure}", house.settings.cookie))
+        Ok(cookie_line(call, &house.settings.cookie, &shown, None))
     }
 
     /// The sessions of this portal that the browser shows and that have not ended.
@@ -295,8 +290,4 @@ fn later(language: &Language, login: &str, outage: &Outage) -> Reply {
 
 fn wrong_method(allowed: &str) -> Reply {
     Reply { status: 405, ..Reply::default() }.header("allow", allowed.to_owned())
-}
-
-fn is_secure(call: &Call<'_>) -> bool {
-    call.origin.starts_with("https://")
 }

@@ -5,7 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Cookies, UnixSeconds, is_token};
+use crate::domain::{Call, Cookies, UnixSeconds, is_token};
+use crate::portal::cookie_line::cookie_line;
 use crate::portal::{Sealed, Sessions};
 
 /// How long somebody may take to sign in at the provider, in seconds.
@@ -37,8 +38,8 @@ pub(super) struct Flows<'a> {
     /// The name of the portal's session cookie.
     pub cookie: &'a str,
     pub sessions: &'a Sessions,
-    /// Whether the browser came by https.
-    pub is_secure: bool,
+    /// What the browser asked.
+    pub call: &'a Call<'a>,
 }
 
 /// 256 random bits, in characters that can stand everywhere.
@@ -111,7 +112,6 @@ impl Flows<'_> {
     }
 
     fn line(&self, tag: &str, value: &str, lifetime: u64) -> String {
-        let (prefix, secure) = (prefix(self.cookie), if self.is_secure { "; Secure" } else { "" });
-        format!("{prefix}{tag}={value}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}")
+        cookie_line(self.call, &format!("{}{tag}", prefix(self.cookie)), value, Some(lifetime))
     }
 }

@@ -142,15 +142,16 @@ impl Provider {
     }
 
     /// The same for a token that the provider itself has just given us. Only it can cause such questions, so
-    /// its newest key is asked for whoever has asked a moment ago.
+    /// its newest key is asked for whoever has asked a moment ago, also where it goes by the name of an old one.
     ///
     /// # Errors
     /// The keys cannot be had, or it does not publish the one that it used: that says nothing of the person.
     pub(super) async fn verify_granted(self: &Arc<Self>, token: &str) -> Result<Result<Signed, Unverified>, Outage> {
-        let known = self.verify_now(token).filter(|verified| verified.as_ref().err() != Some(&Unverified::UnknownKey));
-        let verified = match known {
+        let verified = match self.verify_now(token) {
+            None | Some(Err(Unverified::UnknownKey | Unverified::Signature)) => {
+                self.verify_with_new_keys(token).await?
+            }
             Some(_) => self.verify(token).await?,
-            None => self.verify_with_new_keys(token).await?,
         };
         match verified {
             Err(Unverified::UnknownKey) => Err(wrong("it signed with a key that it does not publish")),

@@ -13,6 +13,7 @@ use super::pages;
 use crate::domain::{Answered, ApiKey, Call, Desk, Identity, IdentityError, Outage, Reach, Reply, Service};
 use crate::domain::{SessionHandle, UnixSeconds};
 use crate::pages::Language;
+use crate::portal::cookie_line::cookie_line;
 use crate::portal::place::place_on;
 use crate::portal::{HeldSession, Verifier};
 use crate::wire::Try;
@@ -62,7 +63,7 @@ impl OneTimeToken {
             // It would use up the token for a page that perhaps nobody looks at.
             return pages::later(language);
         }
-        if !is_secure(call) && self.sessions.cookie().starts_with("__") {
+        if !call.is_secure() && self.sessions.cookie().starts_with("__") {
             tracing::error!(
                 portal = self.name,
                 "nobody can sign in over http with this cookie; set cookie, or see the web server's X-Forwarded-Proto"
@@ -207,8 +208,7 @@ impl OneTimeToken {
         }
         self.errands.begin(&self.name, "acknowledgement", self.acknowledgement(api_sid, id));
         tracing::info!(portal = self.name, user, "signed in by a one-time token");
-        let secure = if is_secure(call) { "; Secure" } else { "" };
-        let cookie = format!("{}={shown}; Path=/; HttpOnly; SameSite=Lax{secure}", self.sessions.cookie());
+        let cookie = cookie_line(call, self.sessions.cookie(), &shown, None);
         Reply::see_other(next).header("set-cookie", cookie)
     }
 
@@ -288,10 +288,6 @@ enum Unusable {
 
 fn problem(status: u16, error: &str, message: &str) -> Reply {
     Reply::json(status, &json!({ "error": error, "message": message }))
-}
-
-fn is_secure(call: &Call<'_>) -> bool {
-    call.origin.starts_with("https://")
 }
 
 fn fields(encoded: &[u8]) -> Vec<(String, String)> {
