@@ -3,14 +3,19 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod fakes;
+#[path = "oidc/stage.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod stage;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fakes::axigen::{Person, Variant};
+use fakes::openid_provider;
 use fakes::server::Fault;
 use support::{APP_PORTAL, Answer, Ask, Door, House, PortalKey, Setup, Ticket, mailboxes, until};
 
@@ -252,6 +257,97 @@ async fn no_secret_is_written_anywhere_at_the_most_talkative_level() {
             canaries.assert_not_in("the log", &log);
         });
     futures_util::future::join_all(lives).await;
+}
+
+/// Names of what is secret about a sign-in at a provider, in addresses and forms.
+const OF_A_SIGN_IN: [&str; 7] =
+    ["state", "nonce", "code_challenge", "code", "code_verifier", "refresh_token", "id_token_hint"];
+
+impl Canaries {
+    /// What an address or a form of OpenID Connect has that is secret.
+    fn add_sign_in(&mut self, query: &[u8]) {
+        for (name, value) in url::form_urlencoded::parse(query) {
+            if OF_A_SIGN_IN.contains(&&*name) {
+                self.add_token(&name, &value);
+            }
+        }
+    }
+
+    /// Each part of it that differs from token to token.
+    fn add_token(&mut self, what: &str, token: &str) {
+        let parts: Vec<&str> = token.split('.').collect();
+        parts.iter().skip(usize::from(parts.len() == 3)).for_each(|part| self.add(what, part));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_sign_in_at_a_provider_is_written() {
+    let mut stage = stage::stage("audiences = [\"mail-api\"]").await;
+    let mut canaries = Canaries(Vec::new());
+    canaries.add("the client's secret", openid_provider::SECRET);
+    let given: Arc<Mutex<Vec<String>>> = Arc::default();
+    let hears = Arc::clone(&given);
+    stage.provider.tells_of_access_tokens(move |token, _| hears.lock().unwrap().push(token.to_owned()));
+    stage.provider.lifetimes(1, None);
+
+    let mut browser = stage::Browser::default();
+    let begun = stage.begin(&mut browser, "/inbox").await;
+    canaries.add_sign_in(begun.split_once('?').unwrap().1.as_bytes());
+    let under_way = browser.clone();
+    let back = stage.provider.visit(&begun).unwrap();
+    canaries.add_sign_in(back.split_once('?').unwrap().1.as_bytes());
+    assert_eq!(stage.go(&mut browser, &back).await.status, 303);
+    for (name, value) in under_way.jar.iter().chain(&browser.jar) {
+        canaries.add(name, value);
+    }
+    assert_eq!(stage.go(&mut under_way.clone(), &back).await.status, 400, "once more");
+    stage.provider.misbehave(Some(Fault::Garbage));
+    until("an outage", || async {
+        stage.ask(&browser, "/").await;
+        stage.keyward.log().contains("the OpenID provider could not be asked")
+    })
+    .await;
+    stage.provider.misbehave(None);
+    until("a refresh", || async {
+        stage.ask(&browser, "/").await;
+        given.lock().unwrap().len() > 1
+    })
+    .await;
+
+    stage.provider.twist_id_claims(|claims| claims["nonce"] = serde_json::json!("another"));
+    let begun = stage.begin(&mut stage::Browser::default(), "/").await;
+    canaries.add_sign_in(begun.split_once('?').unwrap().1.as_bytes());
+    assert_eq!(stage.sign_in(&mut stage::Browser::default(), "/").await.status, 403);
+    stage.provider.behaves();
+    let key = stage.provider.key();
+    let logout = key.sign(&stage.provider.access_claims("ana", "keyward"));
+    canaries.add_token("what is no logout token", &logout);
+    let (door, body) = ("/.keyward/backchannel-logout/id", format!("logout_token={logout}"));
+    assert_eq!(stage.send(&mut stage::Browser::default(), "POST", door, &[], &body).await.status, 400);
+    for (audience, status) in [("mail-api", 200), ("another", 401)] {
+        let token = key.sign(&stage.provider.access_claims("ana", audience));
+        canaries.add_token("a bearer token", &token);
+        let ask = Ask::get(format!("{}/api", stage::MAIL)).header("Authorization", format!("Bearer {token}"));
+        assert_eq!(stage.keyward.ask(Door::AuthRequest, &ask).await.status, status);
+    }
+    let out = stage.send(&mut browser, "GET", "/.keyward/logout", &["Sec-Fetch-Site: same-origin"], "").await;
+    canaries.add_sign_in(out.one("location").split_once('?').unwrap().1.as_bytes());
+
+    for request in stage.provider.requests() {
+        canaries.add_sign_in(&request.body);
+    }
+    given.lock().unwrap().iter().for_each(|token| canaries.add_token("an access token", token));
+    for what in OF_A_SIGN_IN {
+        assert!(canaries.0.iter().any(|(name, _)| name == what), "{what} is not looked for");
+    }
+    canaries.assert_not_in("the metrics", &stage.keyward.metrics().await);
+    stage.keyward.signal("TERM");
+    assert_eq!(stage.keyward.ended().await.code(), Some(0));
+    let log = stage.keyward.log();
+    for line in ["signed in at the OpenID provider", "an ID token is not taken", "a logout token is not taken"] {
+        assert!(log.contains(line), "{line} is not in {log}");
+    }
+    canaries.assert_not_in("the log", &log);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,8 +93,9 @@ pub struct Provisioner {
     waiting: Mutex<Waiting>,
     /// Portals that keep passwords.
     directories: Mutex<Vec<Arc<dyn PasswordKeeper>>>,
-    /// One change is made at a portal at a time, so that no older one ends after a newer.
-    portal_turn: tokio::sync::Mutex<()>,
+    /// One change is made at a portal at a time, so that no older one ends after a newer. Under its name, since
+    /// it is the same portal after a reload.
+    portal_turns: Mutex<HashMap<String, Arc<Turn>>>,
 }
 
 impl Provisioner {
@@ -101,12 +103,18 @@ impl Provisioner {
     #[must_use]
     pub fn new(keys: Arc<KeyStore>, clock: Arc<dyn Clock>, runtime: Handle) -> Arc<Self> {
         let (waiting, directories) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { keys, clock, runtime, waiting, directories, portal_turn: tokio::sync::Mutex::new(()) })
+        Arc::new(Self { keys, clock, runtime, waiting, directories, portal_turns: Mutex::default() })
     }
 
     /// Takes other portals that keep passwords, in the place of those before.
     pub fn configure(&self, directories: Vec<Arc<dyn PasswordKeeper>>) {
         *self.directories.lock() = directories;
+        // Those that somebody has or waits for stay.
+        self.portal_turns.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
+    }
+
+    fn portal_turn(&self, portal: &str) -> Arc<Turn> {
+        Arc::clone(self.portal_turns.lock().entry(portal.to_owned()).or_default())
     }
 
     /// Makes a change for one of this portal's people: where passwords are kept for it, and at all of these
@@ -258,7 +266,8 @@ impl Provisioner {
 
     /// Makes a change in a portal's directory, unless another has taken its place.
     async fn change_in(&self, keeper: &dyn PasswordKeeper, account: &Account, number: u64) -> Option<Made> {
-        let _turn = self.portal_turn.lock().await;
+        let turn = self.portal_turn(keeper.portal());
+        let _turn = turn.lock().await;
         let change = self.waiting.lock().current(account, number)?;
         let AccountChange::Password(password) = &*change else {
             return Some((change.as_str(), Ok(Err(AccountRefusal::Change))));
@@ -274,6 +283,9 @@ impl Provisioner {
         Some((change.as_str(), outcome))
     }
 }
+
+/// Whoever has it makes a change.
+type Turn = tokio::sync::Mutex<()>;
 
 /// Which change was tried, and what became of it.
 type Made = (&'static str, Result<Result<(), AccountRefusal>, Outage>);

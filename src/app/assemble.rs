@@ -40,6 +40,7 @@ pub fn read(
     let file = path.display().to_string();
     parts.warnings.extend(unreachable(&parts, &file));
     parts.warnings.extend(without_tokens(&parts, &file));
+    parts.warnings.extend(without_people(&parts, &file));
     mistakes.unless_any(parts)
 }
 
@@ -72,6 +73,18 @@ fn without_tokens(parts: &Parts, file: &str) -> Vec<Mistake> {
         none_gives.then(|| Mistake { file: file.to_owned(), key, message: message.to_owned() })
     };
     wanting.filter_map(warning).collect()
+}
+
+/// Portals whose new passwords are to be set in a directory, and that are not there: most likely a slip of the pen.
+fn without_people(parts: &Parts, file: &str) -> Vec<Mistake> {
+    let is_there = |name: &String| parts.portals.iter().any(|portal| portal.name() == name);
+    let keepers = parts.portals.iter().filter_map(PortalPlan::passwords);
+    let missing = keepers.flat_map(|keeper| {
+        let key = format!("portal[{}].accounts.people_of", keeper.portal());
+        let others: Vec<String> = keeper.people_of().iter().filter(|name| !is_there(name)).cloned().collect();
+        others.into_iter().map(move |other| (key.clone(), format!("no portal is called {other:?}")))
+    });
+    missing.map(|(key, message)| Mistake { file: file.to_owned(), key, message }).collect()
 }
 
 fn build(
@@ -283,6 +296,26 @@ mod tests {
             let told =
                 found.iter().any(|line| line.contains("backend[mail].credentials") && line.contains("takes none"));
             assert!(told, "{}: {found:?}", kind.name);
+        }
+    }
+
+    #[test]
+    fn a_portal_that_is_not_there_has_no_people_whose_passwords_are_set() {
+        let portal = |others: &str| {
+            format!(
+                "[[portal]]\nname = \"staff\"\nkind = \"ldap\"\nservers = [\"ldap://127.0.0.1\"]\nbase = \"dc=test\"\n\
+                 bind_dn = \"cn=keyward,dc=test\"\nbind_password = \"secret\"\n\
+                 [portal.accounts]\npasswords = true\npeople_of = [{others}]\n\
+                 [[route]]\nhost = \"h\"\nportal = \"staff\"\n"
+            )
+        };
+        for (others, expected) in [("", None), ("\"staff\"", None), ("\"staff\", \"saff\"", Some("\"saff\""))] {
+            let (parts, mistakes) = build_text(&portal(others));
+            assert_eq!(mistakes.all(), []);
+            let warned = without_people(&parts, "k.toml").iter().map(ToString::to_string).collect::<Vec<_>>();
+            let expected =
+                expected.map(|other| format!("k.toml: portal[staff].accounts.people_of: no portal is called {other}"));
+            assert_eq!(warned, expected.into_iter().collect::<Vec<_>>());
         }
     }
 

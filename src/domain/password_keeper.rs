@@ -13,8 +13,13 @@ pub trait PasswordKeeper: Send + Sync {
     /// The portal's name.
     fn portal(&self) -> &str;
 
+    /// Other portals, by name, whose people are the same and have the same names.
+    fn people_of(&self) -> &[String];
+
     /// Whether the people of this portal are those whose passwords are kept here.
-    fn is_for(&self, portal: &str) -> bool;
+    fn is_for(&self, portal: &str) -> bool {
+        self.portal() == portal || self.people_of().iter().any(|other| other == portal)
+    }
 
     /// Longest time for one change.
     fn patience(&self) -> Duration;

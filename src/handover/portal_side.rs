@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Entrance, SelfService, SignOutRequest};
 use crate::backend::{Binding, Guarded};
-use crate::domain::{Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
+use crate::domain::{Audience, Browser, Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
 use crate::keys::{NoKeys, Order, password_of};
 use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Shown, Verdict};
 
@@ -134,7 +134,9 @@ impl PortalSide<'_> {
             return Err(NotRegistered::Past);
         }
         let (keys, portal) = (&self.house.keys, self.portal.name());
-        let (id, user) = (self.portal.id_of(sid), identity.user().to_owned());
+        // Other kinds take none.
+        let id = self.portal.called(sid).pop().ok_or(NotKept::NotHere)?;
+        let user = identity.user().to_owned();
         if keys.is_ended(portal, &id) {
             return Err(NotRegistered::SignedOut);
         }
@@ -169,15 +171,15 @@ impl PortalSide<'_> {
     /// # Errors
     /// Why there is no such session.
     pub async fn touch(&self, sid: &str) -> Result<usize, NotOpened> {
-        let id = self.portal.id_of(sid);
-        if self.house.keys.is_ended(self.portal.name(), &id) {
+        let ids = self.portal.called(sid);
+        if self.are_ended(&ids) {
             return Err(NotOpened::NoSession(Reason::Revoked));
         }
         // What others keep is known only to the browser.
         if self.portal.registers() {
-            self.session(sid, None).await?;
+            self.session(sid, None, None).await?;
         }
-        Ok(self.house.keys.touch(self.portal.name(), &id))
+        Ok(ids.iter().map(|id| self.house.keys.touch(self.portal.name(), id)).sum())
     }
 
     /// The keys of the session at a back-end, after a login where one is needed. Where the portal does
@@ -193,10 +195,10 @@ impl PortalSide<'_> {
         backend: &str,
         browser: &BrowserBehind<'_>,
     ) -> Result<Opened, NotOpened> {
-        let session = Arc::new(self.session(sid, ticket).await?);
+        let session = Arc::new(self.session(sid, ticket, Some(browser)).await?);
         let entrance = self.entrance(backend, session.identity())?;
         let backend = &entrance.backend;
-        let client = browser.client(backend.binding()).ok_or(NotOpened::NoBrowser)?;
+        let client = browser.client_for(backend.binding()).ok_or(NotOpened::NoBrowser)?;
         let Some(login) = backend.login_name(session.identity()) else {
             return Err(NotOpened::Denied(Reason::NoCredentials));
         };
@@ -211,7 +213,7 @@ impl PortalSide<'_> {
         };
         let keys = self.house.keys.obtain(order).await.into_keys().map_err(NotOpened::of)?;
         // It may have ended while it waited, or have become somebody else's.
-        let now = self.session(sid, ticket).await?;
+        let now = self.session(sid, ticket, Some(browser)).await?;
         if now.identity() != session.identity() {
             return Err(NotOpened::of(NoKeys::BUSY));
         }
@@ -233,29 +235,40 @@ impl PortalSide<'_> {
     }
 
     /// The session of this name, if Keyward itself can tell that it is genuine.
-    async fn session(&self, sid: &str, ticket: Option<&str>) -> Result<PortalSession<'static>, NotOpened> {
+    async fn session(
+        &self,
+        sid: &str,
+        ticket: Option<&str>,
+        browser: Option<&BrowserBehind<'_>>,
+    ) -> Result<PortalSession<'static>, NotOpened> {
         let none = |reason| Err(NotOpened::NoSession(reason));
         let Some(shown) = (if self.portal.registers() { Some(sid) } else { ticket }) else {
             return none(Reason::NoSession);
         };
-        let id = self.portal.id_of(sid);
-        if self.house.keys.is_ended(self.portal.name(), &id) {
+        if self.are_ended(&self.portal.called(sid)) {
             return none(Reason::Revoked);
         }
         let unavailable = |retry_after| NotOpened::Unavailable { reason: Reason::PortalUnavailable, retry_after };
-        let session = match self.portal.identify(&Shown::only(shown), self.house.clock.unix()).await {
+        let browser = browser.map(|browser| browser as &dyn Browser);
+        let shown = Shown { browser, ..Shown::only(shown) };
+        let session = match self.portal.identify(&shown, self.house.clock.unix()).await {
             Verdict::Genuine(session) => session,
             Verdict::Rejected(reason) => return none(reason),
             Verdict::Unreachable { retry_after } => return Err(unavailable(retry_after)),
             Verdict::Unasked => return Err(unavailable(NoKeys::BUSY.retry_after)),
         };
-        if session.id() != id {
+        // Looked at only now: a portal that was asked may have told by what else it calls the session.
+        if !self.portal.called(sid).iter().any(|id| id == session.id()) {
             return none(Reason::Forged);
         }
         if self.house.keys.is_revoked(self.portal.name(), &session) {
             return none(Reason::Revoked);
         }
         Ok(session)
+    }
+
+    fn are_ended(&self, ids: &[String]) -> bool {
+        !ids.is_empty() && ids.iter().all(|id| self.house.keys.is_ended(self.portal.name(), id))
     }
 
     fn vouches_at(&self, entrance: &Entrance) -> bool {
@@ -289,18 +302,38 @@ pub struct BrowserBehind<'a> {
 impl BrowserBehind<'_> {
     /// The client that a back-end which ties sessions so is to see; `None` where it could not be told
     /// from others.
-    fn client(&self, binding: Binding) -> Option<Client<'_>> {
+    fn client_for(&self, binding: Binding) -> Option<Client<'_>> {
         let wanted = [
             (binding.address, self.address.is_some()),
             (binding.user_agent, self.user_agent.is_some()),
             (binding.accept_language, self.accept_language.is_some()),
         ];
         let enough = wanted.into_iter().all(|(wanted, known)| known || !wanted);
-        enough.then(|| Client {
+        enough.then(|| self.client())
+    }
+}
+
+/// For a portal that must be asked, and looks at more than the cookie.
+impl Browser for BrowserBehind<'_> {
+    fn client(&self) -> Client<'_> {
+        Client {
             address: self.address.unwrap_or(self.caller),
             user_agent: Cow::Borrowed(self.user_agent.unwrap_or_default()),
             accept_language: Cow::Borrowed(self.accept_language.unwrap_or_default()),
-        })
+        }
+    }
+
+    fn audience(&self, _method: &str) -> Audience {
+        Audience::Program
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let value = match name {
+            "user-agent" => self.user_agent,
+            "accept-language" => self.accept_language,
+            _ => None,
+        };
+        std::str::from_utf8(value?).ok()
     }
 }
 

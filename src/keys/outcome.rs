@@ -48,7 +48,8 @@ impl Obtained {
         let (reason, retry_after) = match self {
             Self::Keys(keys) => return Ok(keys),
             Self::Refused(_) => (Reason::CredentialsRefused, BUSY_FOR),
-            Self::NoPassword(_) => (Reason::NoCredentials, BUSY_FOR),
+            Self::NoPassword(NoPassword::NotNow) => (Reason::PortalUnavailable, BUSY_FOR),
+            Self::NoPassword(NoPassword::Absent | NoPassword::Unreadable) => (Reason::NoCredentials, BUSY_FOR),
             Self::Revoked => (Reason::Revoked, BUSY_FOR),
             Self::Busy => return Err(NoKeys::BUSY),
             Self::Unavailable(outage) => (Reason::BackendUnavailable, outage.retry_after()),

@@ -81,6 +81,12 @@ impl PortalPlan {
         self.verifier.gives_tokens()
     }
 
+    /// Where people's passwords can be changed from here; see [`Verifier::passwords`].
+    #[must_use]
+    pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
+        self.verifier.passwords()
+    }
+
     /// Takes it into use.
     #[must_use]
     pub fn build(self, metrics: &Metrics) -> Arc<Portal> {
@@ -177,10 +183,10 @@ impl Portal {
         self.plan.verifier.longest_left()
     }
 
-    /// The id of a session in the house; see [`Verifier::id_of`].
+    /// The ids of what the portal's side calls so; see [`Verifier::called`].
     #[must_use]
-    pub fn id_of(&self, sid: &str) -> String {
-        self.plan.verifier.id_of(sid)
+    pub fn called(&self, sid: &str) -> Vec<String> {
+        self.plan.verifier.called(sid)
     }
 
     /// The ids of what the portal's side has ended; see [`Verifier::called_off`].
@@ -251,7 +257,7 @@ impl Portal {
     /// Where people's passwords can be changed from here; see [`Verifier::passwords`].
     #[must_use]
     pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
-        self.plan.verifier.passwords()
+        self.plan.passwords()
     }
 
     /// What the portal's side is offered.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 
 use self::known::{Known, Record, Vouched};
-use self::lately::{Finding, Lately};
+use self::lately::{Ends, Finding, Lately};
 use self::pause::Pause;
 use self::question::{Along, Caller};
 use self::said::{Said, Word};
@@ -63,7 +63,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         known: Known::new(name.clone(), Arc::clone(sessions)),
         sessions: Arc::clone(sessions),
         refused: Lately::default(),
-        ends: Lately::default(),
+        ends: sessions.keepsake(name, Ends::default),
         pause: Pause::default(),
         guests: Flights::new(Arc::clone(errands), MOST_AT_ONCE),
         strangers: Flights::new(Arc::clone(errands), MOST_AT_ONCE),
@@ -84,8 +84,8 @@ struct Inner {
     sessions: Arc<Sessions>,
     /// Cookies for which the portal did not vouch.
     refused: Lately,
-    /// Those whose session ended before it was known here.
-    ends: Lately,
+    /// Outlives a reload, as the sessions do.
+    ends: Arc<Ends>,
     pause: Pause,
     /// Questions about known sessions.
     guests: Flights<String, ()>,
@@ -272,14 +272,14 @@ impl Inner {
 
     /// Whether the portal's side has ended the session while it was vouched for.
     fn is_called_off(&self, key: &str, word: &Word, asked: Moment) -> bool {
-        let by = |key: &str| self.ends.found_since(key, Finding::CalledOff, asked);
+        let by = |key: &str| self.ends.called_off.found_since(key, Finding::CalledOff, asked);
         by(key) || word.sid.as_ref().is_some_and(|sid| by(&self.known.key(sid)))
     }
 
     fn take(&self, cookie: &str, key: &str, word: Word) {
         let (unix, now) = (self.clock.unix(), self.clock.now());
         let left = word.left.unwrap_or(self.times.session_lifetime.as_secs());
-        let leaves = matches!(self.ends.find(key, now), Some((Finding::Leaving, _)));
+        let leaves = self.ends.leaving.find(key, now).is_some();
         let tells = self.caller.tells_of_ends();
         let vouched = Vouched {
             word,
@@ -293,7 +293,7 @@ impl Inner {
             tracing::warn!(portal = self.portal, "no more sessions can be kept; raise [limits] sessions");
             self.refused.note(key, Finding::Unclear, now, UNCLEAR_FOR);
         } else if leaves {
-            self.ends.forget(key);
+            self.ends.leaving.forget(key);
             self.tell_of_end(cookie.to_owned());
         }
     }
@@ -384,7 +384,7 @@ impl Verifier for Introspect {
                 Some((_, Record::SignedOut(_))) => {}
                 None => {
                     let (key, lasts) = (self.0.known.key(cookie), self.0.times.session_lifetime);
-                    self.0.ends.note(&key, Finding::Leaving, self.0.clock.now(), lasts);
+                    self.0.ends.leaving.note(&key, Finding::Leaving, self.0.clock.now(), lasts);
                 }
             }
         }
@@ -396,14 +396,13 @@ impl Verifier for Introspect {
     }
 
     /// The portal's side may call a session by its own name or by the cookie.
-    fn id_of(&self, sid: &str) -> String {
-        let called = self.0.known.called(sid).into_iter().next();
-        called.map_or_else(|| self.0.known.key(sid), |(id, _)| id)
+    fn called(&self, sid: &str) -> Vec<String> {
+        self.0.known.called(sid).into_iter().map(|(id, _)| id).collect()
     }
 
     fn called_off(&self, sid: &str) -> Vec<String> {
         let now = self.0.clock.now();
-        let note = |key: &str| self.0.ends.note(key, Finding::CalledOff, now, CALLED_OFF_FOR);
+        let note = |key: &str| self.0.ends.called_off.note(key, Finding::CalledOff, now, CALLED_OFF_FOR);
         note(&self.0.known.key(sid));
         let called = self.0.known.called(sid).into_iter();
         called
@@ -422,7 +421,7 @@ impl Verifier for Introspect {
     /// and did not say so itself.
     fn end(&self, id: &str) -> Option<UnixSeconds> {
         let (key, ended) = self.0.known.sign_out(id)?;
-        let by_portal = matches!(self.0.ends.find(&key, self.0.clock.now()), Some((Finding::CalledOff, _)));
+        let by_portal = self.0.ends.called_off.find(&key, self.0.clock.now()).is_some();
         let cookie = ended.sealed.as_ref().filter(|_| !by_portal).and_then(|sealed| {
             let cookie = self.0.sessions.unseal(&key, sealed)?;
             String::from_utf8(cookie).ok()

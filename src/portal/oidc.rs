@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use self::bearer::{Bearers, Brought};
@@ -46,8 +47,10 @@ pub const KIND: Kind = Kind { name: "oidc", build };
 
 /// Longest time for a TCP and TLS handshake; a shorter `timeout` cuts it anyway.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most refreshes under way at once.
+/// Most refreshes that are wanted at once.
 const MOST_REFRESHES: usize = 1000;
+/// Most of them that the provider has before it at once. It may just have started, and everybody's are due.
+const TURNS: usize = 32;
 
 fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier> {
     let Surroundings { name, sessions: kept, errands, pages, clock } = surroundings;
@@ -69,6 +72,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         pages: Arc::clone(pages),
         clock: Arc::clone(clock),
         refreshes: Flights::new(Arc::clone(errands), MOST_REFRESHES),
+        turns: Semaphore::new(TURNS),
     };
     let house = Arc::new(house);
     Box::new(Oidc { bearers: Bearers::new(Arc::clone(&house)), house, sessions })
@@ -92,6 +96,7 @@ struct House {
     pages: Arc<Pages>,
     clock: Arc<dyn Clock>,
     refreshes: Flights<String, Refreshed>,
+    turns: Semaphore,
 }
 
 impl Verifier for Oidc {
@@ -157,15 +162,14 @@ impl Verifier for Oidc {
 
     /// The one of now, where a refresh has brought a newer one than the session was looked up with.
     fn token(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {
-        let now = self.house.clock.unix();
-        let newest = self.house.kept.of_id(session.id(), now);
+        let newest = self.house.kept.of_id(session.id(), self.house.clock.unix());
         let held = match &session.password {
             Password::Held(held) => newest.as_ref().unwrap_or(held),
             Password::Sealed { .. } => return Err(NoPassword::Absent),
         };
         let tokens = self.house.tokens(session.id(), held).ok_or(NoPassword::Unreadable)?;
-        if tokens.access_ends <= now {
-            return Err(NoPassword::Absent);
+        if !tokens.are_good(self.house.clock.now()) {
+            return Err(NoPassword::NotNow);
         }
         Ok(Secret::from(tokens.access))
     }
@@ -178,9 +182,13 @@ impl Verifier for Oidc {
         self.house.farewell_origin()
     }
 
+    fn called(&self, sid: &str) -> Vec<String> {
+        self.ids_with(&format!("sid:{sid}"))
+    }
+
     fn called_off(&self, sid: &str) -> Vec<String> {
         self.house.note_end(&format!("sid:{sid}"));
-        self.ids_with(&format!("sid:{sid}"))
+        self.called(sid)
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
@@ -189,7 +197,12 @@ impl Verifier for Oidc {
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {
-        self.bearers.end(id).or_else(|| self.house.kept.end(id).map(|ended| ended.expires))
+        if let Some(end) = self.bearers.end(id) {
+            return Some(end);
+        }
+        let ended = self.house.kept.end(id)?;
+        self.bearers.end_beside(&ended.memos);
+        Some(ended.expires)
     }
 
     fn service(&self) -> Option<&dyn Service> {

@@ -95,10 +95,15 @@ impl Verifier for OneTimeToken {
         self.sessions.password(session)
     }
 
-    /// The host has its own name for a session, under which there may be several here, or one in a moment.
+    /// The host has its own name for a session, under which there may be several here.
+    fn called(&self, sid: &str) -> Vec<String> {
+        self.kept.ids_with_memo(&self.name, sid)
+    }
+
+    /// Also of one that is here in a moment.
     fn called_off(&self, sid: &str) -> Vec<String> {
         self.arrivals.note_end(sid);
-        self.kept.ids_with_memo(&self.name, sid)
+        self.called(sid)
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {

@@ -68,8 +68,9 @@ impl Verifier for Registered {
         looked_up.filter_map(session).collect()
     }
 
-    fn id_of(&self, sid: &str) -> String {
-        self.sessions.id_of(&self.portal, sid)
+    /// One, whether it was told of already or not.
+    fn called(&self, sid: &str) -> Vec<String> {
+        vec![self.sessions.id_of(&self.portal, sid)]
     }
 
     fn registers(&self) -> bool {

@@ -2,7 +2,7 @@ use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::{DashMap, Entry};
 use hmac::{Hmac, KeyInit, Mac};
@@ -27,7 +27,7 @@ pub struct Sessions {
     seal: Seal,
     notes: Notes,
     at_the_end: OnceLock<AtTheEnd>,
-    keepsakes: Mutex<HashMap<(String, TypeId), Arc<dyn Any + Send + Sync>>>,
+    keepsakes: Mutex<HashMap<(String, TypeId), Weak<dyn Any + Send + Sync>>>,
 }
 
 /// Something that is known again by this alone, within this process: half a keyed hash.
@@ -199,15 +199,18 @@ impl Sessions {
         &self.notes
     }
 
-    /// What a portal's kind remembers through reloads, made where there is nothing yet.
+    /// What a portal's kind remembers through reloads, made where there is nothing yet. It goes with the last who
+    /// has it: a reload makes the new portals before it lets the old ones go.
     pub fn keepsake<T: Any + Send + Sync>(&self, portal: &str, make: impl FnOnce() -> T) -> Arc<T> {
         let mut keepsakes = self.keepsakes.lock();
-        let kept = keepsakes.get(&(portal.to_owned(), TypeId::of::<T>()));
-        if let Some(kept) = kept.and_then(|kept| Arc::clone(kept).downcast::<T>().ok()) {
+        keepsakes.retain(|_, kept| kept.strong_count() > 0);
+        let key = (portal.to_owned(), TypeId::of::<T>());
+        if let Some(kept) = keepsakes.get(&key).and_then(Weak::upgrade).and_then(|kept| kept.downcast::<T>().ok()) {
             return kept;
         }
         let made = Arc::new(make());
-        keepsakes.insert((portal.to_owned(), TypeId::of::<T>()), made.clone());
+        let known: Arc<dyn Any + Send + Sync> = made.clone();
+        keepsakes.insert(key, Arc::downgrade(&known));
         made
     }
 
@@ -403,6 +406,18 @@ mod tests {
         assert!(sessions.end(&sessions.id_of("p", "b")).is_some());
         assert!(sessions.end(&sessions.id_of("q", "c")).is_some());
         assert!(sessions.by_memo.is_empty());
+    }
+
+    #[test]
+    fn what_a_kind_remembers_lasts_through_reloads_and_goes_with_its_portal() {
+        let sessions = Sessions::new(1);
+        let first = sessions.keepsake("a", || 1_u32);
+        let second = sessions.keepsake("a", || 2_u32);
+        drop(first);
+        assert_eq!((*second, *sessions.keepsake("b", || 3_u32)), (1, 3));
+        drop(second);
+        assert_eq!(*sessions.keepsake("a", || 4_u32), 4);
+        assert_eq!(sessions.keepsakes.lock().len(), 1);
     }
 
     #[test]

@@ -86,14 +86,14 @@ pub trait Verifier: Send + Sync + 'static {
         None
     }
 
-    /// The id under which the house knows the session that the portal's own side calls so.
-    fn id_of(&self, sid: &str) -> String {
-        sid.to_owned()
+    /// The ids of all sessions in the house that the portal's own side calls so, as far as they are known.
+    fn called(&self, sid: &str) -> Vec<String> {
+        vec![sid.to_owned()]
     }
 
     /// The portal's side has ended what it calls so: the ids of all sessions that this is in the house.
     fn called_off(&self, sid: &str) -> Vec<String> {
-        vec![self.id_of(sid)]
+        self.called(sid)
     }
 
     /// Whether the portal's side tells us of its sessions, each by what the browser shows for it.
@@ -214,4 +214,7 @@ pub enum NoPassword {
     /// It is sealed with another key, or for another session.
     #[error("the password in the portal session cannot be opened")]
     Unreadable,
+    /// The access token has ended, and the provider cannot be asked for another one.
+    #[error("there is no access token at the moment")]
+    NotNow,
 }

@@ -22,6 +22,8 @@ pub const SECRET: &str = "a secret: with & signs +";
 /// Changes something on its way out.
 pub type Twist = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
+type Hears = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
 /// A code that was given and not changed for tokens yet.
 struct Code {
     user: String,
@@ -55,6 +57,11 @@ struct State {
     discovery: Option<Twist>,
     id_header: Option<Twist>,
     id_claims: Option<Twist>,
+    access_claims: Option<Twist>,
+    /// Hears of each access token, and whose it is.
+    hears_of_access: Option<Hears>,
+    /// Stands for the keys that are published.
+    keys_instead: Option<Value>,
     answer_to_authorize: Option<String>,
     /// Stands for every answer of the token endpoint.
     tokens_instead: Option<Reply>,
@@ -90,6 +97,9 @@ impl OpenIdProvider {
             discovery: None,
             id_header: None,
             id_claims: None,
+            access_claims: None,
+            hears_of_access: None,
+            keys_instead: None,
             answer_to_authorize: None,
             tokens_instead: None,
             userinfo: None,
@@ -116,6 +126,11 @@ impl OpenIdProvider {
     /// How often something was asked whose path ends so.
     pub fn asked(&self, path: &str) -> usize {
         self.server.requests().iter().filter(|request| request.path().ends_with(path)).count()
+    }
+
+    /// Everything that was asked so far, but by browsers.
+    pub fn requests(&self) -> Vec<Request> {
+        self.server.requests()
     }
 
     /// Whose browser it is that comes from now on.
@@ -162,6 +177,16 @@ impl OpenIdProvider {
         locked(&self.state).id_claims = Some(Arc::new(twist));
     }
 
+    /// Of those that sign-ins and refreshes give.
+    pub fn twist_access_claims(&self, twist: impl Fn(&mut Value) + Send + Sync + 'static) {
+        locked(&self.state).access_claims = Some(Arc::new(twist));
+    }
+
+    /// Tells of each access token, and whose it is, before anybody has it.
+    pub fn tells_of_access_tokens(&self, hears: impl Fn(&str, &str) + Send + Sync + 'static) {
+        locked(&self.state).hears_of_access = Some(Arc::new(hears));
+    }
+
     pub fn twist_userinfo(&self, twist: impl Fn(&mut Value) + Send + Sync + 'static) {
         locked(&self.state).userinfo = Some(Arc::new(twist));
     }
@@ -169,7 +194,7 @@ impl OpenIdProvider {
     pub fn behaves(&self) {
         let mut state = locked(&self.state);
         (state.discovery, state.id_header, state.id_claims, state.userinfo) = (None, None, None, None);
-        (state.answer_to_authorize, state.tokens_instead) = (None, None);
+        (state.answer_to_authorize, state.tokens_instead, state.access_claims) = (None, None, None);
     }
 
     /// Answers every sign-in with this query in place of a code.
@@ -179,6 +204,11 @@ impl OpenIdProvider {
 
     pub fn answers_token(&self, reply: Option<Reply>) {
         locked(&self.state).tokens_instead = reply;
+    }
+
+    /// Publishes this in place of its keys.
+    pub fn publishes(&self, keys: Option<Value>) {
+        locked(&self.state).keys_instead = keys;
     }
 
     /// Signs with a key of its own from now on. The one before is published no more.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use keyward::domain::Reason;
+use keyward::handover::NotOpened;
 use serde_json::json;
 
 use crate::fakes::server::{Fault, Reply};
@@ -108,7 +110,7 @@ async fn the_portals_side_ends_a_session_by_its_own_name_or_by_the_cookie() {
         world.script.says("b", json!({"active": true, "username": "ben", "sid": "portal-sid-2"}));
         let (ana, ..) = world.details("a").await;
         assert_eq!(world.who(&["b"]).await, Who::is("ben"));
-        assert_eq!(world.portal.id_of(name), ana);
+        assert_eq!(world.portal.called(name), [ana]);
         world.call_off("nobodys");
         assert_eq!(world.who(&["a"]).await, Who::is("ana"));
         world.script.signs_out("a");
@@ -200,4 +202,77 @@ async fn a_session_is_known_by_its_name_in_the_house_until_it_ends() {
     assert_eq!(whose("a"), "Nobody");
     world.sign_out("a");
     assert_eq!(whose(&id), "Nobody");
+}
+
+#[tokio::test]
+async fn the_portals_side_gets_keys_for_a_session_that_nobody_has_asked_about_before() {
+    let world = World::new().await;
+    let forged = NotOpened::NoSession(Reason::Forged);
+    world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+    world.script.says("b", json!({"active": true, "username": "ben", "sid": "portal-sid-2"}));
+    for _ in 0..2 {
+        assert_eq!(world.opens("portal-sid-1", "a").await, NotOpened::NoBackend);
+        assert_eq!(world.opens("a", "a").await, NotOpened::NoBackend);
+        assert_eq!(world.opens("portal-sid-2", "a").await, forged, "another one's");
+        assert_eq!(world.opens("portal-sid-1", "b").await, forged);
+        assert_eq!(world.opens("portal-sid-1", "made-up").await, NotOpened::NoSession(Reason::NoSession));
+    }
+    // The portal gave the browser another cookie for the same session.
+    world.script.says("c", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+    for cookie in ["a", "c", "a"] {
+        assert_eq!(world.opens("portal-sid-1", cookie).await, NotOpened::NoBackend, "{cookie}");
+    }
+    world.sign_out("a");
+    assert_eq!(world.opens("portal-sid-1", "a").await, NotOpened::NoSession(Reason::Revoked));
+    assert_eq!(world.opens("portal-sid-1", "c").await, NotOpened::NoBackend, "it lives");
+    world.call_off("portal-sid-1");
+    assert_eq!(world.opens("portal-sid-1", "c").await, NotOpened::NoSession(Reason::Revoked));
+}
+
+#[tokio::test]
+async fn what_the_portals_side_says_of_the_browser_goes_along_when_the_portal_is_asked() {
+    let world = World::with("forward_headers = [\"User-Agent\", \"X-Forwarded-For\", \"X-Device\"]").await;
+    world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+    assert_eq!(world.opens("portal-sid-1", "a").await, NotOpened::NoBackend);
+    let questions = world.script.questions();
+    assert_eq!(questions.len(), 1);
+    let header = |name: &str| questions[0].header(name);
+    assert_eq!((header("user-agent"), header("x-forwarded-for")), (Some("Firefox"), Some("192.0.2.7")));
+    assert_eq!(header("x-device"), None, "of which the portal's side says nothing");
+}
+
+#[tokio::test]
+async fn a_reload_forgets_nobody_who_has_signed_out() {
+    let world = World::new().await;
+    world.script.signs_in("a", "ana");
+    // Before anything was known of her.
+    world.sign_out("a");
+    let reloaded = world.reloaded("");
+    assert_eq!(world.who_at(&reloaded, &["a"]).await, Who::Out("revoked"));
+    // While an answer is under way to the question of before.
+    world.script.says("b", json!({"active": true, "username": "ben", "sid": "portal-sid-2"}));
+    world.script.misbehave(Some(Fault::Drip(Duration::from_millis(2))));
+    let asked = world.script.asked();
+    let (_, ()) = tokio::join!(world.who(&["b"]), async {
+        until("the question", || async { world.script.asked() > asked }).await;
+        assert!(world.reloaded("").called_off("portal-sid-2").is_empty(), "it is not known yet");
+    });
+    for cookie in ["a", "b"] {
+        assert!(!matches!(world.known(cookie), Who::In(_)), "{cookie}");
+    }
+}
+
+#[tokio::test]
+async fn made_up_cookies_push_out_no_end_that_a_portal_told_of() {
+    let world = World::new().await;
+    world.script.says("a", json!({"active": true, "username": "ana", "sid": "portal-sid-1"}));
+    world.script.misbehave(Some(Fault::Drip(Duration::from_millis(2))));
+    let (who, ()) = tokio::join!(world.who(&["a"]), async {
+        until("the question", || async { world.script.asked() == 1 }).await;
+        world.call_off("portal-sid-1");
+        for number in 0..11_000 {
+            world.sign_out(&format!("made-up-{number}"));
+        }
+    });
+    assert_eq!(who, Who::Out("no_session"));
 }

@@ -7,6 +7,7 @@ mod examples;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod outages;
+mod races;
 mod script;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]

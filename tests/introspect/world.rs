@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyward::config::{Document, Draft};
 use keyward::domain::{Audience, Browser, Client, Clock, Cookies, ExposeSecret, ManualClock, Moment};
-use keyward::handover::{SelfService, SignOutRequest};
+use keyward::handover::{BrowserBehind, NotOpened, SelfService, SignOutRequest};
 use keyward::keys::{KeyStore, SignOutBy};
 use keyward::observe::Metrics;
 use keyward::pages::Pages;
@@ -139,6 +139,15 @@ impl World {
     /// The portal's server ends a session through the API.
     pub fn call_off(&self, sid: &str) {
         self.house.portal_side(None).unwrap().sign_out(sid, &SignOutRequest::now(SignOutBy::Api, None));
+    }
+
+    /// Whether the portal's server gets as far as to the back-end, of which there is none.
+    pub async fn opens(&self, sid: &str, cookie: &str) -> NotOpened {
+        let address = Some(Firefox.client().address);
+        let caller = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let browser = BrowserBehind { address, user_agent: Some(b"Firefox"), accept_language: Some(b"de"), caller };
+        let side = self.house.portal_side(None).unwrap();
+        side.open(sid, Some(cookie), "mail", &browser).await.err().unwrap()
     }
 
     pub fn clock_unix(&self) -> u64 {

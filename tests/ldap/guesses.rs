@@ -1,9 +1,11 @@
 //! Who guesses passwords.
 
+use std::time::{Duration, Instant};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::browser::{Browser, House, INBOX};
+use crate::browser::{Browser, House, INBOX, PEOPLE};
 use crate::support::Ask;
 
 #[tokio::test]
@@ -76,6 +78,82 @@ async fn a_browser_that_is_known_goes_on_while_its_network_waits() {
         browser.cookies.push((known.0.clone(), value.clone()));
         assert_eq!(browser.sign_in(name, "wonderland").await.status, 429, "{name} {value}");
     }
+}
+
+/// What becomes of one guess, from an address, as the web server tells it.
+async fn guess(house: &House, from: &str, name: &str, guess: usize) -> u16 {
+    Browser::at(house, from).sign_in(name, &format!("guess-{guess}")).await.status
+}
+
+#[tokio::test]
+async fn a_network_that_tries_many_names_waits_and_takes_nobody_else_with_it() {
+    let house = House::with("[portal.lockout]\nattempts_per_address = 4", "").await;
+    let mut at_home = Browser::at(&house, "2001:db8:0:1::1");
+    assert_eq!(at_home.sign_in("alice", "wonderland").await.status, 303);
+    // Every address of one customer's network is the same customer.
+    let mut status = Vec::new();
+    for (number, name) in ["n1", "n2", "n3", "n4", "n5", "bob"].into_iter().enumerate() {
+        status.push(guess(&house, &format!("2001:db8:0:1:{number:x}::{number:x}"), name, number).await);
+    }
+    assert_eq!(status, [403, 403, 403, 403, 429, 429]);
+    assert_eq!(Browser::at(&house, "2001:db8:0:1::9").sign_in("bob", "x").await.status, 429, "nobody knows him there");
+    // Where she has signed in before she is let in, with this browser or another one, and so is he next door.
+    assert_eq!(Browser::at(&house, "2001:db8:0:1::9").sign_in("alice", "wonderland").await.status, 303);
+    assert_eq!(Browser::at(&house, "2001:db8:0:2::1").sign_in("john", "doe").await.status, 303);
+    // An IPv4 address is a customer of its own, also where it is written as one of IPv6.
+    let mut status = Vec::new();
+    for number in 0..5 {
+        let from = if number % 2 == 0 { "198.51.100.7" } else { "::ffff:198.51.100.7" };
+        status.push(guess(&house, from, &format!("m{number}"), number).await);
+    }
+    assert_eq!(status, [403, 403, 403, 403, 429]);
+    assert_eq!(Browser::at(&house, "198.51.100.8").sign_in("john", "doe").await.status, 303);
+}
+
+#[tokio::test]
+async fn many_who_try_one_name_hold_up_only_who_was_never_there_and_for_a_minute_at_most() {
+    let terms = "[portal.lockout]\nattempts_per_user = 6\nwait = \"10m\"\nlongest_wait = \"10m\"";
+    let house = House::with(terms, "").await;
+    let mut alice = Browser::at(&house, "192.0.2.1");
+    assert_eq!(alice.sign_in("alice", "wonderland").await.status, 303);
+    alice.send("POST", "/.keyward/logout", &["Sec-Fetch-Site: same-origin"], "").await;
+    let mut status = Vec::new();
+    for number in 0..9 {
+        status.push(guess(&house, &format!("198.51.{number}.1"), "alice", number).await);
+    }
+    assert_eq!(status, [[403; 3], [403; 3], [429; 3]].concat());
+    assert_eq!(house.binds("alice"), 1 + 6);
+    let new_place = Browser::at(&house, "203.0.113.5").sign_in("alice", "wonderland").await;
+    assert_eq!(new_place.status, 429);
+    assert!(new_place.one("Retry-After").parse::<u64>().unwrap() <= 61, "{new_place:?}");
+    alice.address = "203.0.113.6".to_owned();
+    assert_eq!(alice.sign_in("alice", "wonderland").await.status, 303, "with her browser, wherever it is");
+    assert_eq!(Browser::at(&house, "192.0.2.1").sign_in("alice", "wonderland").await.status, 303, "from her network");
+    assert_eq!(Browser::at(&house, "198.51.1.1").sign_in("bob", PEOPLE[1].1).await.status, 303, "nor anybody else");
+}
+
+#[tokio::test]
+async fn a_no_takes_as_long_for_a_name_that_nobody_has_as_for_one_that_somebody_has() {
+    let house = House::start().await;
+    let mut times = Vec::new();
+    for (number, name) in ["alice", "nobody-there", "*", "al\u{200b}ice"].into_iter().enumerate() {
+        let mut browser = Browser::at(&house, &format!("198.51.100.{number}"));
+        let form = browser.form(INBOX).await;
+        let begun = Instant::now();
+        assert_eq!(browser.submit(&form, name, "guess").await.status, 403, "{name}");
+        times.push(begun.elapsed());
+    }
+    let mut browser = Browser::new(&house);
+    let form = browser.form(INBOX).await;
+    let begun = Instant::now();
+    assert_eq!(browser.submit(&form, "alice", "wonderland").await.status, 303);
+    let yes = begun.elapsed();
+    // What the directory took is far less than the time at which every no is given, so none of it shows.
+    let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+    assert!(*least >= Duration::from_millis(500) && yes < *least, "{yes:?} {times:?}");
+    let part = |time: &Duration| time.as_millis() % 500;
+    assert!(times.iter().all(|time| part(time) < 150), "{times:?}: at multiples of half a second");
+    assert!(*most - *least < Duration::from_millis(150), "{times:?}");
 }
 
 #[tokio::test]

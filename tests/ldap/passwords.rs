@@ -1,10 +1,17 @@
 //! A portal tells of a new password: the directory has it, the mailbox has it, and the old one opens nothing.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-use crate::browser::{Browser, House, INBOX, PEOPLE, config};
+use crate::browser::{Browser, COOKIE, House, INBOX, PEOPLE, config};
 use crate::fakes::axigen::{Axigen, Person};
 use crate::fakes::axigen_cli::{AxigenCli, Server};
 use crate::real::slapd::{self, Slapd};
@@ -14,10 +21,67 @@ const KEY: &str = "00112233445566778899aabbccddeeff";
 const OLD: &str = "wonderland";
 const NEW: &str = "the n3w 'pässword' #1";
 
+/// Between Keyward and the directory: while it is shut, whoever shows the old password gets no answer.
+struct Gate {
+    address: SocketAddr,
+    is_shut: watch::Sender<bool>,
+    /// How many wait for an answer.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    async fn start(directory: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (is_shut, shut) = watch::channel(false);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(directory).await else { continue };
+                tokio::spawn(pass(client, server, shut.clone(), Arc::clone(&counted)));
+            }
+        });
+        Self { address, is_shut, waiting }
+    }
+}
+
+async fn pass(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    mut shut: watch::Receiver<bool>,
+    waiting: Arc<AtomicUsize>,
+) -> std::io::Result<()> {
+    let (mut question, mut answer) = (vec![0; 65536], vec![0; 65536]);
+    let mut shows_old = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut question) => match read? {
+                0 => return Ok(()),
+                read => {
+                    shows_old |= question[..read].windows(OLD.len()).any(|part| part == OLD.as_bytes());
+                    server.write_all(&question[..read]).await?;
+                }
+            },
+            read = server.read(&mut answer) => match read? {
+                0 => return Ok(()),
+                read => {
+                    if shows_old && *shut.borrow() {
+                        waiting.fetch_add(1, Ordering::SeqCst);
+                        let _ = shut.wait_for(|shut| !shut).await;
+                    }
+                    client.write_all(&answer[..read]).await?;
+                }
+            },
+        }
+    }
+}
+
 /// A house whose portal is told of new passwords, and the command line of its mail server.
 struct Office {
     house: House,
     cli: AxigenCli,
+    gate: Gate,
 }
 
 impl Office {
@@ -25,7 +89,7 @@ impl Office {
     async fn start(may_write: bool) -> Self {
         let at_home = |name: &str| format!("{name}@example.test");
         let people = PEOPLE.map(|(name, password)| Person::new(&at_home(name), password, name)).to_vec();
-        let mut cli = None;
+        let (mut cli, mut gate) = (None, None);
         let house = House::set_up(people, async |slapd: &Slapd, office: &Axigen| {
             let server = AxigenCli::start(Server::default(), office.mailboxes()).await.unwrap();
             let Server { user, password, .. } = Server::default();
@@ -41,8 +105,11 @@ impl Office {
                  login_url = \"https://portal.example.test/{{url}}\"\n\
                  [[route]]\nhost = \"customers.example.test\"\nportal = \"customers\"\nbackend = \"office\"\n"
             );
-            let joins = "timeout = \"1s\"\n[portal.accounts]\npasswords = true\npeople_of = [\"customers\"]";
+            let joins = "timeout = \"5s\"\n[portal.accounts]\npasswords = true\npeople_of = [\"customers\"]";
             let config = config(slapd, &office.url(), joins, &key);
+            let between = Gate::start(slapd.address()).await;
+            let config = config.replace(&slapd.url(), &format!("ldap://{}", between.address));
+            gate = Some(between);
             let config = config.replace("credentials = \"portal\"\n", &format!("credentials = \"portal\"\n{accounts}"));
             let config = match may_write {
                 true => config
@@ -53,7 +120,7 @@ impl Office {
             Setup::new(&config).with_api()
         });
         let house = house.await;
-        Self { house, cli: cli.unwrap() }
+        Self { house, cli: cli.unwrap(), gate: gate.unwrap() }
     }
 
     async fn set_password(&self, user: &str, password: &str) -> (u16, Value) {
@@ -115,6 +182,46 @@ async fn a_new_password_is_in_the_directory_and_in_the_mailbox_and_the_old_one_o
     for secret in [OLD, NEW, "n3w", slapd::ADMINISTRATOR_PASSWORD] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
+}
+
+#[tokio::test]
+async fn whoever_is_on_their_way_in_with_the_old_password_is_not_let_in_any_more() {
+    let office = Office::start(true).await;
+    let mut browser = Browser::new(&office.house);
+    let form = browser.form(INBOX).await;
+    office.gate.is_shut.send_replace(true);
+    let (page, telephone, ()) = tokio::join!(
+        browser.submit(&form, "alice", OLD),
+        async {
+            let basic = format!("Basic {}", STANDARD.encode(format!("alice:{OLD}")));
+            let dav = Ask::get("https://app.example.test/dav/").header("Authorization", basic);
+            office.house.ask(&dav.header("X-Forwarded-For", "198.51.100.1")).await
+        },
+        async {
+            until("both are asked about", async || office.gate.waiting.load(Ordering::SeqCst) == 2).await;
+            assert_eq!(office.set_password("alice", NEW).await.0, 200);
+            office.gate.is_shut.send_replace(false);
+        }
+    );
+    assert!(page.status != 303 && browser.cookie(COOKIE).is_none(), "{page:?}");
+    assert_ne!(telephone.status, 200, "{telephone:?}");
+    assert_eq!(office.dav(OLD).await.status, 401);
+    assert_eq!(browser.sign_in("alice", OLD).await.status, 403);
+    assert_eq!(browser.sign_in("alice", NEW).await.status, 303);
+    office.dav(NEW).await.assert_allows("alice");
+}
+
+#[tokio::test]
+async fn what_was_remembered_of_the_old_password_opens_no_session_of_the_new_one() {
+    let office = Office::start(true).await;
+    office.dav(OLD).await.assert_allows("alice");
+    let new = "looking-glass";
+    office.house.set_password("alice", new).await;
+    // The directory knows it already, whatever the mailbox says.
+    assert_ne!(office.dav(new).await.status, 401);
+    assert_eq!(office.set_password("alice", new).await.0, 200);
+    office.dav(new).await.assert_allows("alice");
+    assert_eq!(office.dav(OLD).await.status, 401);
 }
 
 #[tokio::test]

@@ -1,6 +1,14 @@
 //! A real nginx with the very files of `examples/nginx/`, between a scripted decision service and a
 //! scripted application: every trap that `auth_request` has laid for its users.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../fakes/mod.rs"]
+mod fakes;
+#[path = "../real/mod.rs"]
+mod real;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
+mod support;
 
 mod axigen;
 mod calendars;
@@ -9,6 +17,7 @@ mod files;
 mod house;
 mod kinds;
 mod pages;
+mod programs;
 mod renewal;
 mod servers;
 mod sogo;

@@ -166,6 +166,31 @@ async fn a_token_ends_with_its_time_and_with_its_session() {
 }
 
 #[tokio::test]
+async fn who_signs_out_here_takes_the_tokens_of_that_session_along() {
+    let stage = stage("audiences = [\"mail-api\"]\npost_logout = \"here\"").await;
+    let mut browser = stage.signed_in("ana").await;
+    let sid = stage.provider.sid();
+    let of_session = |sid: &str| {
+        let mut claims = stage.provider.access_claims("ana", "mail-api");
+        claims["sid"] = json!(sid);
+        claims
+    };
+    let [shown, unseen, another] = [of_session(&sid), of_session(&sid), of_session("another")];
+    with_token(&stage, &shown).await.assert_allows("ana");
+    let out = stage.send(&mut browser, "GET", "/.keyward/logout", &["Sec-Fetch-Site: same-origin"], "").await;
+    assert_eq!(out.status, 200, "{out:?}");
+    for claims in [&shown, &unseen] {
+        assert_eq!(with_token(&stage, claims).await.status, 401);
+    }
+    with_token(&stage, &another).await.assert_allows("ana");
+    // The provider stands by its session, so what it gives from now on is good.
+    let out_at = now();
+    until("a later second", || async { now() > out_at }).await;
+    with_token(&stage, &of_session(&sid)).await.assert_allows("ana");
+    stage.signed_in("ana").await;
+}
+
+#[tokio::test]
 async fn random_keys_have_the_keys_asked_for_once() {
     let stage = api().await;
     let claims = stage.provider.access_claims("ana", "mail-api");

@@ -131,3 +131,37 @@ async fn new_tokens_of_somebody_else_end_the_session() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn an_access_token_of_somebody_else_is_not_used_though_no_id_token_comes_with_it() {
+    let stage = short(1, None).await;
+    stage.provider.gives_no_id_token_at_refresh();
+    let browser = stage.signed_in("ana").await;
+    stage.provider.twist_access_claims(|claims| claims["sub"] = json!("ben"));
+    until("the end", || async { stage.ask(&browser, "/").await.status == 401 }).await;
+    assert!(stage.keyward.log().contains("a session ends, since its new tokens are not good"));
+}
+
+#[tokio::test]
+async fn many_sessions_that_are_due_at_once_come_to_the_provider_in_turns() {
+    let stage = short(1, None).await;
+    let browsers = futures_util::future::join_all((0..100).map(|_| stage.signed_in("ana"))).await;
+    let end = now() + 1;
+    until("the end of the tokens", || async { now() > end }).await;
+    stage.provider.lifetimes(3600, None);
+    let before = stage.provider.asked("/token");
+    stage.provider.misbehave(Some(Fault::CloseAtOnce));
+    for answer in futures_util::future::join_all(browsers.iter().map(|browser| stage.ask(browser, "/"))).await {
+        answer.assert_allows("ana");
+    }
+    let asked = stage.provider.asked("/token") - before;
+    assert!((1..=40).contains(&asked), "{asked}: those that waited learn that the provider is away");
+    stage.provider.misbehave(None);
+    until("all are renewed", || async {
+        for answer in futures_util::future::join_all(browsers.iter().map(|browser| stage.ask(browser, "/"))).await {
+            answer.assert_allows("ana");
+        }
+        stage.provider.asked("/token") >= before + asked + 100
+    })
+    .await;
+}

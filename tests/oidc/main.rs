@@ -2,13 +2,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod bearer;
+mod clock;
 #[path = "../fakes/mod.rs"]
 mod fakes;
 mod lasting;
 mod logout;
+mod portal_side;
 mod refused;
 mod sign_in;
 mod stage;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
+mod to_mailbox;

@@ -5,9 +5,9 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use serde_json::{Value, json};
 
-use crate::fakes::openid_provider::{SigningKey, Twist};
+use crate::fakes::openid_provider::{OpenIdProvider, SigningKey, Twist};
 use crate::fakes::server::{Fault, Reply};
-use crate::stage::{Browser, COOKIE, stage};
+use crate::stage::{Browser, COOKIE, Stage, stage};
 use crate::support::{Answer, now};
 
 type Change = (&'static str, Twist);
@@ -136,6 +136,7 @@ async fn the_algorithm_is_ours_to_choose() {
         json!({ "alg": "RS256", "kid": ["first"] }),
         json!({ "alg": "RS256", "kid": "first", "typ": "logout+jwt" }),
         json!({ "alg": "RS256", "kid": "first", "typ": 1 }),
+        json!({ "alg": "RS256", "kid": "first", "typ": "at+jwt" }),
     ] {
         let what = header.to_string();
         stage.provider.twist_id_header(move |held| held.clone_from(&header));
@@ -231,6 +232,113 @@ async fn an_answer_of_another_provider_or_for_another_browser_signs_nobody_in() 
     assert_eq!(stage.go(&mut mallory, &back).await.status, 303, "its own browser may");
 }
 
+/// What a token says of its own key is anybody's word.
+#[tokio::test]
+async fn the_key_is_the_providers_and_none_that_the_token_brings() {
+    let stage = stage("audiences = [\"mail-api\"]").await;
+    let evil = SigningKey::rsa("first");
+    let server = crate::fakes::server::Server::start(|_| async { Reply::new(404, "") }).await.unwrap();
+    let claims = stage.provider.access_claims("ana", "mail-api");
+    for (name, value) in [
+        ("jwk", evil.jwk()),
+        ("jku", json!(format!("{}/certs", server.url()))),
+        ("x5u", json!(format!("{}/certs", server.url()))),
+        ("x5c", json!(["MIIB"])),
+    ] {
+        let mut header = evil.header();
+        header[name] = value;
+        let token = evil.sign_with(&header, &claims);
+        let ask = crate::support::Ask::get(format!("{}/api", crate::stage::MAIL))
+            .header("Authorization", format!("Bearer {token}"));
+        assert_eq!(stage.keyward.ask(crate::support::Door::AuthRequest, &ask).await.status, 401, "{name}");
+    }
+    assert!(server.requests().is_empty(), "nobody is asked");
+}
+
+#[tokio::test]
+async fn a_key_set_that_is_none_vouches_for_nobody() {
+    for (what, keys) in [
+        ("no list", json!({})),
+        ("no objects", json!([1, null, "x", []])),
+        ("numbers", json!([{ "kty": 1, "kid": 2, "n": 3, "e": 4 }])),
+        ("a short key", json!([{ "kty": "RSA", "kid": "first", "n": "AQAB", "e": "AQAB" }])),
+        ("many", json!(vec![json!({ "kty": "RSA", "kid": "x", "n": "AQAB", "e": "AQAB" }); 10_000])),
+        ("of 5 MB", json!([{ "kty": "oct", "k": "x".repeat(5 << 20) }])),
+    ] {
+        let stage = stage("").await;
+        stage.provider.publishes(Some(keys));
+        let mut browser = Browser::default();
+        let answer = stage.sign_in(&mut browser, "/").await;
+        assert!((400..=503).contains(&answer.status) && browser.session().is_none(), "{what}: {answer:?}");
+        stage.provider.publishes(None);
+        crate::support::until("it is right again", || async {
+            let mut browser = Browser::default();
+            let begun = stage.go(&mut browser, "/.keyward/login/id?url=%2F").await;
+            let Some(address) = begun.maybe("location") else { return false };
+            stage.go(&mut browser, &stage.provider.visit(&address).unwrap()).await.status == 303
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn two_sign_ins_of_one_browser_do_not_mix() {
+    let stage = stage("").await;
+    let mut browser = Browser::default();
+    let begun = [stage.begin(&mut browser, "/one").await, stage.begin(&mut browser, "/two").await];
+    let [one, two] = begun.map(|begun| stage.provider.visit(&begun).unwrap());
+    let part = |back: &str, name: &str| {
+        let (_, query) = back.split_once('?').unwrap();
+        query.split('&').find(|pair| pair.starts_with(&format!("{name}="))).unwrap().to_owned()
+    };
+    // The code of one under the state of the other: PKCE has it fail at the provider.
+    let mixed = one.replace(&part(&one, "code"), &part(&two, "code"));
+    let mut thief = browser.clone();
+    let answer = stage.go(&mut thief, &mixed).await;
+    assert_eq!((answer.status, thief.session()), (400, None), "{answer:?}");
+    // The cookie of one under the name of the other's.
+    let flows = browser.flows();
+    let mut tossed = browser.clone();
+    let values: Vec<String> = flows.iter().map(|name| browser.jar[name].clone()).collect();
+    tossed.jar.insert(flows[0].clone(), values[1].clone());
+    tossed.jar.insert(flows[1].clone(), values[0].clone());
+    for back in [&one, &two] {
+        assert_eq!(stage.go(&mut tossed.clone(), back).await.status, 400);
+    }
+    assert_eq!(stage.go(&mut browser, &one).await.one("location"), "/one");
+}
+
+#[tokio::test]
+async fn the_answer_for_one_portal_is_none_for_another_at_the_same_host() {
+    let other = OpenIdProvider::start(&[crate::stage::MAIL]).await.unwrap();
+    let provider = OpenIdProvider::start(&[crate::stage::MAIL]).await.unwrap();
+    let config = format!(
+        "[[route]]\nhost = \"mail.example.test\"\npath = \"/other\"\nportal = \"other\"\n{}\
+         [[portal]]\nname = \"other\"\nkind = \"oidc\"\nissuer = \"{}\"\nclient_id = \"keyward\"\n",
+        crate::stage::config(&provider.issuer(), ""),
+        other.issuer()
+    );
+    let stage = Stage { keyward: crate::support::Setup::new(&config).start().await, provider };
+    let mut browser = Browser::default();
+    let begun = stage.begin(&mut browser, "/").await;
+    let back = stage.provider.visit(&begun).unwrap();
+    let swapped = back.replace("/callback/id", "/callback/other");
+    let answer = stage.go(&mut browser.clone(), &swapped).await;
+    assert_eq!(answer.status, 400, "{answer:?}");
+    // Nor with its cookie under the other's name.
+    let mut tossed = browser.clone();
+    for name in browser.flows() {
+        tossed.jar.insert(name.replace("keyward-id", "keyward-other"), browser.jar[&name].clone());
+    }
+    assert_eq!(stage.go(&mut tossed, &swapped).await.status, 400);
+    assert_eq!(other.asked("/token"), 0, "no code goes to the wrong provider");
+    assert_eq!(stage.go(&mut browser, &back).await.status, 303);
+    let mut as_other = Browser::default();
+    as_other.jar.insert("__Host-keyward-other".to_owned(), browser.session().unwrap().clone());
+    assert_eq!(stage.ask(&as_other, "/other").await.status, 401, "nor is a session");
+    assert_eq!(stage.ask(&as_other, "/").await.status, 401);
+}
+
 #[tokio::test]
 async fn a_state_counts_once() {
     let stage = stage("").await;
@@ -316,6 +424,12 @@ async fn a_strange_answer_of_the_token_endpoint_is_never_yes() {
         Reply::json(401, &json!({ "error": "invalid_client" })),
         Reply::json(400, &json!({ "error": "server_error" })),
         Reply::json(500, &json!({ "access_token": "a" })),
+        Reply::json(200, &json!({ "error": "invalid_grant" })),
+        Reply::json(
+            200,
+            &json!({ "access_token": "a", "token_type": "Bearer", "expires_in": -1, "id_token": "a.b.c" }),
+        ),
+        Reply::json(200, &json!({ "access_token": "x".repeat(5 << 20), "token_type": "Bearer", "id_token": "a.b.c" })),
     ];
     // A provider of its own for each: one that fails is left alone for a while.
     let one = |reply: Reply| async move {
@@ -342,6 +456,7 @@ async fn a_document_that_is_not_the_providers_own_is_not_believed() {
         set("no web address", "jwks_uri", json!("file:///etc/passwd")),
         set("with a user", "token_endpoint", json!("http://user:pass@127.0.0.1/")),
         set("a script", "end_session_endpoint", json!("javascript:alert(1)")),
+        set("of 5 MB", "service_documentation", json!("x".repeat(5 << 20))),
     ] {
         let stage = stage("").await;
         stage.provider.twist_discovery(move |document| twist(document));

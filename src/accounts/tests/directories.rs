@@ -24,8 +24,8 @@ impl PasswordKeeper for Directory {
         self.portal
     }
 
-    fn is_for(&self, portal: &str) -> bool {
-        portal == self.portal
+    fn people_of(&self) -> &[String] {
+        &[]
     }
 
     fn patience(&self) -> Duration {
@@ -113,7 +113,7 @@ async fn a_directory_that_is_down_is_told_later_and_keeps_no_back_end_waiting() 
         assert_eq!(town.change("new").await, [Outcome::Pending, Outcome::Done]);
         // What hangs is cut off a moment later.
         tokio::time::timeout(Duration::from_secs(20), async {
-            while town.world.provisioner.portal_turn.try_lock().is_err() {
+            while town.world.provisioner.portal_turn("staff").try_lock().is_err() {
                 tokio::task::yield_now().await;
             }
         })
@@ -159,4 +159,24 @@ async fn a_directory_that_is_no_longer_configured_is_given_up() {
     town.world.pass(61).await;
     town.world.done().await;
     assert!(town.world.provisioner.is_empty());
+}
+
+#[tokio::test]
+async fn a_directory_that_hangs_keeps_no_other_waiting() {
+    let town = Town::new(Says::Hangs);
+    let script = Arc::clone(&town.world.script);
+    let other = Arc::new(Directory { portal: "customers", says: StdMutex::new(Says::Yes), script });
+    town.world.provisioner.configure(vec![town.directory.clone() as Arc<dyn PasswordKeeper>, other]);
+    // Others before it, each of which takes as long as the directory is given.
+    let ask = |name: &'static str, portal: &'static str| {
+        let provisioner = Arc::clone(&town.world.provisioner);
+        async move {
+            let somebody = Identity::new(name, "", "", vec![]).unwrap();
+            let reports = provisioner.change(&somebody, &password("new"), portal, Vec::new()).await.unwrap();
+            reports[0].outcome
+        }
+    };
+    let staff = join_all(["ana", "ben", "cleo", "dora"].map(|name| ask(name, "staff")));
+    let (staff, customer) = tokio::join!(staff, ask("emil", "customers"));
+    assert_eq!((staff, customer), (vec![Outcome::Pending; 4], Outcome::Done));
 }

@@ -11,6 +11,24 @@ use crate::domain::Moment;
 /// Most of them. A forgotten one costs one more question.
 const MOST: usize = 10_000;
 
+/// Ends of sessions that were not known here yet, or are vouched for in an answer under way. What anybody can
+/// cause by showing a cookie is kept apart from what only the portal's side can say.
+#[derive(Default)]
+pub(super) struct Ends {
+    /// Cookies of those who signed out here.
+    pub leaving: Lately,
+    /// What the portal's side has ended.
+    pub called_off: Lately,
+}
+
+impl Ends {
+    /// The portal says no itself by now.
+    pub(super) fn forget(&self, key: &str) {
+        self.leaving.forget(key);
+        self.called_off.forget(key);
+    }
+}
+
 /// What was found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {

@@ -48,8 +48,8 @@ impl PasswordKeeper for Passwords {
         &self.people.portal
     }
 
-    fn is_for(&self, portal: &str) -> bool {
-        self.people.portal == portal || self.terms.people_of.iter().any(|other| other == portal)
+    fn people_of(&self) -> &[String] {
+        &self.terms.people_of
     }
 
     fn patience(&self) -> Duration {

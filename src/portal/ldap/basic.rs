@@ -136,7 +136,7 @@ fn settle(
         Outcome::Wrong => {
             if let Some(id) = verdicts.wrong(mark, refused_for) {
                 // It was right a moment ago, so the person has another password, or is gone.
-                people.lapse_with(&id, password);
+                people.kept.lapse(&id, people.clock.unix());
             }
             Answer::Nobody
         }

@@ -20,7 +20,8 @@ use crate::portal::{Mark, Sessions};
 
 /// Most of each that is remembered, a few dozen bytes each.
 const MOST: usize = 200_000;
-/// Longest wait because of what others have guessed: only a person's first visit from somewhere can meet it.
+/// Longest wait because of what others, elsewhere, have guessed of a name: only its first visit from somewhere can
+/// meet it. While they go on, each of these waits is one for everybody who comes for the first time.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(60);
 
 /// `[portal.lockout]`.

@@ -63,13 +63,17 @@ impl People {
         self.keep(random(), vouched, &secrets(typed, password), &[])
     }
 
-    /// The session of somebody whose client keeps no cookies: the one there is, however they spell their name,
-    /// else a new one. No cookie can show it.
+    /// The session of somebody whose client keeps no cookies: the one that began with this password, however
+    /// they spell their name, else a new one. No cookie can show it.
     pub(super) fn open_without_cookie(&self, vouched: &Vouched, typed: &str, password: &Secret) -> Option<String> {
         let secrets = secrets(typed, password);
         let memo = format!("basic {}", vouched.member.identity.user());
         for id in self.kept.ids_with_memo(&self.portal, &memo) {
             let Some(held) = self.kept.of_id(&id, self.clock.unix()) else { continue };
+            // What is remembered of another password leads there, and must not open what this one opens.
+            if !self.began_with(&id, &held, password) {
+                continue;
+            }
             let renewed = self.session(&id, vouched, &secrets, self.end());
             if !self.is_outdated(vouched) && self.kept.renew(&id, &held, renewed).is_some() {
                 return Some(id);
@@ -117,6 +121,11 @@ impl People {
         self.typed(id, session).map(|(_, password)| password)
     }
 
+    fn began_with(&self, id: &str, session: &HeldSession, password: &Secret) -> bool {
+        let began_with = self.password(id, session);
+        began_with.is_some_and(|began_with| began_with.expose_secret() == password.expose_secret())
+    }
+
     /// The name as it was typed, and the password.
     fn typed(&self, id: &str, session: &HeldSession) -> Option<(String, Secret)> {
         let opened = Secret::from(String::from_utf8(self.kept.unseal(id, session.sealed.as_ref()?)?).ok()?);
@@ -130,19 +139,9 @@ impl People {
         self.changed.lock().put(mark, at, at);
         let now = self.clock.unix();
         for id in self.kept.ids_with_memo(&self.portal, &of_user(user)) {
-            let began_with = self.kept.of_id(&id, now).and_then(|held| self.password(&id, &held));
-            if began_with.is_none_or(|old| old.expose_secret() != password.expose_secret()) {
+            if !self.kept.of_id(&id, now).is_some_and(|held| self.began_with(&id, &held, password)) {
                 self.kept.end_with_all(&self.portal, &id);
             }
-        }
-    }
-
-    /// Has a session lapse that was opened with this password: another may have been shown since.
-    pub(super) fn lapse_with(&self, id: &str, password: &Secret) {
-        let now = self.clock.unix();
-        let held = self.kept.of_id(id, now).and_then(|held| self.password(id, &held));
-        if held.is_some_and(|held| held.expose_secret() == password.expose_secret()) {
-            self.kept.lapse(id, now);
         }
     }
 

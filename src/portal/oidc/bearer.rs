@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -108,6 +109,18 @@ impl Bearers {
         self.seen.good.remove(id).map(|(_, held)| held.expires)
     }
 
+    /// Somebody has signed out here: tokens that were issued before to the same session of the provider are
+    /// good for nothing any more. Later ones are, since the provider then stands by the session.
+    pub(super) fn end_beside(&self, memos: &[String]) {
+        if self.seen.house.settings.audiences.is_empty() {
+            return;
+        }
+        for memo in memos.iter().filter(|memo| memo.starts_with("sid:")) {
+            self.seen.house.note_end(&left(memo));
+            self.seen.good.retain(|_, held| !held.memos.contains(memo));
+        }
+    }
+
     /// The ids of tokens of which the provider says so.
     pub(super) fn ids_with(&self, memo: &str) -> Vec<String> {
         let named = self.seen.good.iter().filter(|held| held.memos.iter().any(|one| one == memo));
@@ -131,10 +144,6 @@ impl Seen {
                 return Brought::Worthless(Reason::Forged);
             }
         };
-        let memos: Vec<String> = memos(&access).collect();
-        if memos.iter().any(|memo| house.has_ended(memo, access.issued.unwrap_or(0))) {
-            return Brought::Worthless(Reason::Expired);
-        }
         let identity = match house.settings.members.identity(&[&signed.claims]) {
             Ok(identity) => identity,
             Err(unusable) => {
@@ -143,11 +152,18 @@ impl Seen {
             }
         };
         let mut held = HeldSession::new(identity, access.ends, None);
-        held.sealed = Tokens::of_bearer(token, access.ends).sealed(&house.kept, &id);
-        held.memos = memos.into();
+        let ends = house.clock.now().plus(Duration::from_secs(access.ends.saturating_sub(now)));
+        held.sealed = Tokens::of_bearer(token, ends).sealed(&house.kept, &id);
+        held.memos = memos(&access).collect();
         let held = Arc::new(held);
         self.last_end.fetch_max(access.ends, Ordering::Relaxed);
         self.keep(id.clone(), &held, now);
+        // Looked at only now: an end that comes later finds the token itself.
+        let issued = access.issued.unwrap_or(0);
+        if held.memos.iter().any(|memo| house.has_ended(memo, issued) || house.has_ended(&left(memo), issued)) {
+            self.good.remove(&id);
+            return Brought::Worthless(Reason::Expired);
+        }
         Brought::Known(id, held)
     }
 
@@ -159,6 +175,11 @@ impl Seen {
             self.good.insert(id, Arc::clone(held));
         }
     }
+}
+
+/// Under which it is noted that somebody has signed out here.
+fn left(memo: &str) -> String {
+    format!("left {memo}")
 }
 
 fn memos(access: &AccessToken) -> impl Iterator<Item = String> {

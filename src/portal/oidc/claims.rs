@@ -35,8 +35,14 @@ pub(super) struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    /// Checks issuer, audience and times. A time of a wrong type is a flaw, never an absent one.
-    fn of(claims: &'a Value, settings: &Settings, audiences: &[String], now: UnixSeconds) -> Result<Self, Flaw> {
+    /// Checks issuer, audience and times. A time of a wrong type is a flaw, never an absent one. Without `now`
+    /// nothing follows from a good one.
+    fn of(
+        claims: &'a Value,
+        settings: &Settings,
+        audiences: &[String],
+        now: Option<UnixSeconds>,
+    ) -> Result<Self, Flaw> {
         if claims.get("iss").and_then(Value::as_str) != Some(&*settings.issuer) {
             return Err(Flaw::Claim("iss"));
         }
@@ -46,6 +52,7 @@ impl<'a> Checked<'a> {
         }
         let skew = settings.clock_skew;
         let (issued, ends, begins) = (time(claims, "iat")?, time(claims, "exp")?, time(claims, "nbf")?);
+        let Some(now) = now else { return Ok(Self { claims, issued, ends }) };
         if ends.is_some_and(|ends| ends.saturating_add(skew) <= now) {
             return Err(Flaw::Ended);
         }
@@ -103,7 +110,8 @@ pub(super) struct IdToken {
 }
 
 /// Checks an ID token (OpenID Connect Core, section 3.1.3.7). `nonce` is the one of the flow; one that comes
-/// with a refresh need not have it (section 12.2).
+/// with a refresh need not have it (section 12.2). That one is the provider's answer of this moment, so its
+/// times are not held against a wall clock that may have been set since.
 pub(super) fn id_token(
     signed: &Signed,
     settings: &Settings,
@@ -115,7 +123,7 @@ pub(super) fn id_token(
         return Err(Flaw::Kind);
     }
     let ours = std::slice::from_ref(&settings.client_id);
-    let checked = Checked::of(&signed.claims, settings, ours, now)?;
+    let checked = Checked::of(&signed.claims, settings, ours, nonce.map(|_| now))?;
     let several = audience(checked.claims).is_some_and(|all| all.len() > 1);
     match checked.claims.get("azp") {
         None if several => return Err(Flaw::Claim("azp")),
@@ -168,7 +176,7 @@ pub(super) fn access_token(signed: &Signed, settings: &Settings, now: UnixSecond
     if signed.kind.as_deref().is_some_and(|kind| !known(kind)) || !is_bearer {
         return Err(Flaw::Kind);
     }
-    let checked = Checked::of(&signed.claims, settings, &settings.audiences, now)?;
+    let checked = Checked::of(&signed.claims, settings, &settings.audiences, Some(now))?;
     // `cnf` binds it to a key of the caller's, which nobody proves here (RFC 7800).
     if ["nonce", "at_hash", "c_hash", "events", "cnf"].into_iter().any(|claim| checked.has(claim)) {
         return Err(Flaw::Kind);
@@ -200,7 +208,7 @@ pub(super) fn logout_token(signed: &Signed, settings: &Settings, now: UnixSecond
         return Err(Flaw::Kind);
     }
     let ours = std::slice::from_ref(&settings.client_id);
-    let checked = Checked::of(&signed.claims, settings, ours, now)?;
+    let checked = Checked::of(&signed.claims, settings, ours, Some(now))?;
     if checked.has("nonce") {
         return Err(Flaw::Claim("nonce"));
     }

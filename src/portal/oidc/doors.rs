@@ -13,6 +13,7 @@ use super::tokens::{self, Refusal};
 use super::{Oidc, pages};
 use crate::domain::{Answered, Audience, Call, Desk, Outage, Reach, Reply, Service, SessionHandle};
 use crate::pages::Language;
+use crate::portal::place::place_on;
 use crate::portal::{SignedSession, Verifier};
 
 /// Longest address to return to, in bytes: it must fit into a cookie with everything else.
@@ -99,6 +100,7 @@ impl Oidc {
             return pages::malformed(language);
         }
         // Somebody who followed a bad link may sign in all the same, and begins at the front door.
+        let asked = asked.filter(|asked| asked.len() <= LONGEST_NEXT);
         let next = asked.and_then(|asked| place_on(call.origin, &asked)).unwrap_or_else(|| "/".to_owned());
         let login = self.login_address(&next);
         if call.browser.audience("GET") != Audience::Page {
@@ -297,24 +299,4 @@ fn wrong_method(allowed: &str) -> Reply {
 
 fn is_secure(call: &Call<'_>) -> bool {
     call.origin.starts_with("https://")
-}
-
-/// A path with its query on this very origin, written anew; `None` for everything else. Only the origin where
-/// the person is: an application on another host sends them to sign in from there.
-fn place_on(origin: &str, asked: &str) -> Option<String> {
-    let own = Url::parse(origin).ok()?;
-    let plain = |byte: u8| (0x21..0x7f).contains(&byte) && byte != b'\\';
-    let is_path = asked.starts_with('/') && !asked.starts_with("//");
-    let is_whole = asked.starts_with("https://") || asked.starts_with("http://");
-    if !(is_path || is_whole) || asked.len() > LONGEST_NEXT || !asked.bytes().all(plain) {
-        return None;
-    }
-    let place = own.join(asked).ok().filter(|place| place.origin() == own.origin())?;
-    if !place.username().is_empty() || place.password().is_some() {
-        return None;
-    }
-    let query = place.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // Dot segments are gone by now, and may have left two slashes in front.
-    let path = place.path();
-    (!path.starts_with("//")).then(|| format!("{path}{query}"))
 }

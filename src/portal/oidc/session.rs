@@ -13,7 +13,7 @@ use super::settings::Source;
 use super::tokens::{self, Granted, Refusal};
 use crate::domain::{Identity, Moment, Outage, Reason, UnixSeconds};
 use crate::portal::{HeldSession, PortalSession, Sealed, Sessions, Verdict};
-use crate::wire::json_object;
+use crate::wire::{claims as claims_of, json_object};
 
 /// Tokens are renewed this long before they end, or at three quarters of a short life.
 const AHEAD: Duration = Duration::from_secs(60);
@@ -26,10 +26,11 @@ const AFTER_OUTAGE: Duration = Duration::from_secs(10);
 #[derive(Deserialize, Serialize)]
 pub(super) struct Tokens {
     pub access: String,
-    pub access_ends: UnixSeconds,
+    /// When it ends, on our own time line in milliseconds: a wall clock that is set ends no token.
+    access_ends: u64,
     refresh: Option<String>,
-    /// When the refresh token ends, where the provider said so.
-    refresh_ends: Option<UnixSeconds>,
+    /// The same of the refresh token, where the provider said so.
+    refresh_ends: Option<u64>,
     /// The last ID token. Its claims count until another one comes.
     pub id: String,
     /// Where people sign out at the provider. Kept here, so that it is known after a reload as well.
@@ -38,9 +39,20 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Those of somebody who brings an access token and nothing else.
-    pub(super) fn of_bearer(access: &str, access_ends: UnixSeconds) -> Self {
+    pub(super) fn of_bearer(access: &str, ends: Moment) -> Self {
         let (refresh, refresh_ends, end_session) = (None, None, None);
+        let access_ends = ends.as_millis();
         Self { access: access.to_owned(), access_ends, refresh, refresh_ends, id: String::new(), end_session }
+    }
+
+    /// Whether the access token is good.
+    pub(super) fn are_good(&self, now: Moment) -> bool {
+        self.access_ends > now.as_millis()
+    }
+
+    /// Whether the provider may still give others for them.
+    fn can_be_renewed(&self, now: Moment) -> bool {
+        self.refresh_ends.is_none_or(|ends| ends > now.as_millis())
     }
 
     /// Sealed for the session of this id.
@@ -105,7 +117,10 @@ impl House {
             }
             None => (before.id.clone(), IdToken { subject: subject.clone(), sid: None, issued: 0 }, known),
         };
-        if id_token.subject != subject {
+        // Back-ends are shown the access token, and it need not come with a new ID token.
+        let whose = |access: &str| claims_of(access)?.get("sub").cloned();
+        let is_other = whose(&before.access).zip(whose(&granted.access)).is_some_and(|(old, new)| old != new);
+        if id_token.subject != subject || is_other {
             return Err(NoPerson::untrusted("it is somebody else's"));
         }
         self.read_all(granted, id, id_token, claims, Some(before)).await
@@ -127,16 +142,16 @@ impl House {
         before: Option<Tokens>,
     ) -> Result<Read, NoPerson> {
         let identity = self.identity(claims, &id_token.subject, &granted.access).await?;
-        let now = self.clock.unix();
+        let ends = |seconds| self.clock.now().plus(Duration::from_secs(seconds)).as_millis();
         let lifetime = granted.expires_in.unwrap_or(UNTOLD);
         let (old_refresh, old_end, old_way) =
             before.map_or((None, None, None), |old| (old.refresh, old.refresh_ends, old.end_session));
         let is_new = granted.refresh.is_some();
-        let told = granted.refresh_expires_in.map(|seconds| now.saturating_add(seconds));
+        let told = granted.refresh_expires_in.map(ends);
         let way_out = self.provider.known_now().and_then(|known| known.end_session.clone()).map(String::from);
         let tokens = Tokens {
             access: granted.access,
-            access_ends: now.saturating_add(lifetime),
+            access_ends: ends(lifetime),
             refresh: granted.refresh.or(old_refresh),
             refresh_ends: if is_new { told } else { told.or(old_end) },
             id,
@@ -197,21 +212,21 @@ impl House {
     /// Who it is, where the tokens of the session are due to be renewed. As long as the old ones are good,
     /// nobody waits for the new ones.
     pub(super) async fn renewed(self: Arc<Self>, id: String, session: Arc<HeldSession>) -> Verdict<'static> {
-        let now = self.clock.unix();
+        let now = self.clock.now();
         let Some(tokens) = self.tokens(&id, &session) else { return Verdict::Rejected(Reason::Expired) };
         let house = Arc::clone(&self);
         let refresh = self.refreshes.join(id.clone(), {
             let id = id.clone();
             move || async move { house.refresh(&id).await }
         });
-        if tokens.access_ends > now {
+        if tokens.are_good(now) {
             // Looked at once, which begins it; it goes on without us.
             let _ = refresh.now_or_never();
             return Verdict::Genuine(PortalSession::held_here(id, &session));
         }
         let refused = |retry_after| {
             // An outage is no sign-out: as long as the provider may still stand by the session, it goes on.
-            match tokens.refresh_ends.is_none_or(|ends| ends > now) {
+            match tokens.can_be_renewed(now) {
                 true => Verdict::Genuine(PortalSession::held_here(id.clone(), &session)),
                 false => Verdict::Unreachable { retry_after },
             }
@@ -232,6 +247,8 @@ impl House {
         }
         let Some(tokens) = self.tokens(id, &session) else { return self.ended(id) };
         let Some(refresh) = tokens.refresh.clone() else { return Refreshed::Renewed(session) };
+        // Whoever waited for a turn knows what became of those before.
+        let _turn = self.turns.acquire().await;
         if let Some(pause) = self.provider.pause() {
             return self.later(id, &session, &Outage::BackingOff { retry_after: pause });
         }
@@ -285,8 +302,8 @@ impl House {
             sealed: session.sealed.clone(),
         };
         let may_go_on = self.tokens(id, session).is_some_and(|tokens| {
-            let now = self.clock.unix();
-            tokens.access_ends > now || tokens.refresh_ends.is_none_or(|ends| ends > now)
+            let now = self.clock.now();
+            tokens.are_good(now) || tokens.can_be_renewed(now)
         });
         // Where nothing is valid any more, every request is told so.
         if may_go_on {

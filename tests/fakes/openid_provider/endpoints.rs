@@ -70,6 +70,9 @@ impl State {
 
     /// With keys beside that are for something else, as real providers have them.
     fn certificates(&self) -> Reply {
+        if let Some(keys) = &self.keys_instead {
+            return Reply::json(200, &json!({ "keys": keys }));
+        }
         let mut keys: Vec<Value> = self.keys.iter().map(super::SigningKey::jwk).collect();
         keys.push(json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "shared", "alg": "HS256" }));
         keys.push(json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA", "kid": "of-tomorrow" }));
@@ -197,8 +200,17 @@ impl State {
         let key = self.keys[0].clone();
         let access = match self.opaque_access {
             true => self.next("opaque"),
-            false => key.sign(&self.access_claims(user, sid)),
+            false => {
+                let mut claims = self.access_claims(user, sid);
+                if let Some(twist) = &self.access_claims {
+                    twist(&mut claims);
+                }
+                key.sign(&claims)
+            }
         };
+        if let Some(hears) = &self.hears_of_access {
+            hears(&access, user);
+        }
         let mut answer = json!({
             "access_token": access, "token_type": "Bearer", "expires_in": self.access_lifetime, "refresh_token": refresh,
             "session_state": "7d6f", "scope": "openid profile email",
