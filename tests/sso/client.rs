@@ -127,7 +127,6 @@ async fn a_strange_answer_is_never_a_session() {
         (json(200, "{\"api_sid\":\"a\",\"access\":\"b\",\"username\":true}"), 503),
         (json(200, "{\"api_sid\":\"a\",\"access\":\"b\",\"username\":[\"ana\"]}"), 503),
         (json(200, "{\"api_sid\":\"a\",\"access\":\"b\",\"username\":\"ana\",\"roles\":\"admin\"}"), 503),
-        (json(200, "{\"api_sid\":\"a\",\"access\":\"b\",\"username\":\"ana\",\"roles\":[\"a,b\"]}"), 503),
         (json(200, "{\"api_sid\":\"a\",\"access\":\"b\",\"username\":\"ana\",\"expires_in\":0}"), 503),
         (json(200, "{\"api_sid\":\"a\",\"access\":\"b\",\"username\":\"ana\",\"expires_in\":\"60\"}"), 503),
         (json(200, "{\"api_sid\":\"a\",\"access\":\"b\",\"username\":\"ana\",\"expires_in\":-1}"), 503),
