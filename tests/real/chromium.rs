@@ -235,6 +235,12 @@ impl Person<'_> {
         self.call("Emulation.setEmulatedMedia", json!({"features": light})).await;
     }
 
+    /// Likes dark colours.
+    pub async fn in_the_dark(&mut self) {
+        let dark = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": dark})).await;
+    }
+
     /// A picture of the window, as PNG.
     pub async fn picture(&mut self) -> Vec<u8> {
         use base64::Engine;

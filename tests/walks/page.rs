@@ -213,6 +213,52 @@ async fn of_two_tabs_on_their_way_in_the_second_goes_on_as_who_signed_in_in_the_
     alice.sees(MAILBOX).await;
 }
 
+/// Twice as large letters are what half the width is for, and dark colours are for those who like them.
+#[tokio::test]
+async fn large_letters_and_dark_colours_leave_everything_readable() {
+    let house = house(Webmail::Axigen).await;
+    let mut chromium = Chromium::start(&house.town.names, false).await;
+    let mut alice = chromium.person().await;
+    for words in [ENGLISH, GERMAN] {
+        alice.speaks(words.language).await;
+        alice.window(320, 900).await;
+        alice.in_the_dark().await;
+        alice.open(WEBMAIL).await;
+        signs_in(&mut alice, &words, "alice", "wrong").await;
+        alice.sees(words.wrong).await;
+        alice.run("document.documentElement.style.fontSize = '200%'").await;
+        let picture = alice.picture().await;
+        let file = format!("sign-in-{}-dark.png", words.tag);
+        std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), picture).unwrap();
+        assert_fits(&mut alice, "the form in large letters").await;
+        assert!(alice.run(CONTRASTS).await.as_f64().unwrap() >= 4.5, "{}", alice.run(CONTRASTS).await);
+    }
+}
+
+/// The least contrast of letters with what is behind them (WCAG 2.2, section 1.4.3).
+const CONTRASTS: &str = "(() => {
+    const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+    const light = colour => {
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].map(part => part / 255)
+            .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const probe = document.createElement('main');
+    probe.style.cssText = 'color: canvas';
+    document.body.append(probe);
+    const page = getComputedStyle(probe).color;
+    probe.remove();
+    const least = one => {
+        const {color, backgroundColor} = getComputedStyle(one);
+        const behind = backgroundColor === 'rgba(0, 0, 0, 0)' ? page : backgroundColor;
+        const [low, high] = [light(color), light(behind)].sort((one, other) => one - other);
+        return (high + 0.05) / (low + 0.05);
+    };
+    return Math.min(...[...document.querySelectorAll('h1, p, label, input, button')].map(least));
+})()";
+
 /// The README shows the page: `examples/demo/sign-in.png` is what this leaves.
 #[tokio::test]
 async fn the_page_can_be_looked_at() {
