@@ -139,7 +139,7 @@ async fn the_example_without_a_portal_works_as_it_stands() {
     slapd.modify(lock).await.unwrap();
     let cookie = eva.cookie(CALENDARS, "__Host-keyward-staff").await.unwrap();
     let cookie = format!("__Host-keyward-staff={}", cookie["value"].as_str().unwrap());
-    let look = Ask::page(&format!("https://{CALENDARS}/")).cookie(&cookie);
+    let look = Ask::page(format!("https://{CALENDARS}/")).cookie(&cookie);
     // Whoever is away is not asked about.
     until("the end of her session", || async { keyward.ask(Door::AuthRequest, &look).await.status == 401 }).await;
     assert!(keyward.log().contains("the directory does not have somebody any more"), "{}", keyward.log());
