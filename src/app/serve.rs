@@ -63,6 +63,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     let (state, servers, mut signals) = start(parts, &foundation).map_err(Failure::Start)?;
     tracing::info!(
         auth = %servers.auth(),
+        fastcgi = servers.fastcgi().map_or_else(|| "off".to_owned(), ToString::to_string),
         api = servers.api().map_or_else(|| "off".to_owned(), ToString::to_string),
         ops = servers.ops().map_or_else(|| "off".to_owned(), ToString::to_string),
         file = %path.display(),
@@ -72,7 +73,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    let handle = servers.handle();
+    let stop = servers.stop();
     let ticking = tokio::spawn(Arc::clone(&foundation).tick());
     let mut running = std::pin::pin!(servers.run());
     let ended = loop {
@@ -84,7 +85,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
             () = either(&mut signals.terminate, &mut signals.interrupt) => {
                 tracing::info!("draining: no new connections, running requests finish");
                 state.drain();
-                drop(handle.stop(true));
+                stop.begin();
             }
         }
     };
@@ -110,7 +111,12 @@ fn start(parts: Parts, foundation: &Foundation) -> io::Result<(Arc<State>, Serve
     let settings = parts.settings.clone();
     let state = State::new(connect(parts, foundation)?, Arc::clone(&foundation.metrics));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let listeners = Listeners { auth: &settings.auth, api: settings.api.as_ref(), ops: settings.ops.as_ref() };
+    let listeners = Listeners {
+        auth: &settings.auth,
+        fastcgi: settings.fastcgi.as_ref(),
+        api: settings.api.as_ref(),
+        ops: settings.ops.as_ref(),
+    };
     let servers = Servers::open(&state, &listeners, workers, settings.drain_timeout).map_err(io::Error::other)?;
     let signals = Signals {
         hangup: signal(SignalKind::hangup())?,

@@ -1,0 +1,89 @@
+//! An answer in the words of CGI: `Status` first, because lighttpd throws away what stands before it (seen, 1.4.69).
+
+use actix_web::HttpResponse;
+use actix_web::body::MessageBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
+use bytes::Bytes;
+
+use super::conversation::Role;
+
+static UPSTREAM_URI: HeaderName = HeaderName::from_static("x-upstream-uri");
+
+/// Headers, an empty line, body.
+pub fn write(role: Role, response: HttpResponse) -> Bytes {
+    let status = response.status();
+    let mut text = Vec::with_capacity(1024);
+    // The words after the number reach the browser through Apache.
+    let words = status.canonical_reason().unwrap_or_default();
+    text.extend_from_slice(format!("Status: {} {words}\r\n", status.as_u16()).as_bytes());
+    let (response, body) = response.into_parts();
+    // Bodies of decisions are made at once, never streamed.
+    let body = body.try_into_bytes().unwrap_or_default();
+    if role == Role::Authorizer && status == StatusCode::OK {
+        write_variables(&mut text, &response);
+        text.extend_from_slice(b"\r\n");
+        return Bytes::from(text);
+    }
+    let is_page = |value: &header::HeaderValue| value.as_bytes().starts_with(b"text/html");
+    let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(is_page);
+    for (name, value) in response.headers() {
+        write_line(&mut text, &spelled(name), value.as_bytes());
+    }
+    if role == Role::Responder {
+        write_line(&mut text, "Content-Length", body.len().to_string().as_bytes());
+    }
+    text.extend_from_slice(b"\r\n");
+    match std::str::from_utf8(&body) {
+        Ok(page) if is_page => write_ascii(&mut text, page),
+        _ => text.extend_from_slice(&body),
+    }
+    Bytes::from(text)
+}
+
+/// What the web server remembers of the request, and cookies for the browser. Nothing else: Apache hands every other
+/// header of an allow on to the browser (seen, 2.4), keys and all.
+fn write_variables(text: &mut Vec<u8>, response: &HttpResponse<()>) {
+    let not_for_anybody = [&header::CACHE_CONTROL, &header::CONTENT_TYPE, &header::CONTENT_LENGTH];
+    for (name, value) in response.headers() {
+        if *name == header::SET_COOKIE {
+            write_line(text, "Set-Cookie", value.as_bytes());
+        } else if !not_for_anybody.contains(&name) {
+            let plain = name.as_str().strip_prefix("x-").unwrap_or(name.as_str());
+            let variable = plain.replace('-', "_").to_ascii_uppercase();
+            write_line(text, &format!("Variable-{variable}"), value.as_bytes());
+        }
+        if *name == UPSTREAM_URI {
+            // For Apache's mod_rewrite and lighttpd, which change path and query apart from each other.
+            let query = value.as_bytes().splitn(2, |byte| *byte == b'?').nth(1);
+            write_line(text, "Variable-UPSTREAM_QUERY", query.unwrap_or_default());
+        }
+    }
+}
+
+fn write_line(text: &mut Vec<u8>, name: &str, value: &[u8]) {
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(value);
+    text.extend_from_slice(b"\r\n");
+}
+
+/// A header's name as people write it.
+fn spelled(name: &HeaderName) -> String {
+    let words = name.as_str().split('-').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// A page in ASCII: Apache gives an authorizer's body out as ISO-8859-1, whatever we say of it (seen, 2.4).
+fn write_ascii(text: &mut Vec<u8>, page: &str) {
+    for character in page.chars() {
+        if character.is_ascii() {
+            text.push(character as u8);
+        } else {
+            text.extend_from_slice(format!("&#{};", u32::from(character)).as_bytes());
+        }
+    }
+}
