@@ -35,7 +35,7 @@ pub fn write(role: Role, response: HttpResponse) -> Bytes {
     }
     text.extend_from_slice(b"\r\n");
     match std::str::from_utf8(&body) {
-        Ok(page) if is_page => write_ascii(&mut text, page),
+        Ok(page) if is_page && role == Role::Authorizer => write_ascii(&mut text, page),
         _ => text.extend_from_slice(&body),
     }
     Bytes::from(text)
@@ -85,5 +85,83 @@ fn write_ascii(text: &mut Vec<u8>, page: &str) {
         } else {
             text.extend_from_slice(format!("&#{};", u32::from(character)).as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(role: Role, response: HttpResponse) -> String {
+        String::from_utf8(write(role, response).to_vec()).unwrap()
+    }
+
+    /// As every door allows.
+    fn allow(uri: &'static str) -> HttpResponse {
+        let mut builder = HttpResponse::Ok();
+        for (name, value) in [
+            ("Cache-Control", "no-store"),
+            ("X-Upstream-Cookie", "a=1; k=2"),
+            ("X-Upstream-Uri", uri),
+            ("Remote-User", "alice"),
+            ("Remote-Groups", ""),
+            ("Set-Cookie", "s=1; Path=/"),
+            ("Set-Cookie", "t=2; Path=/"),
+            ("X-Set-Cookie-1", "s=1; Path=/"),
+        ] {
+            builder.append_header((name, value));
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn an_authorizers_allow_is_variables_and_cookies() {
+        let text = written(Role::Authorizer, allow("/a?b=c?d&e"));
+        let (status, rest) = text.split_once("\r\n").unwrap();
+        let mut lines: Vec<&str> = rest.strip_suffix("\r\n\r\n").unwrap().split("\r\n").collect();
+        lines.sort_unstable();
+        assert_eq!(status, "Status: 200 OK");
+        assert_eq!(
+            lines,
+            [
+                "Set-Cookie: s=1; Path=/",
+                "Set-Cookie: t=2; Path=/",
+                "Variable-REMOTE_GROUPS: ",
+                "Variable-REMOTE_USER: alice",
+                "Variable-SET_COOKIE_1: s=1; Path=/",
+                "Variable-UPSTREAM_COOKIE: a=1; k=2",
+                "Variable-UPSTREAM_QUERY: b=c?d&e",
+                "Variable-UPSTREAM_URI: /a?b=c?d&e",
+            ]
+        );
+        let text = written(Role::Authorizer, allow("/a"));
+        assert!(text.contains("\r\nVariable-UPSTREAM_QUERY: \r\n"), "always there, so that nothing else stays: {text}");
+    }
+
+    #[test]
+    fn a_responders_allow_is_what_http_would_say() {
+        let text = written(Role::Responder, allow("/a"));
+        assert!(text.starts_with("Status: 200 OK\r\n"));
+        for line in ["X-Upstream-Uri: /a", "Remote-Groups: ", "Content-Length: 0", "Cache-Control: no-store"] {
+            assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} is not in {text}");
+        }
+        assert!(!text.contains("Variable-"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_is_whole_and_a_page_is_ascii() {
+        let refusal = |kind: &'static str, body: &'static str| {
+            HttpResponse::Forbidden().insert_header(("X-Keyward-Reason", "role")).content_type(kind).body(body)
+        };
+        for (role, length) in [(Role::Authorizer, ""), (Role::Responder, "Content-Length: 11\r\n")] {
+            let text = written(role, refusal("text/html; charset=utf-8", "<p>für €"));
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let head = format!("{head}\r\n");
+            assert!(head.starts_with("Status: 403 Forbidden\r\n") && head.contains("X-Keyward-Reason: role\r\n"));
+            assert!(head.contains(length) && head.contains("Content-Type: text/html; charset=utf-8\r\n"), "{head}");
+            let expected = if role == Role::Authorizer { "<p>f&#252;r &#8364;" } else { "<p>für €" };
+            assert_eq!(body, expected);
+        }
+        assert!(written(Role::Authorizer, refusal("application/json", "{\"a\":\"ü\"}")).ends_with("{\"a\":\"ü\"}"));
     }
 }

@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
+use super::connection::{self, Answering};
+use super::decide;
 use crate::decision::Purpose;
 use crate::domain::ListenAddress;
 use crate::observe::Door;
@@ -141,8 +142,9 @@ impl FastcgiServer {
             let place = if is_proxy { place.ok() } else { Arc::clone(&strangers).try_acquire_owned().ok() };
             let Some(place) = place else { continue };
             let (door, stopping) = (Arc::clone(&self.door), self.stopping.clone());
+            let answer = move |request| -> Answering { Box::pin(decide(request, peer, Arc::clone(&door))) };
             connections.spawn(async move {
-                connection::serve(stream, peer, door, stopping).await;
+                connection::serve(stream, peer, answer, stopping).await;
                 drop(place);
             });
         }
