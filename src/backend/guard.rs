@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::backoff::Backoff;
-use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
+use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage, ScriptCookie};
 use crate::config::BackendSettings;
 use crate::domain::{
     BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionHandle,
@@ -435,6 +435,12 @@ impl Guarded {
     #[must_use]
     pub fn session_header(&self) -> Option<&'static str> {
         self.backend.session_header()
+    }
+
+    /// Cookies among the keys that the browser gets as well; see [`Backend::script_cookies`].
+    #[must_use]
+    pub fn script_cookies(&self) -> &[ScriptCookie] {
+        self.backend.script_cookies()
     }
 
     /// Until when these keys open anything; see [`Backend::keys_end`].

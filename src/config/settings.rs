@@ -40,6 +40,10 @@ pub struct Settings {
     pub ops: Option<ListenAddress>,
     /// `[listen] api`, off unless it is written.
     pub api: Option<ListenAddress>,
+    /// `[listen] fastcgi`, likewise.
+    pub fastcgi: Option<ListenAddress>,
+    /// `[listen] grpc`, likewise.
+    pub grpc: Option<ListenAddress>,
     /// `[[api.key]]`: who may call the portal's API.
     pub api_keys: Vec<ApiKey>,
     /// `[trust] proxies`: addresses that may say what the original request was.
@@ -106,7 +110,7 @@ impl Draft {
     pub fn read(document: Document) -> Self {
         let mut root = document.into_section();
         let mistakes = root.shared_mistakes();
-        let (auth, ops, api) = read_listen(&mut root);
+        let Listen { auth, ops, api, fastcgi, grpc } = read_listen(&mut root);
         let (proxies, trust_unix) = read_trust(&mut root);
         let mut limits = root.section("limits");
         let answer_limit = limits.integer("answer", 16 * 1024, 4096..=1024 * 1024);
@@ -130,6 +134,8 @@ impl Draft {
             auth,
             ops,
             api,
+            fastcgi,
+            grpc,
             api_keys,
             proxies,
             trust_unix,
@@ -148,7 +154,16 @@ impl Draft {
     }
 }
 
-fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>, Option<ListenAddress>) {
+/// `[listen]`.
+struct Listen {
+    auth: ListenAddress,
+    ops: Option<ListenAddress>,
+    api: Option<ListenAddress>,
+    fastcgi: Option<ListenAddress>,
+    grpc: Option<ListenAddress>,
+}
+
+fn read_listen(root: &mut Section) -> Listen {
     let mut listen = root.section("listen");
     let auth = ListenAddress::read(&mut listen, "auth", "auth_mode", Some(DEFAULT_AUTH)).unwrap_or_else(|| {
         listen.mistake("auth", "cannot be off; without it nobody could be asked");
@@ -156,17 +171,18 @@ fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>, Opt
     });
     let ops = ListenAddress::read(&mut listen, "ops", "ops_mode", Some(DEFAULT_OPS));
     let api = ListenAddress::read(&mut listen, "api", "api_mode", None);
-    if ops.as_ref().is_some_and(|ops| ops.collides_with(&auth)) {
-        listen.mistake("ops", "collides with auth; metrics need an address of their own");
-    }
-    if api
-        .as_ref()
-        .is_some_and(|api| api.collides_with(&auth) || ops.as_ref().is_some_and(|ops| api.collides_with(ops)))
-    {
-        listen.mistake("api", "collides with another listener; the API needs an address of its own");
+    let fastcgi = ListenAddress::read(&mut listen, "fastcgi", "fastcgi_mode", None);
+    let grpc = ListenAddress::read(&mut listen, "grpc", "grpc_mode", None);
+    let mut taken = vec![("auth", &auth)];
+    for (key, address) in [("ops", &ops), ("api", &api), ("fastcgi", &fastcgi), ("grpc", &grpc)] {
+        let Some(address) = address else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, other)| address.collides_with(other)) {
+            listen.mistake(key, &format!("collides with {other}; each listener needs an address of its own"));
+        }
+        taken.push((key, address));
     }
     listen.finish();
-    (auth, ops, api)
+    Listen { auth, ops, api, fastcgi, grpc }
 }
 
 fn read_trust(root: &mut Section) -> (Vec<IpNet>, bool) {

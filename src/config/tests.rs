@@ -106,7 +106,6 @@ fn listen_addresses_are_ports_or_sockets_and_differ() {
         ("[listen]\nauth = \"unix:/k\"\nops = \"unix:/k\"", "listen.ops", "collides"),
         ("[listen]\nops = \"127.0.0.1:8420\"", "listen.ops", "collides"),
         ("[listen]\nops = \"0.0.0.0:8420\"", "listen.ops", "collides"),
-        ("[listen]\nfastcgi = \"127.0.0.1:8421\"", "listen.fastcgi", "not a known key"),
     ]);
 }
 

@@ -1,9 +1,4 @@
-use std::fs::Permissions;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,29 +11,13 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::future::{Either, OptionFuture};
 use futures_util::{FutureExt, TryFutureExt};
 
-use socket2::{Domain, Socket, TcpKeepalive, Type};
-
-use super::decisions::DoorState;
-use super::{State, api, decisions, nothing_here, ops, pages};
+use super::http_doors::{self, HttpDoor};
+use super::socket::{self, ListenError, Opened};
+use super::{State, api, nothing_here, ops, pages};
 use crate::domain::ListenAddress;
 
 /// Longest wait for a request's head: a web server on the same machine needs no time at all.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may be idle before the system asks whether its peer is still there. Idle ones
-/// are closed by the web server (nginx: after 60 seconds), so that no question is lost on one that is
-/// just closing; a timer of ours would have to be set anew for every request, which costs more than
-/// reading the ticket's JSON.
-const ASK_PEER_AFTER: Duration = Duration::from_secs(75);
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
-
-/// A listener could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-pub struct ListenError {
-    address: String,
-    source: io::Error,
-}
 
 /// Where to listen. What is absent is off.
 pub struct Listeners<'a> {
@@ -73,7 +52,7 @@ impl Servers {
     ) -> Result<Self, ListenError> {
         let shared = Arc::clone(state);
         let pages = move |service: &mut ServiceConfig| pages::configure(service, &shared);
-        let (decisions, auth) = open(decisions::doors(state), pages, listeners.auth, workers, drain_timeout)?;
+        let (decisions, auth) = open(http_doors::doors(state), pages, listeners.auth, workers, drain_timeout)?;
         let shared = Arc::clone(state);
         let calls = move |service: &mut ServiceConfig| api::configure(service, &shared);
         let calls = listeners.api.map(|address| open(Vec::new(), calls, address, 1, drain_timeout)).transpose()?;
@@ -138,7 +117,7 @@ impl Servers {
 /// The doors stand in front of the application: routing, extractors and boxed handlers are made for
 /// pages, and cost more than a decision does.
 fn open(
-    doors: Vec<Arc<DoorState>>,
+    doors: Vec<HttpDoor>,
     configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     address: &ListenAddress,
     workers: usize,
@@ -148,8 +127,8 @@ fn open(
         // What a listener says of all the rest takes the place of this.
         let pages = App::new().default_service(web::to(nothing_here)).configure(&configure);
         let doors = doors.clone();
-        apply_fn_factory(pages, move |request: Request, pages: &_| match decisions::at(&doors, request.path()) {
-            Some(door) => Either::Left(decisions::decide(request, door).map(Ok)),
+        apply_fn_factory(pages, move |request: Request, pages: &_| match http_doors::at(&doors, request.path()) {
+            Some(door) => Either::Left(http_doors::answer(request, door).map(Ok)),
             None => Either::Right(Service::call(pages, request).map_ok(HttpResponse::from)),
         })
     };
@@ -159,41 +138,11 @@ fn open(
         .keep_alive(KeepAlive::Os)
         .shutdown_timeout(drain_timeout.as_secs().max(1))
         .disable_signals();
-    let bound = match address {
-        ListenAddress::Tcp(asked) => listen_on_port(*asked).and_then(|listener| {
-            let bound = listener.local_addr()?;
-            Ok((server.listen(listener)?, ListenAddress::Tcp(bound)))
-        }),
-        ListenAddress::Unix { path, mode } => listen_on_socket(path, *mode)
-            .and_then(|socket| server.listen_uds(socket))
-            .map(|server| (server, address.clone())),
+    let (listener, bound) = socket::open(address)?;
+    let listening = match listener {
+        Opened::Tcp(listener) => server.listen(listener),
+        Opened::Unix(socket) => server.listen_uds(socket),
     };
-    match bound {
-        Ok((server, bound)) => Ok((server.run(), bound)),
-        Err(source) => Err(ListenError { address: address.to_string(), source }),
-    }
-}
-
-/// Opens a port. What is set here holds for every connection that is accepted.
-fn listen_on_port(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Else a restart would have to wait for connections of the process before.
-    socket.set_reuse_address(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASK_PEER_AFTER))?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Opens a Unix socket in the place of one that a dead process left behind; a living one keeps it.
-fn listen_on_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let nobody_listens =
-        || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if is_socket && nobody_listens() {
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
-    Ok(listener)
+    let server = listening.map_err(|source| ListenError { address: address.to_string(), source })?;
+    Ok((server.run(), bound))
 }
