@@ -12,6 +12,7 @@ mod derive;
 mod foundation;
 mod inspect;
 mod serve;
+mod supervisor;
 mod ticket;
 
 use std::io::Write;
