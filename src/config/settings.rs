@@ -66,6 +66,8 @@ pub struct Settings {
     pub logout_return_to: Vec<url::Url>,
     /// `[headers]`: names of the identity headers: user, name, email, groups.
     pub identity_headers: [String; 4],
+    /// `[headers] plain_names`: the cookies and `Authorization` for the application come under these very names.
+    pub plain_names: bool,
     /// `[[route]]`, in order.
     pub routes: Vec<RouteSettings>,
 }
@@ -118,7 +120,7 @@ impl Draft {
         limits.finish();
         let (log_level, log_format) = read_log(&mut root);
         let logout_return_to = read_return_to(&mut root);
-        let identity_headers = read_headers(&mut root);
+        let (identity_headers, plain_names) = read_headers(&mut root);
         let pages = root.section("pages");
         let portals = PortalSettings::read_all(&mut root);
         let api_keys = read_api(&mut root, &portals, api.is_some());
@@ -145,6 +147,7 @@ impl Draft {
             log_format,
             logout_return_to,
             identity_headers,
+            plain_names,
             routes,
         };
         Self { settings, portals, backends, pages, mistakes }
@@ -249,25 +252,32 @@ fn read_return_to(root: &mut Section) -> Vec<url::Url> {
     addresses
 }
 
-fn read_headers(root: &mut Section) -> [String; 4] {
+fn read_headers(root: &mut Section) -> ([String; 4], bool) {
     let mut headers = root.section("headers");
     let names = IDENTITY_HEADERS.map(|(key, default)| headers.text(key).unwrap_or_else(|| default.to_owned()));
     for (index, name) in names.iter().enumerate() {
         let key = IDENTITY_HEADERS[index].0;
         let lower = name.to_ascii_lowercase();
+        // By this name, web servers that speak FastCGI know it.
+        let variable = |name: &str| name.strip_prefix("x-").unwrap_or(name).to_owned();
+        let as_x = format!("x-{}", variable(&lower));
+        let is_taken = |other: &String| variable(&other.to_ascii_lowercase()) == variable(&lower);
         // No underscore: nginx drops such headers, and in CGI it is the same as a hyphen.
         let plain = lower.starts_with(|c: char| c.is_ascii_lowercase())
             && lower.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !plain || lower.len() > 64 {
             headers.mistake(key, "must be a header name of letters, digits and hyphens");
-        } else if RESERVED_HEADERS.iter().chain(&RESERVED_X_HEADERS).any(|reserved| is_reserved(&lower, reserved)) {
+        } else if RESERVED_HEADERS.iter().any(|reserved| is_reserved(&lower, reserved))
+            || RESERVED_X_HEADERS.iter().any(|reserved| is_reserved(&as_x, reserved))
+        {
             headers.mistake(key, "is a header that has a meaning of its own; take another");
-        } else if names[..index].iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            headers.mistake(key, "is the name of another identity header; give each its own");
+        } else if names[..index].iter().any(is_taken) {
+            headers.mistake(key, "is the name of another identity header, but for an X- perhaps; give each its own");
         }
     }
+    let plain_names = headers.flag("plain_names", false);
     headers.finish();
-    names
+    (names, plain_names)
 }
 
 /// Names are reserved whole, families of names (written with a hyphen at the end) by their beginning.
