@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Answering};
@@ -28,6 +28,9 @@ pub const MOST_CONNECTIONS: usize = 8192;
 const MOST_STRANGERS: usize = 32;
 /// Pause after the system had no room for another connection. Some will have ended by then.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often that is told at most.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Whatever bytes come in by.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -114,7 +117,7 @@ impl FastcgiServer {
     async fn accept(&self, connections: &mut JoinSet<()>) {
         let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
-        let mut was_told = false;
+        let mut told: Option<Instant> = None;
         loop {
             while connections.try_join_next().is_some() {}
             let next = async {
@@ -129,15 +132,14 @@ impl FastcgiServer {
                 Ok(accepted) => accepted,
                 Err(error) if is_about_one(&error) => continue,
                 Err(error) => {
-                    if !was_told {
+                    if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
                         tracing::error!(%error, "no FastCGI connection can be taken; the limit of open files may be too low");
-                        was_told = true;
+                        told = Some(Instant::now());
                     }
                     sleep(PAUSE).await;
                     continue;
                 }
             };
-            was_told = false;
             let is_proxy = self.state.live.load().trust.is_proxy(peer);
             let place = if is_proxy { place.ok() } else { Arc::clone(&strangers).try_acquire_owned().ok() };
             let Some(place) = place else { continue };
