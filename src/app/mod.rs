@@ -13,6 +13,7 @@ mod foundation;
 mod inspect;
 mod serve;
 mod snippet;
+mod supervisor;
 mod ticket;
 
 use std::io::Write;

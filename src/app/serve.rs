@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::assemble::{self, Parts};
 use super::connect::connect;
 use super::foundation::Foundation;
-use super::{FAILED, MISTAKES, complain, lines};
+use super::{FAILED, MISTAKES, complain, lines, supervisor};
 use crate::config::{Mistake, Settings};
 use crate::domain::{Clock, SystemClock};
 use crate::observe::{Metrics, count_panics, logging};
@@ -19,6 +19,9 @@ use crate::wire::Errands;
 /// Runs until a signal ends it.
 #[must_use]
 pub fn run(path: &Path) -> ExitCode {
+    if let Err(error) = supervisor::hide_memory() {
+        return complain(&format!("could not start: memory could not be kept out of core dumps: {error}"), FAILED);
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new());
     let (sessions, errands) = (Sessions::new(0), Errands::new());
@@ -76,14 +79,17 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     let stop = servers.stop();
     let ticking = tokio::spawn(Arc::clone(&foundation).tick());
     let mut running = std::pin::pin!(servers.run());
+    supervisor::ready();
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
             Some(()) = signals.hangup.recv() => {
-                reload(&path, &settings, &state, &foundation);
+                supervisor::reloading();
+                supervisor::reloaded(reload(&path, &settings, &state, &foundation));
             }
             () = either(&mut signals.terminate, &mut signals.interrupt) => {
                 tracing::info!("draining: no new connections, running requests finish");
+                supervisor::stopping();
                 state.drain();
                 stop.begin();
             }
@@ -133,8 +139,8 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// All or nothing: with a mistake anywhere, everything stays as it was.
-fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundation) {
+/// All or nothing: with a mistake anywhere, everything stays as it was, and the answer is no.
+fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundation) -> bool {
     let Foundation { clock, sessions, errands, .. } = foundation;
     let read = assemble::read(path, clock, sessions, errands).and_then(|parts| {
         let mistakes = needs_restart(path, running, &parts.settings);
@@ -151,10 +157,10 @@ fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundatio
         }
     };
     foundation.metrics.count_reload(wired.is_ok());
-    if let Ok(live) = wired {
-        state.replace(live);
-        tracing::info!("configuration reloaded");
-    }
+    let Ok(live) = wired else { return false };
+    state.replace(live);
+    tracing::info!("configuration reloaded");
+    true
 }
 
 /// What a running process cannot change.

@@ -109,10 +109,16 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
 
     let [user, name, email, groups] = &live.identity_headers;
     let session = session.map(|(name, _)| HeaderName::from_static(name));
-    let last = session.as_ref().unwrap_or(&UPSTREAM_AUTHORIZATION);
-    let names = [&UPSTREAM_COOKIE, &UPSTREAM_URI, user, name, email, groups, &UPSTREAM_AUTHORIZATION, last];
-    // Who has a session header takes `Authorization` as well.
-    let count = if session.is_some() { 8 } else { 6 + usize::from(grant.authorization().is_some()) };
+    let (cookie, authorization) = match live.plain_names {
+        true => (&header::COOKIE, &header::AUTHORIZATION),
+        false => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
+    };
+    let last = session.as_ref().unwrap_or(authorization);
+    let names = [cookie, &UPSTREAM_URI, user, name, email, groups, authorization, last];
+    // Who has a session header takes `Authorization` as well. Under its plain name it is always there: where the
+    // answer has none, Envoy leaves the client's own.
+    let count =
+        if session.is_some() { 8 } else { 6 + usize::from(live.plain_names || grant.authorization().is_some()) };
     let names = &names[..count];
     let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
     let lines: SmallVec<[String; 2]> = grant.script_cookies().map(script_cookie).collect();
