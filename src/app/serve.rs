@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::assemble::{self, Parts};
 use super::connect::connect;
 use super::foundation::Foundation;
-use super::{FAILED, MISTAKES, complain, lines};
+use super::{FAILED, MISTAKES, complain, lines, supervisor};
 use crate::config::{Mistake, Settings};
 use crate::domain::{Clock, SystemClock};
 use crate::observe::{Metrics, count_panics, logging};
@@ -19,6 +19,9 @@ use crate::wire::Errands;
 /// Runs until a signal ends it.
 #[must_use]
 pub fn run(path: &Path) -> ExitCode {
+    if let Err(error) = supervisor::hide_memory() {
+        return complain(&format!("could not start: memory could not be kept out of core dumps: {error}"), FAILED);
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new());
     let (sessions, errands) = (Sessions::new(0), Errands::new());
@@ -63,6 +66,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     let (state, servers, mut signals) = start(parts, &foundation).map_err(Failure::Start)?;
     tracing::info!(
         auth = %servers.auth(),
+        fastcgi = servers.fastcgi().map_or_else(|| "off".to_owned(), ToString::to_string),
         api = servers.api().map_or_else(|| "off".to_owned(), ToString::to_string),
         ops = servers.ops().map_or_else(|| "off".to_owned(), ToString::to_string),
         file = %path.display(),
@@ -72,19 +76,22 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    let handle = servers.handle();
+    let stop = servers.stop();
     let ticking = tokio::spawn(Arc::clone(&foundation).tick());
     let mut running = std::pin::pin!(servers.run());
+    supervisor::ready();
     let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
             Some(()) = signals.hangup.recv() => {
-                reload(&path, &settings, &state, &foundation);
+                supervisor::reloading();
+                supervisor::reloaded(reload(&path, &settings, &state, &foundation));
             }
             () = either(&mut signals.terminate, &mut signals.interrupt) => {
                 tracing::info!("draining: no new connections, running requests finish");
+                supervisor::stopping();
                 state.drain();
-                drop(handle.stop(true));
+                stop.begin();
             }
         }
     };
@@ -110,7 +117,12 @@ fn start(parts: Parts, foundation: &Foundation) -> io::Result<(Arc<State>, Serve
     let settings = parts.settings.clone();
     let state = State::new(connect(parts, foundation)?, Arc::clone(&foundation.metrics));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let listeners = Listeners { auth: &settings.auth, api: settings.api.as_ref(), ops: settings.ops.as_ref() };
+    let listeners = Listeners {
+        auth: &settings.auth,
+        fastcgi: settings.fastcgi.as_ref(),
+        api: settings.api.as_ref(),
+        ops: settings.ops.as_ref(),
+    };
     let servers = Servers::open(&state, &listeners, workers, settings.drain_timeout).map_err(io::Error::other)?;
     let signals = Signals {
         hangup: signal(SignalKind::hangup())?,
@@ -127,8 +139,8 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// All or nothing: with a mistake anywhere, everything stays as it was.
-fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundation) {
+/// All or nothing: with a mistake anywhere, everything stays as it was, and the answer is no.
+fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundation) -> bool {
     let Foundation { clock, sessions, errands, .. } = foundation;
     let read = assemble::read(path, clock, sessions, errands).and_then(|parts| {
         let mistakes = needs_restart(path, running, &parts.settings);
@@ -145,10 +157,10 @@ fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundatio
         }
     };
     foundation.metrics.count_reload(wired.is_ok());
-    if let Ok(live) = wired {
-        state.replace(live);
-        tracing::info!("configuration reloaded");
-    }
+    let Ok(live) = wired else { return false };
+    state.replace(live);
+    tracing::info!("configuration reloaded");
+    true
 }
 
 /// What a running process cannot change.

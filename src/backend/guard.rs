@@ -158,6 +158,12 @@ impl BackendPlan {
         &self.profile.name
     }
 
+    /// What is known of it whatever its kind.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     /// What a login there uses.
     #[must_use]
     pub const fn credentials(&self) -> CredentialSource {

@@ -258,15 +258,21 @@ fn read_headers(root: &mut Section) -> ([String; 4], bool) {
     for (index, name) in names.iter().enumerate() {
         let key = IDENTITY_HEADERS[index].0;
         let lower = name.to_ascii_lowercase();
+        // By this name, web servers that speak FastCGI know it.
+        let variable = |name: &str| name.strip_prefix("x-").unwrap_or(name).to_owned();
+        let as_x = format!("x-{}", variable(&lower));
+        let is_taken = |other: &String| variable(&other.to_ascii_lowercase()) == variable(&lower);
         // No underscore: nginx drops such headers, and in CGI it is the same as a hyphen.
         let plain = lower.starts_with(|c: char| c.is_ascii_lowercase())
             && lower.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !plain || lower.len() > 64 {
             headers.mistake(key, "must be a header name of letters, digits and hyphens");
-        } else if RESERVED_HEADERS.iter().chain(&RESERVED_X_HEADERS).any(|reserved| is_reserved(&lower, reserved)) {
+        } else if RESERVED_HEADERS.iter().any(|reserved| is_reserved(&lower, reserved))
+            || RESERVED_X_HEADERS.iter().any(|reserved| is_reserved(&as_x, reserved))
+        {
             headers.mistake(key, "is a header that has a meaning of its own; take another");
-        } else if names[..index].iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            headers.mistake(key, "is the name of another identity header; give each its own");
+        } else if names[..index].iter().any(is_taken) {
+            headers.mistake(key, "is the name of another identity header, but for an X- perhaps; give each its own");
         }
     }
     let plain_names = headers.flag("plain_names", false);

@@ -10,7 +10,9 @@ use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::future::{Either, OptionFuture};
 use futures_util::{FutureExt, TryFutureExt};
+use tokio_util::sync::CancellationToken;
 
+use super::fastcgi::FastcgiServer;
 use super::http_doors::{self, HttpDoor};
 use super::socket::{self, ListenError, Opened};
 use super::{State, api, nothing_here, ops, pages};
@@ -23,15 +25,34 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Listeners<'a> {
     /// For decisions and pages.
     pub auth: &'a ListenAddress,
+    /// For decisions over FastCGI.
+    pub fastcgi: Option<&'a ListenAddress>,
     /// For the portal's API.
     pub api: Option<&'a ListenAddress>,
     /// For operators.
     pub ops: Option<&'a ListenAddress>,
 }
 
+/// Ends the listeners for decisions.
+pub struct Stop {
+    decisions: ServerHandle,
+    /// All but that one.
+    others: CancellationToken,
+}
+
+impl Stop {
+    /// Takes no new connections from now on, and lets running requests finish.
+    pub fn begin(&self) {
+        drop(self.decisions.stop(true));
+        self.others.cancel();
+    }
+}
+
 /// The running listeners.
 pub struct Servers {
     decisions: Server,
+    fastcgi: Option<FastcgiServer>,
+    stopping: CancellationToken,
     calls: Option<Server>,
     operators: Option<Server>,
     auth: ListenAddress,
@@ -53,6 +74,9 @@ impl Servers {
         let shared = Arc::clone(state);
         let pages = move |service: &mut ServiceConfig| pages::configure(service, &shared);
         let (decisions, auth) = open(http_doors::doors(state), pages, listeners.auth, workers, drain_timeout)?;
+        let stopping = CancellationToken::new();
+        let fastcgi = |address| FastcgiServer::open(state, address, stopping.clone(), drain_timeout);
+        let fastcgi = listeners.fastcgi.map(fastcgi).transpose()?;
         let shared = Arc::clone(state);
         let calls = move |service: &mut ServiceConfig| api::configure(service, &shared);
         let calls = listeners.api.map(|address| open(Vec::new(), calls, address, 1, drain_timeout)).transpose()?;
@@ -62,13 +86,19 @@ impl Servers {
         let operators =
             listeners.ops.map(|address| open(Vec::new(), operators, address, 1, drain_timeout)).transpose()?;
         let (operators, ops) = operators.unzip();
-        Ok(Self { decisions, calls, operators, auth, api, ops })
+        Ok(Self { decisions, fastcgi, stopping, calls, operators, auth, api, ops })
     }
 
     /// Where decisions are made: with the port that the system chose, where 0 was asked for.
     #[must_use]
     pub const fn auth(&self) -> &ListenAddress {
         &self.auth
+    }
+
+    /// Where they are made over FastCGI, likewise.
+    #[must_use]
+    pub fn fastcgi(&self) -> Option<&ListenAddress> {
+        self.fastcgi.as_ref().map(FastcgiServer::bound)
     }
 
     /// Where the API is, likewise.
@@ -83,13 +113,13 @@ impl Servers {
         self.ops.as_ref()
     }
 
-    /// What stops the listener for decisions, letting running requests finish.
+    /// What stops the listeners for decisions.
     #[must_use]
-    pub fn handle(&self) -> ServerHandle {
-        self.decisions.handle()
+    pub fn stop(&self) -> Stop {
+        Stop { decisions: self.decisions.handle(), others: self.stopping.clone() }
     }
 
-    /// Serves until the handle stops it. Operators can look until the last decision was made: a load
+    /// Serves until it is stopped. Operators can look until the last decision was made: a load
     /// balancer is to see that a draining process is not ready, not that it is gone.
     ///
     /// # Errors
@@ -99,7 +129,11 @@ impl Servers {
         let calls_handle = calls.as_ref().map(Server::handle);
         let operators_handle = operators.as_ref().map(Server::handle);
         let decisions = async {
-            let ended = self.decisions.await;
+            let (auth, stopping) = (self.decisions, self.stopping);
+            // One that broke takes the others along.
+            let auth = auth.inspect(|_| stopping.cancel());
+            let fastcgi = OptionFuture::from(self.fastcgi.map(FastcgiServer::run));
+            let (ended, _) = futures_util::future::join(auth, fastcgi).await;
             if let Some(handle) = calls_handle {
                 handle.stop(true).await;
             }

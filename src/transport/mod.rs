@@ -3,7 +3,7 @@
 //!
 //! - `decisions`: what every door for web servers does: it asks the [`Gate`]. `question` is what is asked,
 //!   `answer` what is said, `client` tells whose word is taken. `http_doors` are those over HTTP, and `dialect`
-//!   how they tell of the original request.
+//!   how they tell of the original request. `fastcgi` is another one.
 //! - `enter`, `touch`, `pages`: what people ask for below `/.keyward/`; `html` is how it looks, `origin` tells
 //!   whose script calls, `set_cookie` writes cookies.
 //! - `api`: the portal's API. `services`: calls that back-ends and portals offer. `ops`: health and metrics.
@@ -16,6 +16,7 @@ mod client;
 mod decisions;
 mod dialect;
 mod enter;
+mod fastcgi;
 mod html;
 mod http_doors;
 mod listener;
@@ -44,7 +45,7 @@ use crate::observe::Metrics;
 use crate::pages::Pages;
 
 pub use client::Trust;
-pub use listener::{Listeners, Servers};
+pub use listener::{Listeners, Servers, Stop};
 pub use socket::ListenError;
 
 /// What a reload replaces, all at once.
