@@ -327,3 +327,37 @@ async fn in_the_sidecars_pod_nginx_takes_its_files_answers_its_probes_and_asks_k
     assert_eq!(ask(address, "/.keyward/whoami", &[("Host", HOST), ("Cookie", &cookie)]).status, 200);
     assert_eq!(ask(address, "/authz/ext-authz/../../.keyward/x", &[("Host", HOST), ("Cookie", &cookie)]).status, 404);
 }
+
+#[tokio::test]
+async fn what_ingress_nginx_sends_to_keywards_pages_is_the_path_that_it_matched() {
+    let ingresses = of_kind(&FOLDERS["ingress-nginx"], "Ingress");
+    let pages = ingresses.into_iter().find(|ingress| ingress["metadata"]["name"] == "keyward-pages").unwrap();
+    let annotation =
+        |name: &str| text(&pages["metadata"]["annotations"], &format!("/nginx.ingress.kubernetes.io~1{name}"));
+    assert_eq!(annotation("use-regex"), "true");
+    let path = text(pages, "/spec/rules/0/http/paths/0/path");
+    let (address, keyward) = (free_address().unwrap(), free_address().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    // The lines that ingress-nginx 1.15 makes of such an Ingress.
+    let conf = format!(
+        "pid nginx.pid; events {{}} http {{ access_log off; client_body_temp_path a; proxy_temp_path b; \
+         fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e; upstream upstream_balancer {{ server {keyward}; }}\n\
+         server {{ listen {keyward}; location / {{ return 200; add_header X-Seen $request_uri; }} }}\n\
+         server {{ listen {address}; location ~* \"^{path}\" {{ rewrite \"(?i){path}\" {} break; \
+         proxy_pass http://upstream_balancer; }} location ~* \"^/\" {{ return 418; }} }} }}",
+        annotation("rewrite-target"),
+    );
+    let _nginx = Nginx::start(directory.path(), &[("nginx.conf", &conf)], address).await.unwrap();
+    for (asked, seen) in [
+        ("/.keyward/whoami?a=b%20c", "/.keyward/whoami?a=b%20c"),
+        ("/authz/ext-authz/../../.keyward/x", "/.keyward/x"),
+        ("//.keyward/x", "/.keyward/x"),
+    ] {
+        assert_eq!(ask(address, asked, &[("Host", HOST)]).header("x-seen"), seen, "{asked}");
+    }
+    for away in
+        ["/.keyward/../authz/forward-auth", "/.keyward/%2e%2e/authz/forward-auth", "/.keyward/..%2fauthz/forward-auth"]
+    {
+        assert_eq!(ask(address, away, &[("Host", HOST)]).status, 418, "{away}");
+    }
+}
