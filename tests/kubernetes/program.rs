@@ -179,8 +179,11 @@ async fn probes_and_metrics_are_answered_where_they_are_asked_for() {
     }
 }
 
-/// How a web server of a folder asks, and which headers of the answer it takes over.
-fn doors() -> Vec<(&'static str, String, Vec<(&'static str, String)>, Vec<String>)> {
+/// How a web server asks: its folder, the path, the headers by which it tells of the original request, and those of the
+/// answer that it takes over.
+type Asking = (&'static str, String, Vec<(&'static str, String)>, Vec<String>);
+
+fn doors() -> Vec<Asking> {
     let words = |values: &[Value]| values.iter().map(|value| value.as_str().unwrap().to_owned()).collect::<Vec<_>>();
     let path = |url: &str| url.split_once(":8420").unwrap().1.to_owned();
     let original = |name: &'static str, value: &str| (name, value.to_owned());

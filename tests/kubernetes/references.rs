@@ -215,6 +215,8 @@ fn backends(document: &Value) -> Vec<(String, Value)> {
 #[test]
 fn routes_lead_to_services_that_are_there_and_policies_to_routes() {
     let secrets = secrets();
+    let certificates =
+        Regex::new("\"(?:secretName|certificateRefs)\":(?:\\[\\{[^]]*\"name\":)?\"([^\"]+)\"").unwrap();
     for door in ["ingress-nginx", "traefik", "envoy-gateway", "istio"] {
         let documents = &FOLDERS[door];
         let found: Vec<(String, Value)> = documents.iter().flat_map(backends).collect();
@@ -247,8 +249,6 @@ fn routes_lead_to_services_that_are_there_and_policies_to_routes() {
             // Istio makes its own.
             assert!(class == "istio" || named(documents, "GatewayClass", class).is_some(), "{door}: {class}");
         }
-        let certificates =
-            Regex::new("\"(?:secretName|certificateRefs)\":(?:\\[\\{[^]]*\"name\":)?\"([^\"]+)\"").unwrap();
         let text = serde_json::to_string(documents).unwrap();
         let named: Vec<&str> = certificates.captures_iter(&text).map(|found| found.get(1).unwrap().as_str()).collect();
         assert!(named.contains(&"webmail-tls") && named.contains(&"keyward"), "{door}: {named:?}");
