@@ -179,9 +179,14 @@ fn only_the_web_servers_pods_and_those_that_measure_reach_keyward() {
                 }
             }
         }
-        let [server] = who[&8420][..] else { panic!("{door}: {who:?}") };
-        // Both, and in one entry: two entries would mean either.
-        assert!(server.get("namespaceSelector").is_some() && server.get("podSelector").is_some(), "{door}: {server}");
+        let asked = if ["envoy-gateway", "istio"].contains(&door) { vec![8420, 8422] } else { vec![8420] };
+        assert_eq!(who.keys().copied().filter(|port| *port != 9420).collect::<Vec<_>>(), asked, "{door}");
+        for port in asked {
+            let [server] = who[&port][..] else { panic!("{door}: {who:?}") };
+            // Both, and in one entry: two entries would mean either.
+            let both = server.get("namespaceSelector").is_some() && server.get("podSelector").is_some();
+            assert!(both, "{door}: {server}");
+        }
         let [monitoring] = who[&9420][..] else { panic!("{door}: {who:?}") };
         assert!(monitoring.to_string().contains("\"monitoring\""), "{door}: {monitoring}");
     }
@@ -207,7 +212,7 @@ fn backends(document: &Value) -> Vec<(String, Value)> {
             .collect(),
         "HTTPRoute" => all("/spec/rules", "/backendRefs").into_iter().map(plain).collect(),
         "IngressRoute" => all("/spec/routes", "/services").into_iter().map(plain).collect(),
-        "SecurityPolicy" => list(document, "/spec/extAuth/http/backendRefs").iter().cloned().map(plain).collect(),
+        "SecurityPolicy" => list(document, "/spec/extAuth/grpc/backendRefs").iter().cloned().map(plain).collect(),
         _ => Vec::new(),
     }
 }
@@ -215,8 +220,7 @@ fn backends(document: &Value) -> Vec<(String, Value)> {
 #[test]
 fn routes_lead_to_services_that_are_there_and_policies_to_routes() {
     let secrets = secrets();
-    let certificates =
-        Regex::new("\"(?:secretName|certificateRefs)\":(?:\\[\\{[^]]*\"name\":)?\"([^\"]+)\"").unwrap();
+    let certificates = Regex::new("\"(?:secretName|certificateRefs)\":(?:\\[\\{[^]]*\"name\":)?\"([^\"]+)\"").unwrap();
     for door in ["ingress-nginx", "traefik", "envoy-gateway", "istio"] {
         let documents = &FOLDERS[door];
         let found: Vec<(String, Value)> = documents.iter().flat_map(backends).collect();
@@ -272,13 +276,11 @@ fn every_address_within_the_cluster_is_that_of_a_service_and_a_door_where_keywar
             }
         }
     }
-    assert_eq!(doors, ["/authz/auth-request", "/authz/forward-auth"]);
+    assert_eq!(doors, ["/authz/auth-request-plain", "/authz/forward-auth-plain"]);
     let values = documents(&std::fs::read_to_string(example("istio/istiod-values.yaml")).unwrap());
-    let provider = &values[0]["meshConfig"]["extensionProviders"][0]["envoyExtAuthzHttp"];
-    assert_eq!(provider["service"], "keyward.mail.svc.cluster.local");
+    let provider = &values[0]["meshConfig"]["extensionProviders"][0]["envoyExtAuthzGrpc"];
+    assert_eq!((&provider["service"], &provider["port"]), (&"keyward.mail.svc.cluster.local".into(), &8422.into()));
     assert!(offers(&FOLDERS["istio"], "keyward", &provider["port"]));
     let [policy] = of_kind(&FOLDERS["envoy-gateway"], "SecurityPolicy")[..] else { panic!("not one policy") };
-    for prefix in [&provider["pathPrefix"], &policy["spec"]["extAuth"]["http"]["path"]] {
-        assert_eq!(prefix, "/authz/ext-authz");
-    }
+    assert_eq!(backends(policy), [("keyward".to_owned(), 8422.into())]);
 }

@@ -238,16 +238,7 @@ fn annotations_of_ingress_nginx_are_those_that_it_knows() {
 
 /// MeshConfig has no schema that can be had: it is a text within a ConfigMap. These are the fields that are used, as
 /// `mesh/v1alpha1/config.proto` of Istio's API names them (July 2026).
-const MESH_FIELDS: [&str; 8] = [
-    "failOpen",
-    "headersToUpstreamOnAllow",
-    "includeRequestHeadersInCheck",
-    "pathPrefix",
-    "port",
-    "service",
-    "statusOnError",
-    "timeout",
-];
+const MESH_FIELDS: [&str; 6] = ["clearRouteCache", "failOpen", "port", "service", "statusOnError", "timeout"];
 
 #[test]
 fn the_provider_for_istio_has_the_fields_of_meshconfig_and_the_name_that_the_policy_gives() {
@@ -258,8 +249,8 @@ fn the_provider_for_istio_has_the_fields_of_meshconfig_and_the_name_that_the_pol
         (keys(&values[0]), keys(&values[0]["meshConfig"])),
         (vec!["meshConfig".into()], vec!["extensionProviders".into()])
     );
-    assert_eq!(keys(provider), ["envoyExtAuthzHttp", "name"]);
-    assert_eq!(keys(&provider["envoyExtAuthzHttp"]), MESH_FIELDS);
+    assert_eq!(keys(provider), ["envoyExtAuthzGrpc", "name"]);
+    assert_eq!(keys(&provider["envoyExtAuthzGrpc"]), MESH_FIELDS);
     let [policy] = of_kind(&FOLDERS["istio"], "AuthorizationPolicy")[..] else { panic!("not one policy") };
     assert_eq!(policy["spec"]["provider"]["name"], provider["name"]);
 }
