@@ -21,6 +21,7 @@
 //! - [`handover`]: what people and their portal may do beside asking for pages: enter an application, sign
 //!   out, register a session. Without protocol; [`transport`] makes pages and the API of it.
 //! - [`pages`]: how do we say it to people? Texts in their language, and the frame around them.
+//! - [`snippet`]: what must the web server be told? Its configuration, written from ours.
 //! - [`config`]: what the operator wrote, checked.
 //! - [`observe`]: metrics and log lines.
 //! - [`domain`]: the nouns all rooms share.
@@ -78,5 +79,6 @@ pub mod keys;
 pub mod observe;
 pub mod pages;
 pub mod portal;
+pub mod snippet;
 pub mod transport;
 pub mod wire;

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("pages", &["config"]),
     ("inject", &[]),
+    ("snippet", &["config"]),
     ("config", &[]),
     ("observe", &[]),
     ("domain", &[]),

@@ -17,7 +17,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fakes::axigen::{Person, Variant};
 use fakes::openid_provider;
 use fakes::server::Fault;
-use support::{APP_PORTAL, Answer, Ask, Door, House, PortalKey, Setup, Ticket, mailboxes, until};
+use support::{APP_PORTAL, Answer, Ask, DOORS, Door, House, PortalKey, Setup, Ticket, mailboxes, until};
 
 /// What `keyward check` says, and how it ends.
 fn check(config: &str) -> (Option<i32>, String) {
@@ -152,7 +152,7 @@ impl Life {
 
     /// Everything that decisions can be.
     async fn decisions(&mut self, carla: &Ask) {
-        for door in Door::ALL {
+        for door in DOORS {
             assert_eq!(self.ask(door, carla).await, 200);
             for (ticket, path) in [
                 (Ticket::of("carla").sid(SESSION), "/admin/x"),

@@ -1,7 +1,10 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::snippet::{SERVERS, Server};
 
 #[derive(Parser)]
 #[command(name = "keyward", version, about = ABOUT, after_help = EXIT_CODES)]
@@ -27,6 +30,8 @@ pub(super) enum Command {
     Ticket(TicketCommand),
     /// Prints the password that is derived for a user, for whoever makes the accounts.
     Derive(DeriveOptions),
+    /// Prints the configuration of a web server for the routes that are configured.
+    Snippet(SnippetOptions),
     /// Starts all of it on loopback, with a portal, webmails and nginx, and prints the address to open.
     Demo(DemoOptions),
 }
@@ -39,6 +44,30 @@ pub(super) struct DemoOptions {
     /// The port of the web server on 127.0.0.1 [default: 8080, or any that is free]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
+}
+
+#[derive(Args)]
+pub(super) struct SnippetOptions {
+    /// The web server
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(SERVERS.iter().map(possible)))]
+    pub server: String,
+    /// The configuration [default: as for serve]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the web server listens
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Write the files into this folder instead of printing them. It is made where it is missing, and
+    /// files that are there already stay as they are unless --force is given
+    #[arg(long, value_name = "FOLDER")]
+    pub into: Option<PathBuf>,
+    /// Write over files that are there
+    #[arg(long, requires = "into")]
+    pub force: bool,
+}
+
+fn possible(server: &Server) -> clap::builder::PossibleValue {
+    clap::builder::PossibleValue::new(server.name).help(server.about)
 }
 
 #[derive(Args)]

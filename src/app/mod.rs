@@ -12,6 +12,7 @@ mod derive;
 mod foundation;
 mod inspect;
 mod serve;
+mod snippet;
 mod supervisor;
 mod ticket;
 
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Ticket(TicketCommand::Mint(options)) => ticket::mint(*options),
         Command::Ticket(TicketCommand::Inspect(options)) => ticket::inspect(options),
         Command::Derive(options) => derive::run(options),
+        Command::Snippet(options) => snippet::run(options),
         Command::Demo(options) => demo::run(&options),
     }
 }

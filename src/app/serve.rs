@@ -66,6 +66,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     let (state, servers, mut signals) = start(parts, &foundation).map_err(Failure::Start)?;
     tracing::info!(
         auth = %servers.auth(),
+        fastcgi = servers.fastcgi().map_or_else(|| "off".to_owned(), ToString::to_string),
         api = servers.api().map_or_else(|| "off".to_owned(), ToString::to_string),
         ops = servers.ops().map_or_else(|| "off".to_owned(), ToString::to_string),
         file = %path.display(),
@@ -75,7 +76,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    let handle = servers.handle();
+    let stop = servers.stop();
     let ticking = tokio::spawn(Arc::clone(&foundation).tick());
     let mut running = std::pin::pin!(servers.run());
     supervisor::ready();
@@ -90,7 +91,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
                 tracing::info!("draining: no new connections, running requests finish");
                 supervisor::stopping();
                 state.drain();
-                drop(handle.stop(true));
+                stop.begin();
             }
         }
     };
@@ -116,7 +117,12 @@ fn start(parts: Parts, foundation: &Foundation) -> io::Result<(Arc<State>, Serve
     let settings = parts.settings.clone();
     let state = State::new(connect(parts, foundation)?, Arc::clone(&foundation.metrics));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let listeners = Listeners { auth: &settings.auth, api: settings.api.as_ref(), ops: settings.ops.as_ref() };
+    let listeners = Listeners {
+        auth: &settings.auth,
+        fastcgi: settings.fastcgi.as_ref(),
+        api: settings.api.as_ref(),
+        ops: settings.ops.as_ref(),
+    };
     let servers = Servers::open(&state, &listeners, workers, settings.drain_timeout).map_err(io::Error::other)?;
     let signals = Signals {
         hangup: signal(SignalKind::hangup())?,
@@ -163,6 +169,8 @@ fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
         ("listen.auth", old.auth != new.auth),
         ("listen.ops", old.ops != new.ops),
         ("listen.api", old.api != new.api),
+        ("listen.fastcgi", old.fastcgi != new.fastcgi),
+        ("listen.grpc", old.grpc != new.grpc),
         ("limits.drain_timeout", old.drain_timeout != new.drain_timeout),
         ("log.level", old.log_level != new.log_level),
         ("log.format", old.log_format != new.log_format),
@@ -235,6 +243,8 @@ mod tests {
             ("auth = \"127.0.0.1:8420\"", "auth = \"127.0.0.1:8430\""),
             ("ops = \"127.0.0.1:9420\"", "ops = \"off\""),
             ("api = \"off\"", "api = \"127.0.0.1:8423\""),
+            ("fastcgi = \"off\"", "fastcgi = \"127.0.0.1:8421\""),
+            ("grpc = \"off\"", "grpc = \"127.0.0.1:8422\""),
             ("drain_timeout = \"10s\"", "drain_timeout = \"11s\""),
             ("level = \"info\"", "level = \"warn\""),
             ("format = \"auto\"", "format = \"json\""),

@@ -29,7 +29,7 @@ use self::cookies::Jar;
 use self::memo::Memo;
 use self::settings::{Meaning, Settings};
 use self::template::Values;
-use super::{Attempt, Backend, Binding, Kind, Liveness, Login, Outage, Refusal};
+use super::{Attempt, Backend, Binding, Kind, Liveness, Login, Outage, Refusal, ScriptCookie};
 use crate::config::Section;
 use crate::domain::{ExposeSecret, SessionKeys, SessionKeysBuilder};
 use crate::wire::{Answer, Location, Request, Wire};
@@ -72,6 +72,10 @@ impl Backend for Form {
 
     fn owns_cookie(&self, name: &[u8]) -> bool {
         self.settings.keys.own(name)
+    }
+
+    fn script_cookies(&self) -> &[ScriptCookie] {
+        &self.settings.keys.for_scripts
     }
 
     fn query_key(&self) -> Option<&str> {

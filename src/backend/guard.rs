@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::backoff::Backoff;
-use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage};
+use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage, ScriptCookie};
 use crate::config::BackendSettings;
 use crate::domain::{
     BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionHandle,
@@ -156,6 +156,12 @@ impl BackendPlan {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.profile.name
+    }
+
+    /// What is known of it whatever its kind.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     /// What a login there uses.
@@ -435,6 +441,12 @@ impl Guarded {
     #[must_use]
     pub fn session_header(&self) -> Option<&'static str> {
         self.backend.session_header()
+    }
+
+    /// Cookies among the keys that the browser gets as well; see [`Backend::script_cookies`].
+    #[must_use]
+    pub fn script_cookies(&self) -> &[ScriptCookie] {
+        self.backend.script_cookies()
     }
 
     /// Until when these keys open anything; see [`Backend::keys_end`].

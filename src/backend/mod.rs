@@ -43,6 +43,7 @@ pub const KINDS: &[Kind] = &[
 ];
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -121,6 +122,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Says whether the application takes any.
     fn use_tokens(&mut self) -> bool {
         false
+    }
+
+    /// Cookies among the keys that the browser gets as well, because the application's scripts read them there.
+    /// They must open nothing by themselves.
+    fn script_cookies(&self) -> &[ScriptCookie] {
+        &[]
     }
 
     /// Until when these keys open anything, in Unix seconds, where they say so themselves. They are replaced a
@@ -211,6 +218,18 @@ pub enum Refusal {
     /// A second factor or a captcha, which only the person can answer.
     #[error("the back-end asks for something only a person can answer")]
     Interactive,
+}
+
+/// Most cookies of one application that the browser gets as well: no web server's example takes over more.
+pub const MOST_SCRIPT_COOKIES: usize = 2;
+
+/// A cookie that an application's scripts read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptCookie {
+    /// Its name, that of one of the keys.
+    pub name: Cow<'static, str>,
+    /// The path below which the scripts are.
+    pub path: &'static str,
 }
 
 /// Whether a session is still there.

@@ -9,15 +9,17 @@
 //! - The address of a mailbox holds the name that the directory has for the person, which need not be the one
 //!   that was typed. It is asked for once, and that SOGo tells it shows that the session works.
 //! - Everything but pages takes the session's token in a header as well, `GET` included. Scripts read it from
-//!   a cookie. So that cookie is one of the keys, although SOGo itself does not look at it: the web server
-//!   hands it to the browser.
+//!   a cookie. So that cookie is one of the keys, although SOGo itself does not look at it, and the browser
+//!   gets it as well.
 //! - Nothing rotates and nothing expires, but a cookie has 4053 bytes.
 //! - The mail server is not asked at login: without it the session opens, and mail fails inside SOGo.
+
+use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode;
 
-use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal};
+use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal, ScriptCookie};
 use crate::config::Section;
 use crate::domain::{ExposeSecret, Secret, SessionKeys, SessionKeysBuilder, SessionKeysError};
 use crate::wire::{Answer, Location, Request, Wire};
@@ -29,6 +31,8 @@ pub const KIND: Kind = Kind { name: "sogo", build };
 const SESSION: &str = "0xHIGHFLYxSOGo";
 /// The session's token, for scripts.
 const TOKEN: &str = "XSRF-TOKEN";
+/// It opens nothing without the session. Its path is SOGo's own (seen).
+const SCRIPT_COOKIES: [ScriptCookie; 1] = [ScriptCookie { name: Cow::Borrowed(TOKEN), path: "/SOGo/" }];
 
 fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
     let name = section.text("witness");
@@ -84,6 +88,10 @@ impl Backend for Sogo {
         let name: Vec<u8> = percent_decode(name).collect();
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii();
         [SESSION, TOKEN].iter().any(|own| own.as_bytes() == name)
+    }
+
+    fn script_cookies(&self) -> &[ScriptCookie] {
+        &SCRIPT_COOKIES
     }
 
     fn entry(&self, _keys: &SessionKeys) -> String {

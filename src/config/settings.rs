@@ -40,6 +40,10 @@ pub struct Settings {
     pub ops: Option<ListenAddress>,
     /// `[listen] api`, off unless it is written.
     pub api: Option<ListenAddress>,
+    /// `[listen] fastcgi`, likewise.
+    pub fastcgi: Option<ListenAddress>,
+    /// `[listen] grpc`, likewise.
+    pub grpc: Option<ListenAddress>,
     /// `[[api.key]]`: who may call the portal's API.
     pub api_keys: Vec<ApiKey>,
     /// `[trust] proxies`: addresses that may say what the original request was.
@@ -62,6 +66,8 @@ pub struct Settings {
     pub logout_return_to: Vec<url::Url>,
     /// `[headers]`: names of the identity headers: user, name, email, groups.
     pub identity_headers: [String; 4],
+    /// `[headers] plain_names`: the cookies and `Authorization` for the application come under these very names.
+    pub plain_names: bool,
     /// `[[route]]`, in order.
     pub routes: Vec<RouteSettings>,
 }
@@ -104,7 +110,7 @@ impl Draft {
     pub fn read(document: Document) -> Self {
         let mut root = document.into_section();
         let mistakes = root.shared_mistakes();
-        let (auth, ops, api) = read_listen(&mut root);
+        let Listen { auth, ops, api, fastcgi, grpc } = read_listen(&mut root);
         let (proxies, trust_unix) = read_trust(&mut root);
         let mut limits = root.section("limits");
         let answer_limit = limits.integer("answer", 16 * 1024, 4096..=1024 * 1024);
@@ -114,7 +120,7 @@ impl Draft {
         limits.finish();
         let (log_level, log_format) = read_log(&mut root);
         let logout_return_to = read_return_to(&mut root);
-        let identity_headers = read_headers(&mut root);
+        let (identity_headers, plain_names) = read_headers(&mut root);
         let pages = root.section("pages");
         let portals = PortalSettings::read_all(&mut root);
         let api_keys = read_api(&mut root, &portals, api.is_some());
@@ -128,6 +134,8 @@ impl Draft {
             auth,
             ops,
             api,
+            fastcgi,
+            grpc,
             api_keys,
             proxies,
             trust_unix,
@@ -139,13 +147,23 @@ impl Draft {
             log_format,
             logout_return_to,
             identity_headers,
+            plain_names,
             routes,
         };
         Self { settings, portals, backends, pages, mistakes }
     }
 }
 
-fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>, Option<ListenAddress>) {
+/// `[listen]`.
+struct Listen {
+    auth: ListenAddress,
+    ops: Option<ListenAddress>,
+    api: Option<ListenAddress>,
+    fastcgi: Option<ListenAddress>,
+    grpc: Option<ListenAddress>,
+}
+
+fn read_listen(root: &mut Section) -> Listen {
     let mut listen = root.section("listen");
     let auth = ListenAddress::read(&mut listen, "auth", "auth_mode", Some(DEFAULT_AUTH)).unwrap_or_else(|| {
         listen.mistake("auth", "cannot be off; without it nobody could be asked");
@@ -153,17 +171,18 @@ fn read_listen(root: &mut Section) -> (ListenAddress, Option<ListenAddress>, Opt
     });
     let ops = ListenAddress::read(&mut listen, "ops", "ops_mode", Some(DEFAULT_OPS));
     let api = ListenAddress::read(&mut listen, "api", "api_mode", None);
-    if ops.as_ref().is_some_and(|ops| ops.collides_with(&auth)) {
-        listen.mistake("ops", "collides with auth; metrics need an address of their own");
-    }
-    if api
-        .as_ref()
-        .is_some_and(|api| api.collides_with(&auth) || ops.as_ref().is_some_and(|ops| api.collides_with(ops)))
-    {
-        listen.mistake("api", "collides with another listener; the API needs an address of its own");
+    let fastcgi = ListenAddress::read(&mut listen, "fastcgi", "fastcgi_mode", None);
+    let grpc = ListenAddress::read(&mut listen, "grpc", "grpc_mode", None);
+    let mut taken = vec![("auth", &auth)];
+    for (key, address) in [("ops", &ops), ("api", &api), ("fastcgi", &fastcgi), ("grpc", &grpc)] {
+        let Some(address) = address else { continue };
+        if let Some((other, _)) = taken.iter().find(|(_, other)| address.collides_with(other)) {
+            listen.mistake(key, &format!("collides with {other}; each listener needs an address of its own"));
+        }
+        taken.push((key, address));
     }
     listen.finish();
-    (auth, ops, api)
+    Listen { auth, ops, api, fastcgi, grpc }
 }
 
 fn read_trust(root: &mut Section) -> (Vec<IpNet>, bool) {
@@ -233,25 +252,32 @@ fn read_return_to(root: &mut Section) -> Vec<url::Url> {
     addresses
 }
 
-fn read_headers(root: &mut Section) -> [String; 4] {
+fn read_headers(root: &mut Section) -> ([String; 4], bool) {
     let mut headers = root.section("headers");
     let names = IDENTITY_HEADERS.map(|(key, default)| headers.text(key).unwrap_or_else(|| default.to_owned()));
     for (index, name) in names.iter().enumerate() {
         let key = IDENTITY_HEADERS[index].0;
         let lower = name.to_ascii_lowercase();
+        // By this name, web servers that speak FastCGI know it.
+        let variable = |name: &str| name.strip_prefix("x-").unwrap_or(name).to_owned();
+        let as_x = format!("x-{}", variable(&lower));
+        let is_taken = |other: &String| variable(&other.to_ascii_lowercase()) == variable(&lower);
         // No underscore: nginx drops such headers, and in CGI it is the same as a hyphen.
         let plain = lower.starts_with(|c: char| c.is_ascii_lowercase())
             && lower.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !plain || lower.len() > 64 {
             headers.mistake(key, "must be a header name of letters, digits and hyphens");
-        } else if RESERVED_HEADERS.iter().chain(&RESERVED_X_HEADERS).any(|reserved| is_reserved(&lower, reserved)) {
+        } else if RESERVED_HEADERS.iter().any(|reserved| is_reserved(&lower, reserved))
+            || RESERVED_X_HEADERS.iter().any(|reserved| is_reserved(&as_x, reserved))
+        {
             headers.mistake(key, "is a header that has a meaning of its own; take another");
-        } else if names[..index].iter().any(|other| other.eq_ignore_ascii_case(name)) {
-            headers.mistake(key, "is the name of another identity header; give each its own");
+        } else if names[..index].iter().any(is_taken) {
+            headers.mistake(key, "is the name of another identity header, but for an X- perhaps; give each its own");
         }
     }
+    let plain_names = headers.flag("plain_names", false);
     headers.finish();
-    names
+    (names, plain_names)
 }
 
 /// Names are reserved whole, families of names (written with a hyphen at the end) by their beginning.

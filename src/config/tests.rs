@@ -106,7 +106,6 @@ fn listen_addresses_are_ports_or_sockets_and_differ() {
         ("[listen]\nauth = \"unix:/k\"\nops = \"unix:/k\"", "listen.ops", "collides"),
         ("[listen]\nops = \"127.0.0.1:8420\"", "listen.ops", "collides"),
         ("[listen]\nops = \"0.0.0.0:8420\"", "listen.ops", "collides"),
-        ("[listen]\nfastcgi = \"127.0.0.1:8421\"", "listen.fastcgi", "not a known key"),
     ]);
 }
 
@@ -138,7 +137,9 @@ fn limits_logs_sign_out_and_headers_are_checked() {
         ("[headers]\nuser = \"Remote_User\"", "headers.user", "letters"),
         ("[headers]\nuser = \"\"", "headers.user", "letters"),
         ("[headers]\nname = \"remote-user\"", "headers.name", "another identity header"),
+        ("[headers]\nuser = \"X-User\"\nname = \"User\"", "headers.name", "another identity header"),
         ("[headers]\nuser = \"X-Upstream-Cookie\"", "headers.user", "of its own"),
+        ("[headers]\nuser = \"Upstream-Cookie\"", "headers.user", "of its own"),
         ("[headers]\nuser = \"Content-Length\"", "headers.user", "of its own"),
         ("[headers]\nuser = \"X-Set-Cookie-1\"", "headers.user", "of its own"),
         ("[headers]\nuser = \"AUTHORIZATION\"", "headers.user", "of its own"),

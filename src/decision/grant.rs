@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Ask;
-use crate::backend::Guarded;
+use crate::backend::{Guarded, ScriptCookie};
 use crate::domain::{Identity, Reason, SessionKeys};
 use crate::inject::{write_upstream_cookies, write_upstream_target};
 use crate::portal::Portal;
@@ -88,6 +88,18 @@ impl<'a> Grant<'a> {
     pub fn session_header(&self) -> Option<(&'static str, &str)> {
         let name = self.backend.and_then(|backend| backend.session_header())?;
         Some((name, self.keys.as_ref().map_or("", |keys| keys.session())))
+    }
+
+    /// Cookies that the application's scripts read, and that this browser does not have as they are: each with
+    /// its value, and whether it is for https alone.
+    pub fn script_cookies(&self) -> impl Iterator<Item = (&ScriptCookie, &str, bool)> {
+        let cookies = self.backend.map_or(&[][..], |backend| backend.script_cookies());
+        cookies.iter().filter_map(|cookie| {
+            let value = self.keys.as_ref()?.cookie(&cookie.name)?;
+            let shown = self.ask.cookies.values(&cookie.name);
+            let has_it = !shown.is_empty() && shown.iter().all(|shown| *shown == value);
+            (!has_it).then_some((cookie, value, self.ask.secure))
+        })
     }
 
     /// Appends the roles, joined by commas: as the portal says them, or as the back-end's role map

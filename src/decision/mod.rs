@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::backend::{MOST_SCRIPT_COOKIES, ScriptCookie};
 pub use crate::portal::Sheets;
 pub use ask::{Ask, AskError, Host, Target};
 pub use grant::Grant;

@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
 use super::process::{Address, Process, Workspace, find_program, free_address};
-use super::template::fill;
 use super::{DemoError, Master, Person};
 use crate::domain::Secret;
+use crate::snippet::fill;
 
 /// A running IMAP server.
 #[derive(Debug)]

@@ -14,10 +14,10 @@ use super::packages::Installed;
 use super::portal::{self, Link, Member};
 use super::process::{Address, Process, TemporaryWorkspace, Workspace, free_address, free_port};
 use super::roundcube::{Roundcube, RoundcubeOptions};
-use super::template::fill;
 use super::{DemoError, Person, say};
 use crate::domain::{ExposeSecret, Secret, SystemClock};
 use crate::portal::ticket::{TicketKey, Tickets};
+use crate::snippet::fill;
 
 /// The cookie's domain. Names under `localhost` lead to this machine in every current browser; but
 /// a cookie for `localhost` itself is refused like one for `com`, so all hosts have one name more.

@@ -5,7 +5,6 @@
 mod house;
 mod packages;
 mod portal;
-mod template;
 
 pub mod dovecot;
 pub mod nginx;

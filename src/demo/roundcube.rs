@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::dovecot::Dovecot;
 use super::nginx::Nginx;
 use super::process::{Address, Process, Workspace, find_program, free_address};
-use super::template::fill;
 use super::{DemoError, Master, Person};
+use crate::snippet::fill;
 
 /// Where Debian keeps what a web server shall serve of Roundcube.
 pub(super) const PUBLIC: &str = "/var/lib/roundcube/public_html";

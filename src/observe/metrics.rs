@@ -16,11 +16,23 @@ pub enum Door {
     AuthRequest,
     /// Traefik and Caddy.
     ForwardAuth,
+    /// Envoy's external authorization over HTTP.
+    ExtAuthz,
+    /// FastCGI, as authorizer and responder.
+    Fastcgi,
+    /// Envoy's external authorization over gRPC.
+    Grpc,
 }
 
 impl Door {
     /// Every door.
-    pub const ALL: [Self; 2] = [Self::AuthRequest, Self::ForwardAuth];
+    pub const ALL: [Self; 5] = [Self::AuthRequest, Self::ForwardAuth, Self::ExtAuthz, Self::Fastcgi, Self::Grpc];
+
+    /// Whether the web server reads headers of an HTTP answer here.
+    #[must_use]
+    pub const fn is_http(self) -> bool {
+        matches!(self, Self::AuthRequest | Self::ForwardAuth | Self::ExtAuthz)
+    }
 
     /// The word for it in metrics and logs.
     #[must_use]
@@ -28,6 +40,9 @@ impl Door {
         match self {
             Self::AuthRequest => "auth-request",
             Self::ForwardAuth => "forward-auth",
+            Self::ExtAuthz => "ext-authz",
+            Self::Fastcgi => "fastcgi",
+            Self::Grpc => "grpc",
         }
     }
 }

@@ -4,11 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::{Live, html};
-use crate::decision::{Ask, Decision, Grant};
+use crate::decision::{Ask, Decision, Grant, MOST_SCRIPT_COOKIES, ScriptCookie};
 use crate::domain::{Audience, Reason, Ruling};
-use crate::observe::Door;
 use crate::pages::Language;
 
 static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -19,21 +19,29 @@ static SESSION_SECONDS: HeaderName = HeaderName::from_static("x-keyward-session-
 static KEYWARD_REASON: HeaderName = HeaderName::from_static("x-keyward-reason");
 static KEYWARD_LOGIN: HeaderName = HeaderName::from_static("x-keyward-login");
 
+/// The same lines again, for web servers that lose all but one of those: as many as their examples take over.
+static NUMBERED_SET_COOKIES: [HeaderName; MOST_SCRIPT_COOKIES] =
+    [HeaderName::from_static("x-set-cookie-1"), HeaderName::from_static("x-set-cookie-2")];
+/// The names of both headers, and their punctuation.
+const SET_COOKIE_FRAMING: usize = 34;
+
 /// What the status line, the punctuation of the headers and those that the framework adds take at most.
 const FRAMING: usize = 256;
 
-/// The answer of a door to a decision, and what it was in the end: what does not fit is unavailable.
+/// The answer to a decision, and what it was in the end: what does not fit is unavailable. `sign_in` is the
+/// status that sends a page there; with `plain_names` what goes upstream has its own names.
 pub(super) fn render(
-    door: Door,
     decision: &Decision<'_>,
     ask: &Ask<'_>,
     live: &Live,
+    sign_in: StatusCode,
+    plain_names: bool,
 ) -> (HttpResponse, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
     // Looked for only where a page is shown.
     let page = || ask.audience().is_person().then(|| live.pages.speaking(&ask.browser.client().accept_language));
     let response = match decision {
-        Decision::Allow(grant) => match allow(grant, live) {
+        Decision::Allow(grant) => match allow(grant, live, plain_names) {
             Some(response) => response,
             None => {
                 tracing::error!(
@@ -45,9 +53,7 @@ pub(super) fn render(
             }
         },
         Decision::SignIn { login, audience: Audience::Page, .. } => {
-            // nginx makes an error of any redirect, so its dialect is told where to go in a 401.
-            let status = if door == Door::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND };
-            let mut response = refuse(status, reason, None, Some(login));
+            let mut response = refuse(sign_in, reason, None, Some(login));
             insert_text(response.headers_mut(), header::LOCATION, login);
             response
         }
@@ -74,7 +80,7 @@ pub(super) fn render(
 }
 
 /// Everything that goes upstream, each header always there; `None` where it would be too long.
-fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
+fn allow(grant: &Grant<'_>, live: &Live, plain_names: bool) -> Option<HttpResponse> {
     // All values in one piece of memory, shared by the headers. Seldom more than this, and allocators
     // have pieces below a kibibyte at hand.
     let mut text = Vec::with_capacity(768);
@@ -104,13 +110,20 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
 
     let [user, name, email, groups] = &live.identity_headers;
     let session = session.map(|(name, _)| HeaderName::from_static(name));
-    let last = session.as_ref().unwrap_or(&UPSTREAM_AUTHORIZATION);
-    let names = [&UPSTREAM_COOKIE, &UPSTREAM_URI, user, name, email, groups, &UPSTREAM_AUTHORIZATION, last];
-    // Who has a session header takes `Authorization` as well.
-    let count = if session.is_some() { 8 } else { 6 + usize::from(grant.authorization().is_some()) };
+    let (cookie, authorization) = match plain_names {
+        true => (&header::COOKIE, &header::AUTHORIZATION),
+        false => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
+    };
+    let last = session.as_ref().unwrap_or(authorization);
+    let names = [cookie, &UPSTREAM_URI, user, name, email, groups, authorization, last];
+    // Who has a session header takes `Authorization` as well. Under its plain name it is always there: where the
+    // answer has none, Envoy leaves the client's own.
+    let count = if session.is_some() { 8 } else { 6 + usize::from(plain_names || grant.authorization().is_some()) };
     let names = &names[..count];
     let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
-    if text.len() + name_bytes + FRAMING > live.answer_limit {
+    let lines: SmallVec<[String; 2]> = grant.script_cookies().map(script_cookie).collect();
+    let line_bytes: usize = lines.iter().map(|line| 2 * line.len() + SET_COOKIE_FRAMING).sum();
+    if text.len() + name_bytes + line_bytes + FRAMING > live.answer_limit {
         return None;
     }
     let mut response = HttpResponse::new(StatusCode::OK);
@@ -127,7 +140,19 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
     }
     headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
     headers.insert(SESSION_SECONDS.clone(), HeaderValue::from(grant.session_seconds()));
+    for (line, numbered) in lines.iter().zip(&NUMBERED_SET_COOKIES) {
+        let value = HeaderValue::from_str(line).ok()?;
+        headers.append(header::SET_COOKIE, value.clone());
+        headers.insert(numbered.clone(), value);
+    }
     Some(response)
+}
+
+/// The line by which a browser gets a cookie for an application's scripts, which must be able to read it.
+fn script_cookie((cookie, value, secure): (&ScriptCookie, &str, bool)) -> String {
+    let ScriptCookie { name, path } = cookie;
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{name}={value}; Path={path}; SameSite=Strict{secure}")
 }
 
 /// An answer that lets nothing through. It carries no key and no identity: most web servers hand

@@ -1,12 +1,14 @@
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::domain::Client;
+
+/// What stands for whoever is at the other end of a Unix socket.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -20,14 +22,11 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Whether the peer of this connection may say what the original request was.
+    /// Whether the peer of this connection may say what the original request was. Only a Unix socket has no
+    /// address.
     #[must_use]
-    pub fn is_proxy(&self, request: &RequestHead) -> bool {
-        match request.peer_addr {
-            Some(peer) => self.covers(peer.ip()),
-            // Only a Unix socket has no address.
-            None => self.unix,
-        }
+    pub fn is_proxy(&self, peer: Option<IpAddr>) -> bool {
+        peer.map_or(self.unix, |peer| self.covers(peer))
     }
 
     fn covers(&self, address: IpAddr) -> bool {
@@ -36,10 +35,16 @@ impl Trust {
         self.proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// The browser's address: of those in `X-Forwarded-For`, the rightmost that is no proxy of
-    /// ours, the leftmost when all are. What stands left of something unreadable is anybody's word.
-    fn client_address(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-        let mut nearest = peer;
+    /// The browser's address: of those in `X-Forwarded-For` and the nearest one behind them, the rightmost
+    /// that is no proxy of ours, the leftmost when all are. What stands left of something unreadable is
+    /// anybody's word.
+    fn client_address(&self, headers: &HeaderMap, nearest: Option<IpAddr>) -> IpAddr {
+        let mut nearest = match nearest.map(|nearest| nearest.to_canonical()) {
+            Some(outsider) if !self.covers(outsider) => return outsider,
+            Some(proxy) => proxy,
+            None if !self.unix => return LOCAL,
+            None => LOCAL,
+        };
         let lines: SmallVec<[&str; 2]> =
             headers.get_all(&X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or_default()).collect();
         for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
@@ -52,13 +57,13 @@ impl Trust {
         nearest
     }
 
-    /// The browser behind a request that a proxy asks about.
+    /// The browser behind a request. `nearest` is the last address on its way that was seen by somebody we
+    /// believe; a Unix socket has none.
     #[must_use]
-    pub fn client<'a>(&self, headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Client<'a> {
-        let peer = peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.ip().to_canonical());
+    pub fn client<'a>(&self, headers: &'a HeaderMap, nearest: Option<IpAddr>) -> Client<'a> {
         let bytes = |name| Cow::Borrowed(headers.get(name).map_or(&[][..], |value| value.as_bytes()));
         Client {
-            address: self.client_address(headers, peer),
+            address: self.client_address(headers, nearest),
             user_agent: bytes(header::USER_AGENT),
             accept_language: bytes(header::ACCEPT_LANGUAGE),
         }
@@ -103,22 +108,22 @@ mod tests {
             let request = lines
                 .iter()
                 .fold(TestRequest::get(), |request, line| request.append_header(("X-Forwarded-For", *line)));
-            let request = request.peer_addr("127.0.0.1:9".parse().unwrap()).to_request();
-            assert_eq!(
-                trust.client(request.head().headers(), request.head().peer_addr).address.to_string(),
-                expected,
-                "{lines:?}"
-            );
+            let request = request.to_request();
+            let nearest = Some([127, 0, 0, 1].into());
+            let client = trust.client(request.head().headers(), nearest);
+            assert_eq!(client.address.to_string(), expected, "{lines:?}");
+            // Whoever is no proxy of ours speaks for nobody but themselves.
+            let outsider = IpAddr::from([203, 0, 113, 5]);
+            assert_eq!(trust.client(request.head().headers(), Some(outsider)).address, outsider, "{lines:?}");
         }
     }
 
     #[test]
     fn only_proxies_are_believed() {
         let trust = Trust { proxies: vec!["127.0.0.0/8".parse().unwrap()], unix: false };
-        for (peer, believed) in [("127.0.0.1:9", true), ("[::ffff:127.0.0.1]:9", true), ("192.0.2.1:9", false)] {
-            let request = TestRequest::get().peer_addr(peer.parse().unwrap()).to_request();
-            assert_eq!(trust.is_proxy(request.head()), believed, "{peer}");
+        for (peer, believed) in [("127.0.0.1", true), ("::ffff:127.0.0.1", true), ("192.0.2.1", false)] {
+            assert_eq!(trust.is_proxy(Some(peer.parse().unwrap())), believed, "{peer}");
         }
-        assert!(!trust.is_proxy(TestRequest::get().to_request().head()));
+        assert!(!trust.is_proxy(None));
     }
 }

@@ -1,50 +1,36 @@
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use actix_http::Request;
 use actix_web::HttpResponse;
-use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
 use futures_util::FutureExt;
 
-use super::question::Forwarded;
-use super::{State, answer, question};
+use super::question::{Asked, Forwarded};
+use super::{Live, State, answer, question};
 use crate::decision::{Ask, Decision, Purpose, Sheets, Step};
 use crate::domain::{Reason, Ruling};
 use crate::observe::{Door, DoorMetrics, Stopwatch};
 
-/// One door: a path on the wire, a dialect, a purpose.
+/// One door, and everything that is behind it.
 pub(super) struct DoorState {
-    path: &'static str,
     door: Door,
     purpose: Purpose,
     metrics: Arc<DoorMetrics>,
     state: Arc<State>,
 }
 
-/// Every door.
-pub(super) fn doors(state: &Arc<State>) -> Vec<Arc<DoorState>> {
-    let doors = [
-        ("/authz/auth-request", Door::AuthRequest, Purpose::Pass),
-        ("/authz/renew", Door::AuthRequest, Purpose::Renew),
-        ("/authz/forward-auth", Door::ForwardAuth, Purpose::Pass),
-    ];
-    let door = |(path, door, purpose)| {
-        let metrics = state.metrics.door(door);
-        Arc::new(DoorState { path, door, purpose, metrics, state: Arc::clone(state) })
-    };
-    doors.into_iter().map(door).collect()
+impl DoorState {
+    pub fn new(door: Door, purpose: Purpose, state: &Arc<State>) -> Arc<Self> {
+        Arc::new(Self { door, purpose, metrics: state.metrics.door(door), state: Arc::clone(state) })
+    }
 }
 
-/// The door under a path, whatever the method: some proxies ask with that of the original request.
-pub(super) fn at(doors: &[Arc<DoorState>], path: &str) -> Option<Arc<DoorState>> {
-    doors.iter().find(|door| door.path == path).cloned()
-}
-
-/// Answers one question, whatever happens.
-pub(super) async fn decide(request: Request, door: Arc<DoorState>) -> HttpResponse {
+/// Answers one question of this peer, whatever happens. The peer of a Unix socket has no address.
+pub(super) async fn decide(door: &DoorState, peer: Option<IpAddr>, asked: Asked<'_>) -> HttpResponse {
     let stopwatch = Stopwatch::start();
-    let caught = AssertUnwindSafe(judge(request.head(), &door)).catch_unwind().await;
+    let live = door.state.live.load_full();
+    let caught = AssertUnwindSafe(judge(door, &live, peer, asked)).catch_unwind().await;
     let (response, ruling, reason) = caught.unwrap_or_else(|_| {
         let reason = Reason::BackendUnavailable;
         (answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, None, None), Ruling::Unavailable, reason)
@@ -54,15 +40,19 @@ pub(super) async fn decide(request: Request, door: Arc<DoorState>) -> HttpRespon
     response
 }
 
-async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling, Reason) {
-    let live = door.state.live.load_full();
-    if !live.trust.is_proxy(request) {
-        let peer = request.peer_addr.map(|peer| peer.ip());
+async fn judge(
+    door: &DoorState,
+    live: &Live,
+    peer: Option<IpAddr>,
+    asked: Asked<'_>,
+) -> (HttpResponse, Ruling, Reason) {
+    let Asked { headers, nearest, original, sign_in } = asked;
+    if !live.trust.is_proxy(peer) {
         tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
         return deny(Reason::UntrustedPeer);
     }
-    let browser = Forwarded::by(request, &live.trust);
-    let Some(ask) = question::read(door.door, &browser) else {
+    let browser = Forwarded::new(headers, nearest, &live.trust);
+    let Some(ask) = original.and_then(|original| original.into_ask(&browser)) else {
         tracing::info!(door = door.door.as_str(), "a question was not understood; compare the web server's headers");
         return deny(Reason::BadRequest);
     };
@@ -71,8 +61,9 @@ async fn judge(request: &RequestHead, door: &DoorState) -> (HttpResponse, Ruling
         Step::Decided(decision) => (decision, false),
         Step::Waiting(waiting) => (waiting.finish().await, true),
     };
-    let answered = answer::render(door.door, &decision, &ask, &live);
-    log(door.door, request, &ask, &decision, (answered.1, answered.2), waited);
+    let answered = answer::render(&decision, &ask, live, sign_in, live.plain_names && door.door.is_http());
+    let request_id = question::request_id(headers);
+    log(door.door, request_id, &ask, &decision, (answered.1, answered.2), waited);
     answered
 }
 
@@ -84,7 +75,7 @@ fn deny(reason: Reason) -> (HttpResponse, Ruling, Reason) {
 /// path is logged without its query, which may hold keys.
 fn log(
     door: Door,
-    request: &RequestHead,
+    request_id: Option<&str>,
     ask: &Ask<'_>,
     decision: &Decision<'_>,
     (ruling, reason): (Ruling, Reason),
@@ -104,7 +95,7 @@ fn log(
                 method = ask.method,
                 path = ask.target.path(),
                 client = %ask.browser.client().address,
-                request_id = question::request_id(request.headers()),
+                request_id,
                 "decided"
             )
         };

@@ -1,9 +1,4 @@
-use std::fs::Permissions;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,44 +10,49 @@ use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use futures_util::future::{Either, OptionFuture};
 use futures_util::{FutureExt, TryFutureExt};
+use tokio_util::sync::CancellationToken;
 
-use socket2::{Domain, Socket, TcpKeepalive, Type};
-
-use super::decisions::DoorState;
-use super::{State, api, decisions, nothing_here, ops, pages};
+use super::fastcgi::FastcgiServer;
+use super::http_doors::{self, HttpDoor};
+use super::socket::{self, ListenError, Opened};
+use super::{State, api, nothing_here, ops, pages};
 use crate::domain::ListenAddress;
 
 /// Longest wait for a request's head: a web server on the same machine needs no time at all.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may be idle before the system asks whether its peer is still there. Idle ones
-/// are closed by the web server (nginx: after 60 seconds), so that no question is lost on one that is
-/// just closing; a timer of ours would have to be set anew for every request, which costs more than
-/// reading the ticket's JSON.
-const ASK_PEER_AFTER: Duration = Duration::from_secs(75);
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 1024;
-
-/// A listener could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-pub struct ListenError {
-    address: String,
-    source: io::Error,
-}
 
 /// Where to listen. What is absent is off.
 pub struct Listeners<'a> {
     /// For decisions and pages.
     pub auth: &'a ListenAddress,
+    /// For decisions over FastCGI.
+    pub fastcgi: Option<&'a ListenAddress>,
     /// For the portal's API.
     pub api: Option<&'a ListenAddress>,
     /// For operators.
     pub ops: Option<&'a ListenAddress>,
 }
 
+/// Ends the listeners for decisions.
+pub struct Stop {
+    decisions: ServerHandle,
+    /// All but that one.
+    others: CancellationToken,
+}
+
+impl Stop {
+    /// Takes no new connections from now on, and lets running requests finish.
+    pub fn begin(&self) {
+        drop(self.decisions.stop(true));
+        self.others.cancel();
+    }
+}
+
 /// The running listeners.
 pub struct Servers {
     decisions: Server,
+    fastcgi: Option<FastcgiServer>,
+    stopping: CancellationToken,
     calls: Option<Server>,
     operators: Option<Server>,
     auth: ListenAddress,
@@ -73,7 +73,10 @@ impl Servers {
     ) -> Result<Self, ListenError> {
         let shared = Arc::clone(state);
         let pages = move |service: &mut ServiceConfig| pages::configure(service, &shared);
-        let (decisions, auth) = open(decisions::doors(state), pages, listeners.auth, workers, drain_timeout)?;
+        let (decisions, auth) = open(http_doors::doors(state), pages, listeners.auth, workers, drain_timeout)?;
+        let stopping = CancellationToken::new();
+        let fastcgi = |address| FastcgiServer::open(state, address, stopping.clone(), drain_timeout);
+        let fastcgi = listeners.fastcgi.map(fastcgi).transpose()?;
         let shared = Arc::clone(state);
         let calls = move |service: &mut ServiceConfig| api::configure(service, &shared);
         let calls = listeners.api.map(|address| open(Vec::new(), calls, address, 1, drain_timeout)).transpose()?;
@@ -83,13 +86,19 @@ impl Servers {
         let operators =
             listeners.ops.map(|address| open(Vec::new(), operators, address, 1, drain_timeout)).transpose()?;
         let (operators, ops) = operators.unzip();
-        Ok(Self { decisions, calls, operators, auth, api, ops })
+        Ok(Self { decisions, fastcgi, stopping, calls, operators, auth, api, ops })
     }
 
     /// Where decisions are made: with the port that the system chose, where 0 was asked for.
     #[must_use]
     pub const fn auth(&self) -> &ListenAddress {
         &self.auth
+    }
+
+    /// Where they are made over FastCGI, likewise.
+    #[must_use]
+    pub fn fastcgi(&self) -> Option<&ListenAddress> {
+        self.fastcgi.as_ref().map(FastcgiServer::bound)
     }
 
     /// Where the API is, likewise.
@@ -104,13 +113,13 @@ impl Servers {
         self.ops.as_ref()
     }
 
-    /// What stops the listener for decisions, letting running requests finish.
+    /// What stops the listeners for decisions.
     #[must_use]
-    pub fn handle(&self) -> ServerHandle {
-        self.decisions.handle()
+    pub fn stop(&self) -> Stop {
+        Stop { decisions: self.decisions.handle(), others: self.stopping.clone() }
     }
 
-    /// Serves until the handle stops it. Operators can look until the last decision was made: a load
+    /// Serves until it is stopped. Operators can look until the last decision was made: a load
     /// balancer is to see that a draining process is not ready, not that it is gone.
     ///
     /// # Errors
@@ -120,7 +129,11 @@ impl Servers {
         let calls_handle = calls.as_ref().map(Server::handle);
         let operators_handle = operators.as_ref().map(Server::handle);
         let decisions = async {
-            let ended = self.decisions.await;
+            let (auth, stopping) = (self.decisions, self.stopping);
+            // One that broke takes the others along.
+            let auth = auth.inspect(|_| stopping.cancel());
+            let fastcgi = OptionFuture::from(self.fastcgi.map(FastcgiServer::run));
+            let (ended, _) = futures_util::future::join(auth, fastcgi).await;
             if let Some(handle) = calls_handle {
                 handle.stop(true).await;
             }
@@ -138,7 +151,7 @@ impl Servers {
 /// The doors stand in front of the application: routing, extractors and boxed handlers are made for
 /// pages, and cost more than a decision does.
 fn open(
-    doors: Vec<Arc<DoorState>>,
+    doors: Vec<HttpDoor>,
     configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
     address: &ListenAddress,
     workers: usize,
@@ -148,8 +161,8 @@ fn open(
         // What a listener says of all the rest takes the place of this.
         let pages = App::new().default_service(web::to(nothing_here)).configure(&configure);
         let doors = doors.clone();
-        apply_fn_factory(pages, move |request: Request, pages: &_| match decisions::at(&doors, request.path()) {
-            Some(door) => Either::Left(decisions::decide(request, door).map(Ok)),
+        apply_fn_factory(pages, move |request: Request, pages: &_| match http_doors::at(&doors, request.path()) {
+            Some(door) => Either::Left(http_doors::answer(request, door).map(Ok)),
             None => Either::Right(Service::call(pages, request).map_ok(HttpResponse::from)),
         })
     };
@@ -159,41 +172,11 @@ fn open(
         .keep_alive(KeepAlive::Os)
         .shutdown_timeout(drain_timeout.as_secs().max(1))
         .disable_signals();
-    let bound = match address {
-        ListenAddress::Tcp(asked) => listen_on_port(*asked).and_then(|listener| {
-            let bound = listener.local_addr()?;
-            Ok((server.listen(listener)?, ListenAddress::Tcp(bound)))
-        }),
-        ListenAddress::Unix { path, mode } => listen_on_socket(path, *mode)
-            .and_then(|socket| server.listen_uds(socket))
-            .map(|server| (server, address.clone())),
+    let (listener, bound) = socket::open(address)?;
+    let listening = match listener {
+        Opened::Tcp(listener) => server.listen(listener),
+        Opened::Unix(socket) => server.listen_uds(socket),
     };
-    match bound {
-        Ok((server, bound)) => Ok((server.run(), bound)),
-        Err(source) => Err(ListenError { address: address.to_string(), source }),
-    }
-}
-
-/// Opens a port. What is set here holds for every connection that is accepted.
-fn listen_on_port(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Else a restart would have to wait for connections of the process before.
-    socket.set_reuse_address(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ASK_PEER_AFTER))?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Opens a Unix socket in the place of one that a dead process left behind; a living one keeps it.
-fn listen_on_socket(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    let nobody_listens =
-        || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if is_socket && nobody_listens() {
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
-    Ok(listener)
+    let server = listening.map_err(|source| ListenError { address: address.to_string(), source })?;
+    Ok((server.run(), bound))
 }

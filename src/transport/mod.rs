@@ -1,20 +1,24 @@
 //! Wire in, wire out. Each file translates one protocol into a question for another room and its answer
 //! back; nothing here judges.
 //!
-//! - `decisions`: the doors for web servers, which ask the [`Gate`]. `question` reads every dialect, `answer`
-//!   writes it, `client` tells whose word is taken.
+//! - `decisions`: what every door for web servers does: it asks the [`Gate`]. `question` is what is asked,
+//!   `answer` what is said, `client` tells whose word is taken. `http_doors` are those over HTTP, and `dialect`
+//!   how they tell of the original request. `fastcgi` is another one.
 //! - `enter`, `touch`, `pages`: what people ask for below `/.keyward/`; `html` is how it looks, `origin` tells
 //!   whose script calls, `set_cookie` writes cookies.
 //! - `api`: the portal's API. `services`: calls that back-ends and portals offer. `ops`: health and metrics.
-//! - `listener`: ports and Unix sockets.
+//! - `listener`: all servers, opened and ended together, on what `socket` opens.
 
 mod answer;
 mod api;
 mod body;
 mod client;
 mod decisions;
+mod dialect;
 mod enter;
+mod fastcgi;
 mod html;
+mod http_doors;
 mod listener;
 mod ops;
 mod origin;
@@ -23,6 +27,7 @@ mod problem;
 mod question;
 mod services;
 mod set_cookie;
+mod socket;
 mod touch;
 
 use std::sync::Arc;
@@ -40,7 +45,8 @@ use crate::observe::Metrics;
 use crate::pages::Pages;
 
 pub use client::Trust;
-pub use listener::{ListenError, Listeners, Servers};
+pub use listener::{Listeners, Servers, Stop};
+pub use socket::ListenError;
 
 /// What a reload replaces, all at once.
 pub struct Live {
@@ -52,6 +58,9 @@ pub struct Live {
     pub answer_limit: usize,
     /// The headers for user, name, e-mail address and groups.
     pub identity_headers: [HeaderName; 4],
+    /// Whether the cookies and `Authorization` for the application come under these very names, for web servers
+    /// that copy a header and cannot rename it (Traefik and ingress-nginx by their sources; Envoy over HTTP).
+    pub plain_names: bool,
     /// Hands people over to the applications.
     pub reception: Reception,
     /// What people may do with their own sessions.

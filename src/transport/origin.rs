@@ -24,7 +24,8 @@ pub(super) fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
     static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
     static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
     let headers = request.headers();
-    let forwarded = |name| live.trust.is_proxy(request.head()).then(|| question::only(headers, name)).flatten();
+    let forwarded =
+        |name| live.trust.is_proxy(question::nearest(request.head())).then(|| question::only(headers, name)).flatten();
     let secure = forwarded(&PROTO) == Some("https");
     let host = forwarded(&HOST).or_else(|| question::only(headers, &header::HOST))?;
     Some(Host::parse(host).ok()?.origin(secure))

@@ -1,40 +1,84 @@
-//! One dialect a door: where the original request is read from. Each reads its own headers only, so
-//! that nothing a browser sends along under another dialect's names is ever taken for the proxy's.
+//! The question, and the browser behind it, as headers tell of them, whatever protocol brought those.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use actix_web::dev::RequestHead;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use super::client::Trust;
 use crate::decision::{Ask, Host, Target};
 use crate::domain::{Audience, Browser, Client, Cookies};
-use crate::observe::Door;
 
-/// What a proxy says of the original request.
-struct Original<'a> {
-    secure: bool,
-    authority: &'a str,
-    target: &'a str,
-    method: &'a str,
+/// What a web server asks.
+pub(super) struct Asked<'a> {
+    /// The browser's headers, and those of the web server.
+    pub headers: &'a HeaderMap,
+    /// The last address on the browser's way to the web server or to us that somebody we believe has seen.
+    pub nearest: Option<IpAddr>,
+    /// The original request; `None` where it was not understood.
+    pub original: Option<Original<'a>>,
+    /// The status that sends a page to sign in. nginx makes an error of any redirect.
+    pub sign_in: StatusCode,
+}
+
+/// The original request, less its headers.
+pub(super) struct Original<'a> {
+    /// Whether it came by https.
+    pub secure: bool,
+    /// Its host, with a port or without.
+    pub authority: &'a str,
+    /// Its path and query, as they came.
+    pub target: &'a str,
+    /// Its method.
+    pub method: &'a str,
+}
+
+impl<'a> Original<'a> {
+    /// The question; `None` where it is none.
+    pub fn into_ask(self, browser: &'a Forwarded<'_>) -> Option<Ask<'a>> {
+        let is_method = !self.method.is_empty() && self.method.bytes().all(|byte| byte.is_ascii_graphic());
+        Some(Ask {
+            secure: self.secure,
+            host: Host::parse(self.authority).ok()?,
+            target: Target::parse(self.target).ok()?,
+            method: is_method.then_some(self.method)?,
+            cookies: cookies(browser.headers),
+            browser,
+        })
+    }
+}
+
+/// Whether a word for the way a request came means https.
+pub(super) fn is_secure(scheme: &str) -> Option<bool> {
+    match scheme {
+        "https" | "wss" => Some(true),
+        "http" | "ws" => Some(false),
+        _ => None,
+    }
 }
 
 /// The browser, as a proxy's request tells of it.
 pub(super) struct Forwarded<'a> {
     headers: &'a HeaderMap,
-    peer: Option<SocketAddr>,
+    nearest: Option<IpAddr>,
     trust: &'a Trust,
 }
 
 impl<'a> Forwarded<'a> {
+    pub fn new(headers: &'a HeaderMap, nearest: Option<IpAddr>, trust: &'a Trust) -> Self {
+        Self { headers, nearest, trust }
+    }
+
+    /// Whoever sent this request to us.
     pub fn by(request: &'a RequestHead, trust: &'a Trust) -> Self {
-        Self { headers: request.headers(), peer: request.peer_addr, trust }
+        Self::new(request.headers(), nearest(request), trust)
     }
 }
 
 impl Browser for Forwarded<'_> {
     fn client(&self) -> Client<'_> {
-        self.trust.client(self.headers, self.peer)
+        self.trust.client(self.headers, self.nearest)
     }
 
     fn audience(&self, method: &str) -> Audience {
@@ -46,55 +90,14 @@ impl Browser for Forwarded<'_> {
     }
 }
 
-/// Reads the question out of a request at this door; `None` where it is not understood.
-pub(super) fn read<'a>(door: Door, browser: &'a Forwarded<'_>) -> Option<Ask<'a>> {
-    let headers = browser.headers;
-    let original = match door {
-        Door::AuthRequest => auth_request(headers)?,
-        Door::ForwardAuth => forward_auth(headers)?,
-    };
-    Some(Ask {
-        secure: original.secure,
-        host: Host::parse(original.authority).ok()?,
-        target: Target::parse(original.target).ok()?,
-        method: original.method,
-        cookies: cookies(headers),
-        browser,
-    })
+/// The address of whoever sent this request; a Unix socket has none.
+pub(super) fn nearest(request: &RequestHead) -> Option<IpAddr> {
+    request.peer_addr.map(|peer| peer.ip())
 }
 
 /// All `Cookie` lines; nginx hands several on as they came.
 pub(super) fn cookies(headers: &HeaderMap) -> Cookies<'_> {
     Cookies::new(headers.get_all(header::COOKIE).map(|line| line.as_bytes()))
-}
-
-/// nginx and those that imitate it: the whole address in one header.
-fn auth_request(headers: &HeaderMap) -> Option<Original<'_>> {
-    static URL: HeaderName = HeaderName::from_static("x-original-url");
-    static METHOD: HeaderName = HeaderName::from_static("x-original-method");
-    let url = only(headers, &URL)?;
-    let (secure, rest) = match url.split_once("://")? {
-        ("https", rest) => (true, rest),
-        ("http", rest) => (false, rest),
-        _ => return None,
-    };
-    let (authority, target) = rest.split_at(rest.find('/')?);
-    Some(Original { secure, authority, target, method: method(headers, &METHOD)? })
-}
-
-/// Traefik ForwardAuth and Caddy forward_auth.
-fn forward_auth(headers: &HeaderMap) -> Option<Original<'_>> {
-    static METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
-    static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    static URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
-    let secure = match only(headers, &PROTO)? {
-        "https" | "wss" => true,
-        "http" | "ws" => false,
-        _ => return None,
-    };
-    let (authority, target) = (only(headers, &HOST)?, only(headers, &URI)?);
-    Some(Original { secure, authority, target, method: method(headers, &METHOD)? })
 }
 
 /// The id that the proxy gave the request, for finding it again in several logs.
@@ -113,10 +116,6 @@ pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     }
     // Not `to_str`: nginx hands raw UTF-8 in a path on as it came.
     std::str::from_utf8(value.as_bytes()).ok()
-}
-
-fn method<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    only(headers, name).filter(|method| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
 /// Who looks at the answer: only to a person who wants to see a page a redirect to a sign-in page helps.
@@ -147,64 +146,6 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
-
-    fn trust() -> Trust {
-        Trust { proxies: vec!["127.0.0.1/32".parse().unwrap()], unix: true }
-    }
-
-    fn asked(door: Door, headers: &[(&'static str, &'static str)]) -> Option<String> {
-        let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
-        let request = request.to_request();
-        let trust = trust();
-        let browser = Forwarded::by(request.head(), &trust);
-        read(door, &browser).map(|ask| format!("{} {}", ask.method, ask.url_without(None)))
-    }
-
-    #[test]
-    fn auth_request_reads_its_own_two_headers() {
-        const URL: &str = "X-Original-URL";
-        const GET: (&str, &str) = ("X-Original-Method", "GET");
-        for (headers, expected) in [
-            (&[(URL, "https://app.test:8443/a?b"), GET][..], Some("GET https://app.test:8443/a?b")),
-            (&[(URL, "https://APP.test:443/a"), GET], Some("GET https://app.test/a")),
-            (&[(URL, "http://app.test/%0d%0aX:y"), GET], Some("GET http://app.test/%0d%0aX:y")),
-            (&[(URL, "http://app.test/a"), GET, ("X-Forwarded-Uri", "/public")], Some("GET http://app.test/a")),
-            (&[(URL, "http://app.test/a"), GET, ("X-HTTP-Method-Override", "PUT")], Some("GET http://app.test/a")),
-            (&[("X-Forwarded-Uri", "/a"), ("X-Forwarded-Host", "app.test"), GET], None),
-            (&[(URL, "http://app.test/a"), (URL, "http://app.test/a"), GET], None),
-            (&[(URL, "http://app.test/a"), GET, GET], None),
-            (&[(URL, "http://app.test/a")], None),
-            (&[(URL, "http://app.test/a"), ("X-Original-Method", "")], None),
-            (&[(URL, ""), GET], None),
-            (&[(URL, "http://app.test"), GET], None),
-            (&[(URL, "http:///a"), GET], None),
-            (&[(URL, "http://[::1/a"), GET], None),
-            (&[(URL, "http://u@app.test/a"), GET], None),
-            (&[(URL, "ftp://app.test/a"), GET], None),
-            (&[(URL, "/a"), GET], None),
-            (&[(URL, "http://app.test/a#b"), GET], None),
-            (&[(URL, "http://app.test/a b"), GET], None),
-        ] {
-            assert_eq!(asked(Door::AuthRequest, headers).as_deref(), expected, "{headers:?}");
-        }
-    }
-
-    #[test]
-    fn forward_auth_reads_its_own_four_headers() {
-        let whole = [
-            ("X-Forwarded-Method", "POST"),
-            ("X-Forwarded-Proto", "https"),
-            ("X-Forwarded-Host", "app.test"),
-            ("X-Forwarded-Uri", "/a?b"),
-        ];
-        assert_eq!(asked(Door::ForwardAuth, &whole).as_deref(), Some("POST https://app.test/a?b"));
-        for (missing, header) in whole.iter().enumerate() {
-            let without: Vec<_> = whole.iter().enumerate().filter(|(n, _)| *n != missing).map(|(_, h)| *h).collect();
-            assert_eq!(asked(Door::ForwardAuth, &without), None, "without {header:?}");
-            let twice: Vec<_> = whole.iter().chain([header]).copied().collect();
-            assert_eq!(asked(Door::ForwardAuth, &twice), None, "twice {header:?}");
-        }
-    }
 
     #[test]
     fn a_person_navigates_a_script_says_so_and_the_rest_are_programs() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::house::{CLUB_KEY, House, INBOX, OFFICE_KEY, SHOP_KEY, SID, but, cookie, problem, session};
-use crate::support::{Answer, Ask, Door, Ticket, now, until};
+use crate::support::{Answer, Ask, DOORS, Door, Ticket, now, until};
 
 const OTHER: &str = "another-session-of-the-shop";
 
@@ -12,7 +12,7 @@ async fn a_registered_session_opens_the_mailbox_until_it_is_deleted() {
     let house = House::start().await;
     assert_eq!(house.ask(INBOX, &cookie(SID)).await.reason(), "no_session");
     assert_eq!(house.register(SID, "alice").await.status, 201);
-    for door in Door::ALL {
+    for door in DOORS {
         let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(cookie(SID))).await;
         answer.assert_allows("alice");
         assert_eq!(house.mail.owner(&key_of(&answer)).as_deref(), Some("alice"));

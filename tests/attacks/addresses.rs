@@ -3,7 +3,7 @@
 use url::Url;
 
 use crate::APP;
-use crate::support::{Ask, Door, House};
+use crate::support::{Ask, DOORS, House};
 
 /// Beginnings of addresses that mean one host to one reader and another to the next.
 fn addresses() -> Vec<String> {
@@ -82,7 +82,7 @@ fn asked_for() -> Vec<String> {
 #[tokio::test]
 async fn the_way_back_is_the_whole_address_in_one_parameter() {
     let house = House::start().await;
-    for door in Door::ALL {
+    for door in DOORS {
         let mut connection = house.keyward.connect().await;
         for target in asked_for() {
             for make in [Ask::get, Ask::page] {
@@ -111,13 +111,13 @@ async fn the_way_back_leads_to_a_configured_host() {
         ("http://app.example.test:80/x", "http://app.example.test/x"),
         ("https://app.example.test:8443/x", "https://app.example.test:8443/x"),
     ] {
-        for door in Door::ALL {
+        for door in DOORS {
             let login = Url::parse(&house.keyward.ask(door, &Ask::page(asked)).await.login()).unwrap();
             assert_eq!(login.query_pairs().next().unwrap().1, back);
         }
     }
     for asked in ["https://evil.test/", "https://app.example.test.evil.test/", "https://app.example.test@evil.test/"] {
-        for door in Door::ALL {
+        for door in DOORS {
             let answer = house.keyward.ask(door, &Ask::page(asked)).await;
             assert_eq!((answer.assert_refuses().status, answer.maybe("Location")), (403, None));
             assert!(!answer.everything().contains("evil"), "{answer:?}");
@@ -190,7 +190,7 @@ async fn a_long_address_fits_into_the_answer_and_the_applications_key_stays_out_
     let house = House::start().await;
     for length in [10, 1_000, 4_000, 5_400, 9_000, 15_000] {
         let address = format!("{APP}/inbox?q={}", "%".repeat(length));
-        for door in Door::ALL {
+        for door in DOORS {
             let answer = house.keyward.ask(door, &Ask::page(&address)).await;
             // The rest of the head takes less than what is left.
             assert!(answer.login().len() <= 16 * 1024 - 512, "{length}: {}", answer.login().len());
@@ -201,7 +201,7 @@ async fn a_long_address_fits_into_the_answer_and_the_applications_key_stays_out_
         }
     }
     for query in ["_h=SECRETKEY", "a=1&_h=SECRETKEY&b=2", "%5fh=SECRETKEY", "a=1;_h=SECRETKEY", "_h%00=SECRETKEY"] {
-        for door in Door::ALL {
+        for door in DOORS {
             let answer = house.keyward.ask(door, &Ask::page(format!("{APP}/inbox?{query}"))).await;
             assert!(!answer.everything().contains("SECRETKEY"), "{query}: {answer:?}");
             assert!(answer.login().contains("inbox"), "{query}");

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::fakes::axigen::Person;
-use crate::support::{APP_PORTAL, Answer, Ask, Connection, Door, House, MAIL_PORTAL, Ticket, password_of, until};
+use crate::support::{
+    APP_PORTAL, Answer, Ask, Connection, DOORS, Door, House, MAIL_PORTAL, Ticket, password_of, until,
+};
 use crate::{INBOX, MAIL};
 
 fn key(answer: &Answer) -> String {
@@ -16,7 +18,7 @@ fn key(answer: &Answer) -> String {
 async fn a_ticket_that_one_portal_takes_opens_nothing_at_the_other() {
     let house = House::start().await;
     let ticket = Ticket::of("alice");
-    for door in Door::ALL {
+    for door in DOORS {
         for _ in 0..2 {
             house.keyward.ask(door, &Ask::get(INBOX).cookie(ticket.cookie())).await.assert_allows("alice");
             let renamed = format!("{}={}", MAIL_PORTAL.cookie, ticket.mint());
@@ -33,7 +35,7 @@ async fn the_same_session_name_at_two_portals_is_two_sessions() {
     let sid = "one-name-for-two-sessions";
     let office = Ticket::of("alice").sid(sid).cookie();
     let post = Ticket::of("bob").sid(sid).portal(MAIL_PORTAL).cookie();
-    for door in Door::ALL {
+    for door in DOORS {
         let at_office = house.keyward.ask(door, &Ask::get(INBOX).cookie(&office)).await;
         let at_post = house.keyward.ask(door, &Ask::get(MAIL).cookie(&post)).await;
         assert_eq!(house.office.owner(&key(at_office.assert_allows("alice"))).as_deref(), Some("alice"));
@@ -65,7 +67,7 @@ async fn names_that_run_together_are_different_people() {
             } else {
                 Ticket::of(user).sid(sid).cookie()
             };
-            for door in Door::ALL {
+            for door in DOORS {
                 let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(&cookie)).await;
                 if forbidden {
                     assert_eq!(answer.assert_refuses().reason(), "forged");
@@ -84,7 +86,7 @@ async fn when_the_browser_changes_user_nothing_of_the_first_is_left() {
     let mut connection = house.keyward.connect().await;
     let mut keys = Vec::new();
     for user in ["alice", "bob", "alice", "carol", "bob"] {
-        for door in Door::ALL {
+        for door in DOORS {
             let ask = Ask::get(INBOX).cookie(Ticket::of(user).sid(sid).name(user).cookie());
             let answer = connection.ask(door, &ask).await;
             let key = key(answer.assert_allows(user));
@@ -150,7 +152,7 @@ async fn walk(walker: usize, house: Arc<House>, crowd: Arc<Crowd>) {
     for round in 0..ROUNDS {
         let pick: usize = rand::random_range(0..crowd.asks.len());
         let (user, ask) = &crowd.asks[pick];
-        let door = Door::ALL[(walker + round) % 2];
+        let door = DOORS[(walker + round) % 2];
         if rand::random_ratio(1, 12) {
             connection.send(ask.bytes(door)).await;
             connection = Connection::open(&house.keyward.auth).await;

@@ -1,6 +1,6 @@
 //! One host has one name.
 
-use crate::support::{Ask, Door, House, MAIL_PORTAL, Ticket};
+use crate::support::{Ask, DOORS, House, MAIL_PORTAL, Ticket};
 use crate::{MAIL, assert_refused_everywhere};
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn every_spelling_of_a_host_is_that_host() {
         "APP.EXAMPLE.TEST.:443",
     ] {
         for scheme in ["http", "https"] {
-            for door in Door::ALL {
+            for door in DOORS {
                 let ask = |path: &str| Ask::get(format!("{scheme}://{host}{path}"));
                 assert_eq!(house.keyward.ask(door, &ask("/admin/x")).await.reason(), "no_session", "{host}");
                 let answer = house.keyward.ask(door, &ask("/admin/x").cookie(&alice)).await;
@@ -83,7 +83,7 @@ async fn one_cookie_on_two_hosts_is_two_decisions() {
     let house = House::start().await;
     let office = Ticket::of("alice");
     let both = format!("{}; {}", office.cookie(), Ticket::of("bob").portal(MAIL_PORTAL).cookie());
-    for door in Door::ALL {
+    for door in DOORS {
         for (url, user) in
             [("https://app.example.test/", "alice"), (MAIL, "bob"), ("https://gate.example.test/", "alice")]
         {

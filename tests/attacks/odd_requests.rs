@@ -1,6 +1,6 @@
 //! Requests that no web server sends: each gets an answer of its own, and the next one is served.
 
-use crate::support::{Ask, Connection, Door, House, Ticket};
+use crate::support::{Ask, Connection, DOORS, Door, House, Ticket};
 use crate::{APP, INBOX};
 
 /// What some bytes got: the status of the first answer, or none where the connection just ended.
@@ -165,7 +165,7 @@ async fn long_values_in_every_place_are_no_crash() {
             Ask::page(INBOX).header("Accept", &long),
         ];
         for ask in asks {
-            for door in Door::ALL {
+            for door in DOORS {
                 let nobody = house.keyward.ask(door, &ask).await;
                 assert!((400..500).contains(&nobody.status) || nobody.status == 302, "{length}: {}", nobody.status);
                 let answer = house.keyward.ask(door, &ask.clone().cookie(&alice)).await;

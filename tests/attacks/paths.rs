@@ -1,6 +1,6 @@
 //! The path that is judged is the path that goes on, under every reading of it.
 
-use crate::support::{Ask, Door, House, Ticket};
+use crate::support::{Ask, DOORS, House, Ticket};
 use crate::{APP, everywhere};
 
 /// What may stand before a segment without changing, to somebody, where it leads.
@@ -62,7 +62,7 @@ const TAILS: [&str; 14] = [
 async fn no_disguise_of_a_closed_path_is_open() {
     let house = House::start().await;
     let (alice, bob) = (Ticket::of("alice").cookie(), Ticket::of("bob").roles(&["admin"]).cookie());
-    for door in Door::ALL {
+    for door in DOORS {
         let mut connection = house.keyward.connect().await;
         for (way, name, tail) in disguises() {
             let target = format!("{way}{name}{tail}");
@@ -169,7 +169,7 @@ async fn what_only_looks_odd_goes_on_byte_for_byte() {
         "/x?a=1&&b;c?d/../e",
         "/publicity",
     ] {
-        for door in Door::ALL {
+        for door in DOORS {
             let ask = Ask::get(format!("{APP}{target}")).cookie(&alice);
             let answer = house.keyward.ask(door, &ask).await;
             let uri = answer.assert_allows("alice").one("X-Upstream-Uri");
@@ -189,7 +189,7 @@ async fn the_clients_own_url_key_is_gone_in_every_spelling() {
         for query in
             ["{}=evil", "{}", "{}=", "a=1&{}=evil&b=2", "a=1;{}=evil;b=2", "&{}=evil&", "{}=evil&{}=evil;{}=evil"]
         {
-            for door in Door::ALL {
+            for door in DOORS {
                 let target = format!("/x?{}", query.replace("{}", name));
                 let answer = house.keyward.ask(door, &Ask::get(format!("{APP}{target}")).cookie(&alice)).await;
                 let uri = answer.assert_allows("alice").one("X-Upstream-Uri");
@@ -207,7 +207,7 @@ async fn a_rule_for_get_is_for_get() {
     let house = House::start().await;
     let alice = Ticket::of("alice").cookie();
     let read = || Ask::get(format!("{APP}/read/x")).cookie(&alice);
-    for door in Door::ALL {
+    for door in DOORS {
         house.keyward.ask(door, &read()).await.assert_allows("alice");
         for method in ["get", "Get", "GET ", "HEAD", "POST", "GET,POST", "GETX", "PUT", "QUERY", "*"] {
             let ask = read().method(method).header("X-HTTP-Method-Override", "GET").header("X-HTTP-Method", "GET");

@@ -1,6 +1,6 @@
 //! Who may say what the request is, and who it is from.
 
-use crate::support::{APP_PORTAL, Ask, Door, House, PortalKey, Ticket};
+use crate::support::{APP_PORTAL, Ask, DOORS, Door, House, PortalKey, Ticket};
 use crate::{ADMIN, APP, INBOX, assert_refused_everywhere, everywhere};
 
 /// Names under which some server somewhere hands on the original request, and what an attacker
@@ -35,7 +35,7 @@ async fn a_second_source_of_the_address_is_not_read() {
     let house = House::start().await;
     let alice = Ticket::of("alice").cookie();
     let public = Ask::get("https://app.example.test/public/x").method("OPTIONS");
-    for door in Door::ALL {
+    for door in DOORS {
         let mut sources: Vec<(&str, Vec<u8>)> = public.original(the_other(door));
         sources.extend(OTHER_SOURCES.map(|(name, value)| (name, value.as_bytes().to_vec())));
         let everything = sources.iter().fold(Ask::get(ADMIN), |ask, (name, value)| ask.header(name, value));
@@ -52,7 +52,7 @@ async fn a_second_source_of_the_address_is_not_read() {
 async fn without_the_doors_own_source_nothing_is_understood() {
     let house = House::start().await;
     let alice = Ticket::of("alice").cookie();
-    for door in Door::ALL {
+    for door in DOORS {
         let own = Ask::get("https://app.example.test/public/x").original(door);
         let other = Ask::get("https://app.example.test/public/x").original(the_other(door));
         let path = format!("GET /authz/{} HTTP/1.1\r\nHost: app.example.test\r\nCookie: {alice}\r\n", door.as_str());
@@ -82,7 +82,7 @@ async fn without_the_doors_own_source_nothing_is_understood() {
 #[tokio::test]
 async fn a_source_that_is_there_twice_is_refused_whichever_comes_first() {
     let house = House::start().await;
-    for door in Door::ALL {
+    for door in DOORS {
         let (admin, public) = (Ask::get(ADMIN), Ask::get("https://app.example.test/public/x"));
         for (one, two) in [(&admin, &public), (&public, &admin), (&public, &public)] {
             for (name, value) in two.original(door) {
@@ -150,7 +150,7 @@ async fn nothing_the_client_says_of_itself_becomes_the_identity() {
     lines.extend([("Authorization".to_owned(), basic), ("Proxy-Authorization".to_owned(), basic)]);
     let all = lines.iter().fold(Ask::get(INBOX), |ask, (name, value)| ask.header(name, value));
     let alice = Ticket::of("alice").cookie();
-    for door in Door::ALL {
+    for door in DOORS {
         for method in ["GET", "POST", "PROPFIND", "REPORT", "OPTIONS"] {
             let ask = all.clone().method(method);
             house.keyward.ask(door, &ask).await.assert_refuses();
@@ -191,7 +191,7 @@ async fn credentials_that_may_count_are_nobodys_to_a_portal_that_takes_none() {
     }
     lines.push(vec![b"Basic \xff\xfe".to_vec()]);
     lines.push(vec![format!("Basic {}", "QUJD".repeat(2048)).into()]);
-    for door in Door::ALL {
+    for door in DOORS {
         for method in ["GET", "PROPFIND", "OPTIONS", "REPORT"] {
             for values in &lines {
                 let ask = values.iter().fold(asks(method), |ask, value| ask.header("Authorization", value));
@@ -221,7 +221,7 @@ async fn a_probes_user_agent_opens_nothing() {
     for agent in
         ["kube-probe/1.31", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Consul Health Check", "Prometheus/2.42", ""]
     {
-        for door in Door::ALL {
+        for door in DOORS {
             for url in [INBOX, ADMIN, APP] {
                 let answer = house.keyward.ask(door, &Ask::get(url).header("User-Agent", agent)).await;
                 assert!(matches!(answer.assert_refuses().status, 401 | 403), "{agent}");
@@ -237,7 +237,7 @@ async fn several_cookie_lines_are_one() {
     for lines in
         [["a=1", &alice], [&alice, "a=1"], ["", &alice], ["office_session", &alice], ["office_session=bad", &alice]]
     {
-        for door in Door::ALL {
+        for door in DOORS {
             let ask = lines.iter().fold(Ask::get(INBOX), |ask, line| ask.cookie(line));
             house.keyward.ask(door, &ask).await.assert_allows("alice");
         }
@@ -257,14 +257,14 @@ async fn line_breaks_in_a_cookie_reach_nobody() {
         format!("{ticket}\tx"),
         format!("\"{ticket}\""),
     ] {
-        for door in Door::ALL {
+        for door in DOORS {
             let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(format!("{cookie}={value}"))).await;
             assert_eq!(answer.assert_refuses().reason(), "forged", "{value:?}");
         }
     }
     // Raw ones end the line, so the rest is a header of its own, or the head is none.
     for broken in ["\r\nRemote-User: bob", "\nRemote-User: bob", "\rRemote-User: bob", "\0x", "\x7f", "\x1b[2J"] {
-        for door in Door::ALL {
+        for door in DOORS {
             let ask = Ask::get(INBOX).cookie(format!("{cookie}={ticket}{broken}"));
             let answer = house.keyward.ask(door, &ask).await;
             if answer.status == 200 {

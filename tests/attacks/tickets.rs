@@ -1,12 +1,12 @@
 //! Tickets, the cookies they come in, and the sessions they stand for.
 
-use crate::support::{APP_PORTAL, Ask, Door, House, MAIL_PORTAL, PortalKey, Ticket, now, until};
+use crate::support::{APP_PORTAL, Ask, DOORS, Door, House, MAIL_PORTAL, PortalKey, Ticket, now, until};
 use crate::{ADMIN, INBOX};
 
 /// Nobody is let in with this, at any door, and it is no defect either.
 async fn assert_signs_nobody_in(house: &House, value: &str) {
     let cookie = format!("{}={value}", APP_PORTAL.cookie);
-    for door in Door::ALL {
+    for door in DOORS {
         let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(&cookie)).await;
         assert_eq!(answer.assert_refuses().status, 401, "{value}");
         assert!(matches!(answer.reason().as_str(), "forged" | "expired"), "{value}");
@@ -110,7 +110,7 @@ async fn a_retired_key_signs_nobody_in_from_the_reload_on() {
     let config = House::config(&house.office.url(), &house.post.url(), "", "");
     house.keyward.rewrite(&config.replacen("2026a", "2027a", 1).replacen(APP_PORTAL.secret, &"n".repeat(32), 1));
     house.keyward.reload("applied").await;
-    for door in Door::ALL {
+    for door in DOORS {
         assert_eq!(house.keyward.ask(door, &ask).await.assert_refuses().reason(), "forged");
     }
 }
@@ -197,7 +197,7 @@ async fn a_ticket_ends_although_its_keys_are_cached() {
     let ask = Ask::get(INBOX).cookie(Ticket::of("alice").valid(2).cookie());
     house.keyward.ask(Door::AuthRequest, &ask).await.assert_allows("alice");
     until("the end of the ticket", || async { house.keyward.ask(Door::AuthRequest, &ask).await.status != 200 }).await;
-    for door in Door::ALL {
+    for door in DOORS {
         let answer = house.keyward.ask(door, &ask).await;
         assert_eq!((answer.assert_refuses().status, answer.reason().as_str()), (401, "expired"));
     }
@@ -217,7 +217,7 @@ async fn of_several_tickets_one_genuine_is_used_and_two_are_refused() {
             format!("{name}={alice}; {name}={bad}"),
             format!("{name}={alice}; x=1; {name}={alice}; {name}={bad}"),
         ] {
-            for door in Door::ALL {
+            for door in DOORS {
                 let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(&cookies)).await;
                 let upstream = answer.assert_allows("alice").one("X-Upstream-Cookie");
                 assert!(!upstream.contains(name) && !upstream.contains("kw1"), "{upstream}");
@@ -225,7 +225,7 @@ async fn of_several_tickets_one_genuine_is_used_and_two_are_refused() {
         }
     }
     for cookies in [format!("{name}={alice}; {name}={bob}"), format!("{name}={bob}; {name}={alice}")] {
-        for door in Door::ALL {
+        for door in DOORS {
             let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(&cookies)).await;
             assert_eq!(answer.assert_refuses().reason(), "forged");
         }
@@ -258,7 +258,7 @@ async fn what_goes_upstream_is_well_formed_and_holds_no_portals_cookie() {
             "office_session2=x; Office_Session=y; xoffice_session=z; ",
         ),
     ] {
-        for door in Door::ALL {
+        for door in DOORS {
             let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(&cookies)).await;
             let upstream = answer.assert_allows("alice").one("X-Upstream-Cookie");
             let key = upstream.strip_prefix(kept).and_then(|rest| rest.strip_prefix("_hmail="));
@@ -272,7 +272,7 @@ async fn a_role_that_was_taken_away_is_gone_at_once_and_one_that_was_given_is_th
     let house = House::start().await;
     let session = Ticket::of("bob").sid("the-very-same-session");
     let (with, without) = (session.clone().roles(&["admin"]).cookie(), session.cookie());
-    for door in Door::ALL {
+    for door in DOORS {
         for _ in 0..2 {
             house.keyward.ask(door, &Ask::get(ADMIN).cookie(&with)).await.assert_allows("bob");
             let answer = house.keyward.ask(door, &Ask::get(ADMIN).cookie(&without)).await;
@@ -289,7 +289,7 @@ async fn roles_match_whole() {
     for roles in
         [&["administrators"][..], &["Admin"], &["ADMIN"], &["admin\u{200b}"], &["adm", "in"], &["xadmin"], &["admin;"]]
     {
-        for door in Door::ALL {
+        for door in DOORS {
             let ask = Ask::get(ADMIN).cookie(Ticket::of("alice").roles(roles).cookie());
             assert_eq!(house.keyward.ask(door, &ask).await.assert_refuses().reason(), "role", "{roles:?}");
         }

@@ -2,7 +2,7 @@
 
 use crate::INBOX;
 use crate::fakes::server::Fault;
-use crate::support::{Ask, Door, House, SMALLEST, Setup, Ticket};
+use crate::support::{Ask, DOORS, Door, House, SMALLEST, Setup, Ticket};
 
 /// What must be answered to a question at `auth-request` and at `forward-auth`, and why.
 struct Row {
@@ -54,7 +54,7 @@ async fn every_ruling_is_answered_in_each_doors_own_way() {
             }
         }
     }
-    for door in Door::ALL {
+    for door in DOORS {
         house.keyward.ask(door, &Ask::get(INBOX).cookie(&alice)).await.assert_allows("alice");
     }
 }
@@ -63,7 +63,7 @@ async fn every_ruling_is_answered_in_each_doors_own_way() {
 async fn whoever_sends_a_form_and_is_signed_out_is_told_how_not_to_lose_it() {
     let house = House::start().await;
     let form = Ask::page(INBOX).method("POST");
-    for door in Door::ALL {
+    for door in DOORS {
         for ask in [form.clone(), Ask::get(INBOX).method("POST").header("Sec-Fetch-Mode", "navigate")] {
             let answer = house.keyward.ask(door, &ask).await;
             assert_eq!((answer.assert_refuses().status, answer.reason().as_str()), (401, "no_session"));
@@ -89,7 +89,7 @@ async fn an_outage_is_unavailable_and_never_a_no() {
     let house = House::start().await;
     for (fault, user) in [(Fault::CloseAtOnce, "alice"), (Fault::Garbage, "bob")] {
         house.office.misbehave(Some(fault));
-        for door in Door::ALL {
+        for door in DOORS {
             for ask in [Ask::get(INBOX), Ask::page(INBOX)] {
                 let answer = house.keyward.ask(door, &ask.cookie(Ticket::of(user).cookie())).await;
                 answer.assert_refuses();
@@ -105,7 +105,7 @@ async fn an_outage_is_unavailable_and_never_a_no() {
 async fn people_see_a_page_and_programs_see_json() {
     let house = House::start().await;
     let alice = Ticket::of("alice").cookie();
-    for door in Door::ALL {
+    for door in DOORS {
         let program = house.keyward.ask(door, &Ask::get("https://app.example.test/admin").cookie(&alice)).await;
         assert_eq!(program.one("Content-Type"), "application/json");
         assert_eq!(program.text(), r#"{"reason":"role"}"#);
@@ -123,7 +123,7 @@ async fn an_allow_is_complete_and_hands_everything_on_byte_for_byte() {
     let ticket = Ticket::of("alice").name("Zoë 李").email("zoe@example.test").roles(&["staff", "x y"]);
     let target = "/a%2Fb/./c%20d/%C3%A9?x=1&y=%zz&_h=evil;z;;&q=/public/&_H=evil&end";
     let cookies = format!("theme=dark;{};  odd;_hmail=evil; q=\"a b\"; =; post_session=y", ticket.cookie());
-    for door in Door::ALL {
+    for door in DOORS {
         let ask = Ask::get(format!("https://app.example.test{target}"))
             .cookie(&cookies)
             .cookie("last=\u{fc}")
@@ -164,7 +164,7 @@ async fn an_allow_is_complete_and_hands_everything_on_byte_for_byte() {
 #[tokio::test]
 async fn what_has_no_value_is_there_and_empty() {
     let house = House::start().await;
-    for door in Door::ALL {
+    for door in DOORS {
         let bare = Ask::get(INBOX).cookie(Ticket::of("alice").cookie()).header("Remote-Groups", "admin");
         let answer = house.keyward.ask(door, &bare).await;
         answer.assert_allows("alice");
@@ -178,7 +178,7 @@ async fn what_has_no_value_is_there_and_empty() {
 async fn a_public_route_is_open_to_everybody_and_carries_nobody() {
     let house = House::start().await;
     let someone = format!("{}; _hmail=evil; a=1", Ticket::of("alice").cookie());
-    for door in Door::ALL {
+    for door in DOORS {
         for cookies in ["a=1; _hmail=evil", &someone] {
             let ask = Ask::get("https://app.example.test/public/a?_h=evil&b").cookie(cookies);
             let answer = house.keyward.ask(door, &ask.header("Remote-User", "bob")).await;
@@ -195,7 +195,7 @@ async fn a_public_route_is_open_to_everybody_and_carries_nobody() {
 async fn a_route_without_back_end_gates_and_passes_the_identity() {
     let house = House::start().await;
     let alice = Ticket::of("alice").without_password().roles(&["staff"]);
-    for door in Door::ALL {
+    for door in DOORS {
         let url = "https://gate.example.test/x?_h=mine";
         house.keyward.ask(door, &Ask::get(url)).await.assert_refuses();
         let ask = Ask::get(url).cookie(format!("{}; _hmail=mine", alice.cookie()));
@@ -211,7 +211,7 @@ async fn a_route_without_back_end_gates_and_passes_the_identity() {
 async fn a_role_map_translates_and_drops_what_it_does_not_know() {
     let roles = "[backend.roles]\n\"head of all\" = \"boss\"\nstaff = \"worker\"";
     let house = House::with_back_ends(roles, "", |setup| setup).await;
-    for door in Door::ALL {
+    for door in DOORS {
         let ticket = Ticket::of("alice").roles(&["other", "staff", "boss", "head of all"]);
         let answer = house.keyward.ask(door, &Ask::get(INBOX).cookie(ticket.cookie())).await;
         assert_eq!(answer.assert_allows("alice").one("Remote-Groups"), "worker,boss");
@@ -227,10 +227,27 @@ async fn identity_headers_have_the_configured_names() {
 }
 
 #[tokio::test]
+async fn for_servers_that_cannot_rename_a_header_it_comes_under_its_own_name_and_replaces_the_clients() {
+    let house = House::with("[headers]\nplain_names = true", |setup| setup).await;
+    for door in Door::ALL {
+        let ask = Ask::get(INBOX).cookie(format!("{}; theme=dark", Ticket::of("alice").cookie()));
+        let answer = house.keyward.ask(door, &ask).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let cookie = answer.one("Cookie");
+        assert!(cookie.starts_with("theme=dark; ") && !cookie.contains("kw1."), "{cookie}");
+        assert_eq!(answer.one("Authorization"), "", "it is always there, since Envoy would leave the client's own");
+        assert_eq!((answer.maybe("X-Upstream-Cookie"), answer.maybe("X-Upstream-Authorization")), (None, None));
+        let stranger = house.keyward.ask(door, &Ask::get(INBOX).cookie("theme=dark")).await;
+        stranger.assert_refuses();
+        assert_eq!((stranger.maybe("Cookie"), stranger.maybe("Authorization")), (None, None));
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_fit_the_web_servers_buffers_is_unavailable_and_said_so() {
     let house = House::with("[limits]\nanswer = 4096", |setup| setup).await;
     let alice = Ticket::of("alice").cookie();
-    for door in Door::ALL {
+    for door in DOORS {
         let mut largest = 0;
         for length in (3000..4200).step_by(50) {
             let ask = Ask::get(INBOX).cookie(format!("{alice}; big={}", "x".repeat(length)));
@@ -282,7 +299,7 @@ async fn a_renewal_replaces_dead_keys_once_and_joins_what_is_under_way() {
 #[tokio::test]
 async fn the_smallest_configuration_denies_everything_else() {
     let sidecar = Setup::new(SMALLEST).start().await;
-    for door in Door::ALL {
+    for door in DOORS {
         let answer = sidecar.ask(door, &Ask::get(INBOX)).await;
         assert_eq!((answer.assert_refuses().status, answer.reason().as_str()), (403, "no_route"));
     }

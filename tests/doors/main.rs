@@ -12,6 +12,7 @@ mod answers;
 mod pages;
 mod portals;
 mod roles;
+mod script_cookies;
 mod wire;
 
 const INBOX: &str = "https://app.example.test/inbox";

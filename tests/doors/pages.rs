@@ -1,7 +1,7 @@
 //! The pages for people, and what is not there.
 
 use crate::INBOX;
-use crate::support::{Address, Ask, Connection, Door, House, MAIL_PORTAL, Ticket, now, password_of, until};
+use crate::support::{Address, Ask, Connection, DOORS, Door, House, MAIL_PORTAL, Ticket, now, password_of, until};
 
 #[tokio::test]
 async fn whoami_tells_people_who_they_are_and_no_keys() {
@@ -38,7 +38,7 @@ async fn signing_out_ends_the_session_everywhere_until_its_ticket_would_have() {
     assert!(answer.status == 200 && answer.text().contains("You are signed out"), "{answer:?}");
     assert_eq!(answer.one("Cache-Control"), "no-store");
     assert_eq!(answer.one("Referrer-Policy"), "no-referrer");
-    for door in Door::ALL {
+    for door in DOORS {
         for ask in &asks {
             let answer = house.keyward.ask(door, ask).await;
             assert_eq!(answer.assert_refuses().reason(), "revoked");

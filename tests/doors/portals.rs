@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use crate::fakes::axigen::Axigen;
 use crate::fakes::server::{Fault, Reply, Request, Server};
-use crate::support::{APP_PORTAL, Answer, Ask, Door, MAIL_PORTAL, PortalKey, Setup, Sidecar, Ticket, mailboxes, now};
+use crate::support::{
+    APP_PORTAL, Answer, Ask, DOORS, Door, MAIL_PORTAL, PortalKey, Setup, Sidecar, Ticket, mailboxes, now,
+};
 
 const INBOX: &str = "https://all.example.test/inbox";
 const API_KEY: &str = "00112233445566778899aabbccddeeff";
@@ -78,7 +80,7 @@ fn signed(portal: PortalKey, user: &str, roles: &[&str]) -> String {
 async fn the_first_portal_with_a_session_counts_and_its_roles_alone() {
     let house = House::start().await;
     let (office, twin) = (signed(APP_PORTAL, "bob", &[]), signed(TWIN, "carol", &["admin"]));
-    for door in Door::ALL {
+    for door in DOORS {
         for (cookies, user) in [
             ("asked_session=alice".to_owned(), "alice"),
             (office.clone(), "bob"),
@@ -108,7 +110,7 @@ async fn the_first_portal_with_a_session_counts_and_its_roles_alone() {
 #[tokio::test]
 async fn people_sign_in_at_the_first_portal() {
     let house = House::start().await;
-    for door in Door::ALL {
+    for door in DOORS {
         for (url, first) in [(INBOX, "asked"), ("https://gate.example.test/", "twin")] {
             for cookies in ["", "office_session=junk", "asked_session=nobody"] {
                 let ask = Ask::page(url).cookie(cookies);
@@ -176,7 +178,7 @@ async fn where_a_portal_cannot_be_asked_nobody_else_is_tried_and_everybody_is_to
         assert!(answer.one("Retry-After").parse::<u64>().unwrap() >= 1);
         assert_eq!(answer.maybe("Location"), None, "an outage is no reason to sign in");
     };
-    for door in Door::ALL {
+    for door in DOORS {
         for url in [INBOX, "https://all.example.test/admin"] {
             for ask in [Ask::get(url), Ask::page(url), Ask::get(url).method("POST")] {
                 let answer = house.keyward.ask(door, &ask.cookie(&both)).await;

@@ -4,13 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::INBOX;
 use crate::fakes::server::Fault;
-use crate::support::{Ask, Door, House, Ticket, until};
+use crate::support::{Ask, DOORS, Door, House, Ticket, until};
 
 #[tokio::test]
 async fn framing_and_conditions_of_the_question_change_nothing() {
     let house = House::start().await;
     let alice = Ticket::of("alice").cookie();
-    for door in Door::ALL {
+    for door in DOORS {
         for (url, status) in [(INBOX, 200), ("https://app.example.test/admin", 403)] {
             let plain = || Ask::get(url).cookie(&alice);
             let asks = [
@@ -41,7 +41,7 @@ async fn framing_and_conditions_of_the_question_change_nothing() {
 async fn an_old_web_server_gets_the_same_answer_and_the_end_of_the_connection() {
     let house = House::start().await;
     let alice = Ask::get(INBOX).cookie(Ticket::of("alice").cookie());
-    for door in Door::ALL {
+    for door in DOORS {
         let head = String::from_utf8(alice.bytes(door)).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
         let mut connection = house.keyward.connect().await;
         connection.send(&head).await;
@@ -61,7 +61,7 @@ async fn an_expectation_of_100_is_never_waited_for() {
     let house = House::start().await;
     let ask = Ask::get(INBOX).cookie(Ticket::of("alice").cookie()).wire_method("POST");
     let ask = ask.header("Expect", "100-continue").header("Content-Length", "3");
-    for door in Door::ALL {
+    for door in DOORS {
         let mut connection = house.keyward.connect().await;
         connection.send(ask.bytes(door)).await;
         let mut answer = connection.answer().await;
@@ -78,7 +78,7 @@ async fn one_connection_serves_question_after_question_whatever_was_answered() {
     let (alice, bob) = (Ticket::of("alice").cookie(), Ticket::of("bob").cookie());
     let mut connection = house.keyward.connect().await;
     for _ in 0..10 {
-        for door in Door::ALL {
+        for door in DOORS {
             connection.ask(door, &Ask::get(INBOX)).await.assert_refuses();
             connection.ask(door, &Ask::get(INBOX).cookie(&alice)).await.assert_allows("alice");
             connection.ask(door, &Ask::page("https://app.example.test/admin").cookie(&alice)).await.assert_refuses();
@@ -110,7 +110,7 @@ async fn a_body_is_never_taken_for_the_next_question() {
         (alice.clone().header("Content-Length", hidden.len().to_string()), hidden),
         (alice.clone().header("Transfer-Encoding", "chunked"), chunk),
     ];
-    for door in Door::ALL {
+    for door in DOORS {
         for (ask, body) in &bodies {
             let mut connection = house.keyward.connect().await;
             connection.send([ask.bytes(door), body.clone(), alice.bytes(door)].concat()).await;
@@ -142,7 +142,7 @@ async fn the_client_is_found_behind_trusted_proxies_only() {
     .into_iter()
     .enumerate()
     {
-        for door in Door::ALL {
+        for door in DOORS {
             let path = format!("/{index}/{}", door.as_str());
             let ask = Ask::get(format!("https://app.example.test{path}")).cookie(&alice);
             let ask = lines.iter().fold(ask, |ask, line| ask.header("X-Forwarded-For", line));
@@ -158,7 +158,7 @@ async fn the_client_is_found_behind_trusted_proxies_only() {
 async fn peers_that_are_no_proxies_are_refused_whatever_they_bring() {
     let house = House::with("[trust]\nproxies = [\"192.0.2.0/24\", \"unix\"]", |setup| setup).await;
     let bob = Ticket::of("bob").roles(&["admin"]).cookie();
-    for door in Door::ALL {
+    for door in DOORS {
         for url in [INBOX, "https://app.example.test/public/x", "https://app.example.test/admin", "ftp://nobody.test/"]
         {
             for ask in [Ask::get(url), Ask::page(url).cookie(&bob)] {

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::fakes::axigen::Axigen;
 use crate::fakes::server::{Fault, Reply};
 use crate::script::{COOKIE, SECRET, Script};
-use crate::support::{Answer, Ask, Door, Setup, Sidecar, mailboxes, password_of, until};
+use crate::support::{Answer, Ask, DOORS, Door, Setup, Sidecar, mailboxes, password_of, until};
 
 const INBOX: &str = "https://mail.example.test/inbox";
 const API_KEY: &str = "00112233445566778899aabbccddeeff";
@@ -54,7 +54,7 @@ async fn from_the_portals_cookie_to_the_mailbox_and_back_out() {
     let town = Town::start().await;
     assert_eq!(town.ask(SID).await.assert_refuses().status, 401);
     town.signs_in("a", "alice");
-    for door in Door::ALL {
+    for door in DOORS {
         let ask = Ask::get(INBOX).cookie(format!("{COOKIE}=a; other=1"));
         let answer = town.keyward.ask(door, &ask).await;
         answer.assert_allows("alice");

@@ -1,6 +1,6 @@
 //! The set-up that the catalogue of attacks is told for: two hosts with a portal each, and people.
 
-use super::{APP_PORTAL, Ask, Door, MAIL_PORTAL, Setup, Sidecar, Ticket, password_of};
+use super::{APP_PORTAL, Ask, DOORS, MAIL_PORTAL, Setup, Sidecar, Ticket, password_of};
 use crate::fakes::axigen::{Axigen, Person};
 
 /// People with mailboxes at both back-ends.
@@ -84,7 +84,7 @@ pub async fn mailboxes() -> Axigen {
 impl House {
     pub async fn still_serves(&self) {
         let cookie = Ticket::of("alice").cookie();
-        for door in Door::ALL {
+        for door in DOORS {
             let ask = Ask::get("https://app.example.test/inbox").cookie(&cookie);
             self.keyward.ask(door, &ask).await.assert_allows("alice");
         }

@@ -13,6 +13,10 @@ pub use house::{House, mailboxes};
 pub use keyward::demo::process::Address;
 use keyward::demo::process::{Process, TemporaryWorkspace, Workspace, free_address};
 pub use keyward::observe::Door;
+
+/// The doors that are told of the original request in headers of their own.
+pub const DOORS: [Door; 2] = [Door::AuthRequest, Door::ForwardAuth];
+
 pub use ticket::{APP_PORTAL, MAIL_PORTAL, PortalKey, Ticket, now, password_of};
 pub use wire::{Answer, Ask, Connection};
 

@@ -256,6 +256,7 @@ impl Ask {
                 ("X-Forwarded-Host", self.authority.clone().into_bytes()),
                 ("X-Forwarded-Uri", self.target.clone()),
             ],
+            _ => panic!("{door:?} is told in other ways"),
         };
         if let Some(method) = &self.method {
             let name = if door == Door::AuthRequest { "X-Original-Method" } else { "X-Forwarded-Method" };

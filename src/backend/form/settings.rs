@@ -8,7 +8,7 @@ use super::exchange::{Exchange, is_path, template};
 use super::pattern;
 use super::source::Source;
 use super::template::{Phase, Scope, Template, Values};
-use crate::backend::{Binding, Refusal};
+use crate::backend::{Binding, MOST_SCRIPT_COOKIES, Refusal, ScriptCookie};
 use crate::config::Section;
 use crate::domain::{Outage, SessionKeys, SessionKeysBuilder, SessionKeysError};
 use crate::wire::Answer;
@@ -60,6 +60,8 @@ pub(super) struct Keys {
     cookies: Vec<CookieName>,
     /// Cookies that are the application's without being keys.
     owned: Vec<CookieName>,
+    /// `script_cookies`: keys that the browser gets as well.
+    pub for_scripts: Vec<ScriptCookie>,
     query: Option<(String, Template)>,
     pub authorization: Option<Template>,
 }
@@ -151,6 +153,7 @@ impl Keys {
     fn read(table: &mut Section, scope: &mut Scope) -> Self {
         let cookies = CookieName::read(table, "cookies");
         let owned = CookieName::read(table, "owned_cookies");
+        let for_scripts = script_cookies(table, &cookies);
         let mut text = |table: &mut Section, key| {
             let text = table.text(key)?;
             Some(template(table, key, &text, Phase::Keys, scope))
@@ -169,7 +172,7 @@ impl Keys {
         if cookies.is_empty() && query.is_none() && authorization.is_none() {
             table.mistake_here("names no key; write cookies, query_name with query_value, or authorization");
         }
-        Self { cookies, owned, query, authorization }
+        Self { cookies, owned, for_scripts, query, authorization }
     }
 
     /// The keys, if a login left all of them.
@@ -227,6 +230,20 @@ impl KeepAlive {
         table.finish();
         Self { exchange, alive, dead, renew_cookies }
     }
+}
+
+fn script_cookies(table: &mut Section, keys: &[CookieName]) -> Vec<ScriptCookie> {
+    let names = table.texts("script_cookies").unwrap_or_default();
+    if names.len() > MOST_SCRIPT_COOKIES {
+        table.mistake("script_cookies", &format!("has more than {MOST_SCRIPT_COOKIES}; no web server hands on more"));
+    }
+    for (index, name) in names.iter().enumerate() {
+        if name.ends_with('*') || !keys.iter().any(|key| key.is(name)) {
+            let remedy = "must be the whole name of one of the cookies above";
+            table.mistake(&format!("script_cookies[{}]", index + 1), remedy);
+        }
+    }
+    names.into_iter().map(|name| ScriptCookie { name: name.into(), path: "/" }).collect()
 }
 
 fn note_what_is_unused(section: &Section, scope: &Scope, prefetch: Option<&Step>, submit: &Step) {

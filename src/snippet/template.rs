@@ -1,7 +1,8 @@
-//! Configurations of the demo's servers: files with places such as `@DIRECTORY@` in them.
+//! Configuration files with places such as `@HOST@` in them.
 
-/// The text with every place filled in.
-pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+/// The text with every place filled in. Values are put in as they are: a [`super::Site`] holds none that could
+/// mean anything else than itself.
+pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = template.to_owned();
     for (name, value) in values {
         text = text.replace(&format!("@{name}@"), value);

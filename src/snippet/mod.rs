@@ -1,0 +1,33 @@
+//! What a web server must be told so that it asks Keyward: written from the configuration, one file per web server.
+//!
+//! A [`Site`] is what the configuration means to a web server, and nothing in it can break out of a configuration
+//! file; each entry of [`SERVERS`] writes it in its server's language. Templates lie beside the code, and
+//! `examples/<server>/` holds what comes out for the `keyward.toml` there.
+
+mod site;
+mod template;
+
+pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
+pub use template::fill;
+
+/// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
+pub const SERVERS: &[Server] = &[];
+
+/// One web server.
+pub struct Server {
+    /// The word for it on the command line, and of its folder below `examples/`.
+    pub name: &'static str,
+    /// What it is, for the help: a few words.
+    pub about: &'static str,
+    /// Writes its files. The first is the one that an administrator changes.
+    pub write: fn(&Site) -> Result<Vec<File>, SnippetError>,
+}
+
+/// One file of a web server's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Where it lies, relative to the folder of the web server's configuration.
+    pub path: &'static str,
+    /// All of it.
+    pub text: String,
+}

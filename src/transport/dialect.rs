@@ -1,0 +1,177 @@
+//! One dialect a path: where the original request is read from over HTTP. Each reads its own headers only,
+//! so that nothing a browser sends along under another dialect's names is ever taken for the proxy's.
+
+use actix_web::dev::RequestHead;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+use super::question::{Original, is_secure, only};
+
+/// How a web server tells of the original request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// nginx and those that imitate it: the whole address in one header.
+    AuthRequest,
+    /// Traefik ForwardAuth and Caddy forward_auth: its parts in several.
+    ForwardAuth,
+    /// Envoy ext_authz over HTTP: the request itself, with the path behind a prefix.
+    ExtAuthz,
+}
+
+impl Dialect {
+    /// What the original request was; `None` where that is not said, or said twice.
+    pub fn original(self, request: &RequestHead) -> Option<Original<'_>> {
+        match self {
+            Self::AuthRequest => auth_request(request.headers()),
+            Self::ForwardAuth => forward_auth(request.headers()),
+            Self::ExtAuthz => ext_authz(request),
+        }
+    }
+
+    /// See [`super::question::Asked::sign_in`].
+    pub fn sign_in(self) -> StatusCode {
+        if self == Self::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND }
+    }
+}
+
+fn auth_request(headers: &HeaderMap) -> Option<Original<'_>> {
+    static URL: HeaderName = HeaderName::from_static("x-original-url");
+    static METHOD: HeaderName = HeaderName::from_static("x-original-method");
+    let url = only(headers, &URL)?;
+    let (secure, rest) = match url.split_once("://")? {
+        ("https", rest) => (true, rest),
+        ("http", rest) => (false, rest),
+        _ => return None,
+    };
+    let (authority, target) = rest.split_at(rest.find('/')?);
+    Some(Original { secure, authority, target, method: only(headers, &METHOD)? })
+}
+
+fn forward_auth(headers: &HeaderMap) -> Option<Original<'_>> {
+    static METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    static URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+    let secure = is_secure(only(headers, &PROTO)?)?;
+    let (authority, target) = (only(headers, &HOST)?, only(headers, &URI)?);
+    Some(Original { secure, authority, target, method: only(headers, &METHOD)? })
+}
+
+/// Envoy's `path_prefix`. The slash behind it is the first of the path.
+pub(super) const EXT_AUTHZ_PREFIX: &str = "/authz/ext-authz";
+
+fn ext_authz(request: &RequestHead) -> Option<Original<'_>> {
+    let headers = request.headers();
+    let whole = request.uri.path_and_query()?.as_str();
+    let target = whole.strip_prefix(EXT_AUTHZ_PREFIX).filter(|target| target.starts_with('/'))?;
+    let secure = is_secure(only(headers, &PROTO)?)?;
+    Some(Original { secure, authority: only(headers, &header::HOST)?, target, method: request.method.as_str() })
+}
+
+static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::super::client::Trust;
+    use super::super::question::Forwarded;
+    use super::*;
+
+    fn trust() -> Trust {
+        Trust { proxies: vec!["127.0.0.1/32".parse().unwrap()], unix: true }
+    }
+
+    fn asked(dialect: Dialect, headers: &[(&'static str, &'static str)]) -> Option<String> {
+        read(dialect, headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header)))
+    }
+
+    fn read(dialect: Dialect, request: TestRequest) -> Option<String> {
+        let request = request.to_srv_request().into_parts().0;
+        let trust = trust();
+        let browser = Forwarded::by(request.head(), &trust);
+        let ask = dialect.original(request.head())?.into_ask(&browser)?;
+        Some(format!("{} {}", ask.method, ask.url_without(None)))
+    }
+
+    #[test]
+    fn auth_request_reads_its_own_two_headers() {
+        const URL: &str = "X-Original-URL";
+        const GET: (&str, &str) = ("X-Original-Method", "GET");
+        for (headers, expected) in [
+            (&[(URL, "https://app.test:8443/a?b"), GET][..], Some("GET https://app.test:8443/a?b")),
+            (&[(URL, "https://APP.test:443/a"), GET], Some("GET https://app.test/a")),
+            (&[(URL, "http://app.test/%0d%0aX:y"), GET], Some("GET http://app.test/%0d%0aX:y")),
+            (&[(URL, "http://app.test/a"), GET, ("X-Forwarded-Uri", "/public")], Some("GET http://app.test/a")),
+            (&[(URL, "http://app.test/a"), GET, ("X-HTTP-Method-Override", "PUT")], Some("GET http://app.test/a")),
+            (&[("X-Forwarded-Uri", "/a"), ("X-Forwarded-Host", "app.test"), GET], None),
+            (&[(URL, "http://app.test/a"), (URL, "http://app.test/a"), GET], None),
+            (&[(URL, "http://app.test/a"), GET, GET], None),
+            (&[(URL, "http://app.test/a")], None),
+            (&[(URL, "http://app.test/a"), ("X-Original-Method", "")], None),
+            (&[(URL, ""), GET], None),
+            (&[(URL, "http://app.test"), GET], None),
+            (&[(URL, "http:///a"), GET], None),
+            (&[(URL, "http://[::1/a"), GET], None),
+            (&[(URL, "http://u@app.test/a"), GET], None),
+            (&[(URL, "ftp://app.test/a"), GET], None),
+            (&[(URL, "/a"), GET], None),
+            (&[(URL, "http://app.test/a#b"), GET], None),
+            (&[(URL, "http://app.test/a b"), GET], None),
+        ] {
+            assert_eq!(asked(Dialect::AuthRequest, headers).as_deref(), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn forward_auth_reads_its_own_four_headers() {
+        let whole = [
+            ("X-Forwarded-Method", "POST"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "app.test"),
+            ("X-Forwarded-Uri", "/a?b"),
+        ];
+        assert_eq!(asked(Dialect::ForwardAuth, &whole).as_deref(), Some("POST https://app.test/a?b"));
+        for (missing, header) in whole.iter().enumerate() {
+            let without: Vec<_> = whole.iter().enumerate().filter(|(n, _)| *n != missing).map(|(_, h)| *h).collect();
+            assert_eq!(asked(Dialect::ForwardAuth, &without), None, "without {header:?}");
+            let twice: Vec<_> = whole.iter().chain([header]).copied().collect();
+            assert_eq!(asked(Dialect::ForwardAuth, &twice), None, "twice {header:?}");
+        }
+    }
+
+    #[test]
+    fn ext_authz_reads_the_request_itself() {
+        const HTTPS: (&str, &str) = ("X-Forwarded-Proto", "https");
+        for (target, headers, expected) in [
+            (
+                "/authz/ext-authz/a%2Fb?c",
+                &[("Host", "app.test:8443"), HTTPS][..],
+                Some("PUT https://app.test:8443/a%2Fb?c"),
+            ),
+            ("/authz/ext-authz/", &[("Host", "app.test"), HTTPS], Some("PUT https://app.test/")),
+            ("/authz/ext-authz//a/../b", &[("Host", "app.test"), HTTPS], Some("PUT https://app.test//a/../b")),
+            (
+                "/authz/ext-authz/a",
+                &[("Host", "app.test"), HTTPS, ("X-Forwarded-Host", "b.test")],
+                Some("PUT https://app.test/a"),
+            ),
+            (
+                "/authz/ext-authz/a",
+                &[("Host", "app.test"), HTTPS, ("X-Forwarded-Uri", "/public")],
+                Some("PUT https://app.test/a"),
+            ),
+            ("/authz/ext-authz", &[("Host", "app.test"), HTTPS], None),
+            ("/authz/ext-authz?x", &[("Host", "app.test"), HTTPS], None),
+            ("/authz/ext-authzx", &[("Host", "app.test"), HTTPS], None),
+            ("/authz/ext-authz/a", &[("Host", "app.test")], None),
+            ("/authz/ext-authz/a", &[("Host", "app.test"), HTTPS, HTTPS], None),
+            ("/authz/ext-authz/a", &[HTTPS], None),
+            ("/authz/ext-authz/a", &[("Host", "app.test"), ("Host", "app.test"), HTTPS], None),
+            ("/authz/ext-authz/a", &[("Host", "u@app.test"), HTTPS], None),
+        ] {
+            let request = TestRequest::with_uri(target).method(actix_web::http::Method::PUT);
+            let request = headers.iter().fold(request, |request, header| request.append_header(*header));
+            assert_eq!(read(Dialect::ExtAuthz, request).as_deref(), expected, "{target} {headers:?}");
+        }
+    }
+}

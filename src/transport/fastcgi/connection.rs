@@ -1,0 +1,283 @@
+//! One connection, from its first byte to its last.
+
+use std::future::pending;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::codec::Framed;
+use tokio_util::sync::CancellationToken;
+
+use super::conversation::{Conversation, Event, Nonsense, Request};
+use super::record::{BadRecord, Records, Reply};
+use super::server::MOST_CONNECTIONS;
+
+/// Longest wait for the first record, and for all variables of a request once it has begun: a web server on the
+/// same machine needs no time at all, and sends them in one piece.
+const ASKS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection that is kept may be idle. Longer than nginx keeps one (60 seconds), so that no request is
+/// lost on one that is just closing.
+const IDLE: Duration = Duration::from_secs(75);
+/// Longest wait for a peer to take an answer, which fits into the system's buffers.
+const TAKES_WITHIN: Duration = Duration::from_secs(10);
+/// How long we listen on after we have closed our side.
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes read at once. More are taken where a record is longer.
+const BUFFER: usize = 4096;
+
+/// Why a connection ended before its time.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    Record(#[from] BadRecord),
+    #[error(transparent)]
+    Nonsense(#[from] Nonsense),
+    #[error("nobody takes the answer")]
+    NotTaken,
+}
+
+/// An answer, in time.
+pub type Answering = Pin<Box<dyn Future<Output = Bytes> + Send>>;
+
+/// Serves a connection until it ends: by its peer, after one request or the last one, or in time. When `stopping`,
+/// it ends as soon as nobody waits for an answer.
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: Option<IpAddr>,
+    answer: impl Fn(Request) -> Answering,
+    stopping: CancellationToken,
+) {
+    let mut records = Framed::with_capacity(stream, Records, BUFFER);
+    match converse(&mut records, answer, &stopping).await {
+        Ok(()) => close(records.into_inner()).await,
+        // Web servers hang up whenever they like; nginx does after each answer's headers.
+        Err(Broken::Record(BadRecord::Io(error))) => tracing::debug!(%error, "a FastCGI peer went away"),
+        Err(problem) => tracing::info!(%problem, ?peer, "a FastCGI connection was ended"),
+    }
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    records: &mut Framed<S, Records>,
+    answer: impl Fn(Request) -> Answering,
+    stopping: &CancellationToken,
+) -> Result<(), Broken> {
+    let mut conversation = Conversation::new(MOST_CONNECTIONS);
+    let mut deadline = Instant::now() + ASKS_WITHIN;
+    let mut answering: Option<(u16, Answering)> = None;
+    // A peer that sends no more may still wait for its answer.
+    let mut listens = true;
+    while !conversation.is_over() && (listens || answering.is_some()) {
+        let unasked = conversation.is_idle() && !conversation.is_fresh();
+        let record = tokio::select! {
+            biased;
+            (request, stdout) = finished(&mut answering) => {
+                answering = None;
+                conversation.answered();
+                send(records, Reply::Answer { request, stdout }).await?;
+                deadline = Instant::now() + IDLE;
+                continue;
+            }
+            // Whoever has just connected is about to ask.
+            () = stopping.cancelled(), if unasked => return Ok(()),
+            // Before the records: there may always be another one.
+            () = sleep_until(deadline), if answering.is_none() => return Ok(()),
+            record = records.next(), if listens => record,
+        };
+        let Some(record) = record.transpose()? else {
+            listens = false;
+            continue;
+        };
+        let reply = match conversation.take(record)? {
+            Event::Nothing => continue,
+            Event::Begun => {
+                deadline = Instant::now() + ASKS_WITHIN;
+                continue;
+            }
+            Event::Asked(request) => {
+                answering = Some((request.id, answer(request)));
+                continue;
+            }
+            Event::Aborted(reply) => {
+                answering = None;
+                reply
+            }
+            Event::Reply(reply) => reply,
+        };
+        send(records, reply).await?;
+        if conversation.is_idle() {
+            deadline = Instant::now() + IDLE;
+        }
+    }
+    Ok(())
+}
+
+/// The answer that somebody waits for; never, if nobody does.
+async fn finished(answering: &mut Option<(u16, Answering)>) -> (u16, Bytes) {
+    match answering {
+        Some((request, answer)) => (*request, answer.await),
+        None => pending().await,
+    }
+}
+
+/// Sends a reply in one piece.
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(records: &mut Framed<S, Records>, reply: Reply) -> Result<(), Broken> {
+    match timeout(TAKES_WITHIN, records.send(reply)).await {
+        Ok(sent) => Ok(sent?),
+        Err(_) => Err(Broken::NotTaken),
+    }
+}
+
+/// Closes our side and waits for the other: to close with something unread, such as a body that nobody asked for, has
+/// the system break the connection off, and the answer may be lost on its way.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    if stream.shutdown().await.is_ok() {
+        let _ = timeout(LINGER, copy(&mut stream, &mut sink())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// A request that is kept, and its answer.
+    const ASKED: &[u8] = b"\x01\x01\0\x01\0\x08\0\0\0\x02\x01\0\0\0\0\0\x01\x04\0\x01\0\0\0\0";
+    const ANSWERED: &[u8] =
+        b"\x01\x06\0\x01\0\x03\0\0yes\x01\x06\0\x01\0\0\0\0\x01\x03\0\x01\0\x08\0\0\0\0\0\0\0\0\0\0";
+
+    struct Connected {
+        stream: DuplexStream,
+        served: JoinHandle<()>,
+        stopping: CancellationToken,
+        since: Instant,
+    }
+
+    impl Connected {
+        /// Whose answers take this long.
+        fn with(takes: Duration) -> Self {
+            let (stream, theirs) = duplex(64);
+            let stopping = CancellationToken::new();
+            let answer = move |_| -> Answering {
+                Box::pin(async move {
+                    tokio::time::sleep(takes).await;
+                    Bytes::from_static(b"yes")
+                })
+            };
+            let served = tokio::spawn(serve(theirs, None, answer, stopping.clone()));
+            Self { stream, served, stopping, since: Instant::now() }
+        }
+
+        async fn send(&mut self, bytes: &[u8]) {
+            self.stream.write_all(bytes).await.unwrap();
+        }
+
+        async fn answer(&mut self) {
+            let mut answer = [0; ANSWERED.len()];
+            self.stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(answer, ANSWERED);
+        }
+
+        /// How long it lasted until nothing more came.
+        async fn closed_after(&mut self) -> Duration {
+            let mut rest = Vec::new();
+            self.stream.read_to_end(&mut rest).await.unwrap();
+            assert_eq!(rest, b"");
+            self.since.elapsed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_says_nothing_is_not_waited_for() {
+        for sent in [&b""[..], b"\x01\x01\0", &ASKED[..16], &ASKED[..17]] {
+            let mut peer = Connected::with(Duration::ZERO);
+            peer.send(sent).await;
+            assert_eq!(peer.closed_after().await, ASKS_WITHIN, "{sent:?}");
+            // Nor to close in turn.
+            peer.served.await.unwrap();
+            assert_eq!(peer.since.elapsed(), ASKS_WITHIN + LINGER);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_talk_beside_the_point_gains_no_time() {
+        let mut peer = Connected::with(Duration::ZERO);
+        peer.send(&ASKED[..16]).await;
+        let talk = async {
+            // A body to a request that is not there.
+            while peer.stream.write_all(b"\x01\x05\0\x09\0\x01\0\0x").await.is_ok() && !peer.served.is_finished() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        talk.await;
+        assert!(peer.since.elapsed() <= ASKS_WITHIN + LINGER + Duration::from_secs(1), "{:?}", peer.since.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_decision_is_waited_for_and_an_idle_connection_is_not() {
+        let takes = Duration::from_secs(60);
+        let mut peer = Connected::with(takes);
+        for _ in 0..2 {
+            peer.send(ASKED).await;
+            peer.answer().await;
+        }
+        assert_eq!(peer.closed_after().await, 2 * takes + IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_no_answer_is_left() {
+        let (mut stream, theirs) = duplex(64);
+        let answer = |_| -> Answering { Box::pin(async { Bytes::from(vec![b'x'; 1000]) }) };
+        let served = tokio::spawn(serve(theirs, None, answer, CancellationToken::new()));
+        let since = Instant::now();
+        stream.write_all(ASKED).await.unwrap();
+        served.await.unwrap();
+        assert_eq!(since.elapsed(), TAKES_WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_of_the_process_requests_are_answered_and_idle_connections_closed() {
+        let takes = Duration::from_secs(3);
+        let mut waiting = Connected::with(takes);
+        waiting.send(ASKED).await;
+        let mut idle = Connected::with(Duration::ZERO);
+        idle.send(ASKED).await;
+        idle.answer().await;
+        let mut fresh = Connected::with(Duration::ZERO);
+        for peer in [&waiting, &idle, &fresh] {
+            peer.stopping.cancel();
+        }
+        assert_eq!(idle.closed_after().await, Duration::ZERO);
+        fresh.send(ASKED).await;
+        fresh.answer().await;
+        assert_eq!(fresh.closed_after().await, Duration::ZERO);
+        waiting.answer().await;
+        assert_eq!(waiting.closed_after().await, takes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_sends_no_more_gets_its_answer() {
+        let takes = Duration::from_secs(3);
+        let mut peer = Connected::with(takes);
+        peer.send(ASKED).await;
+        peer.stream.shutdown().await.unwrap();
+        peer.answer().await;
+        assert_eq!(peer.closed_after().await, takes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_aborted_ends_before_its_answer() {
+        let mut peer = Connected::with(Duration::from_secs(3600));
+        peer.send(ASKED).await;
+        peer.send(b"\x01\x02\0\x01\0\0\0\0").await;
+        let mut end = [0; 16];
+        peer.stream.read_exact(&mut end).await.unwrap();
+        assert_eq!(end, b"\x01\x03\0\x01\0\x08\0\0\0\0\0\0\0\0\0\0"[..]);
+        assert_eq!(peer.since.elapsed(), Duration::ZERO);
+    }
+}

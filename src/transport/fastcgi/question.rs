@@ -1,0 +1,156 @@
+//! The variables of a request as the question that all doors ask.
+
+use std::net::IpAddr;
+use std::str;
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::params::Params;
+use crate::transport::question::{Original, is_secure};
+
+/// The browser's headers.
+///
+/// `None` where one holds what no header may: some server would then have let a line break through.
+pub fn headers(params: &Params) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in params.headers() {
+        let name = HeaderName::from_bytes(&name).ok()?;
+        headers.append(name, HeaderValue::from_maybe_shared(value.clone()).ok()?);
+    }
+    Some(headers)
+}
+
+/// The address that the web server saw; `Some(None)` where it was asked over a Unix socket.
+///
+/// A server that does not say who asked is not set up, and to guess would be to believe the browser.
+pub fn remote(params: &Params) -> Option<Option<IpAddr>> {
+    let address = text(params, "REMOTE_ADDR")?;
+    // nginx says "unix:", lighttpd the socket's name, which is empty for those who connect.
+    if address.is_empty() || address.starts_with("unix:") || address.starts_with('/') {
+        return Some(None);
+    }
+    address.parse().ok().map(Some)
+}
+
+/// What the web server says of the original request. Only names without `HTTP_` are its own words.
+///
+/// `REQUEST_URI` is the address as it came: `SCRIPT_NAME` and `PATH_INFO` are decoded, `QUERY_STRING` is empty
+/// in nginx's subrequests. The host is the one that goes upstream, `HTTP_HOST`. `SERVER_NAME` is never taken in its
+/// place: it may be the first name in the server's configuration (nginx), and so lead to a route that the browser
+/// did not ask for. Whoever sends no host gets no decision.
+pub fn original(params: &Params) -> Option<Original<'_>> {
+    let secure = match text(params, "REQUEST_SCHEME") {
+        Some(scheme) => is_secure(scheme)?,
+        // Older servers say this only, and leave it out where it is not so.
+        None => match text(params, "HTTPS") {
+            Some("on") => true,
+            None | Some("off" | "") => false,
+            Some(_) => return None,
+        },
+    };
+    Some(Original {
+        secure,
+        authority: text(params, "HTTP_HOST")?,
+        target: text(params, "REQUEST_URI")?,
+        method: text(params, "REQUEST_METHOD")?,
+    })
+}
+
+fn text<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
+    str::from_utf8(params.get(name)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::super::params::put_pair;
+    use super::*;
+
+    const USUAL: [(&str, &str); 5] = [
+        ("REQUEST_SCHEME", "https"),
+        ("HTTP_HOST", "app.test:8443"),
+        ("REQUEST_URI", "/a%2Fb?c"),
+        ("REQUEST_METHOD", "PROPFIND"),
+        ("REMOTE_ADDR", "198.51.100.7"),
+    ];
+
+    /// The usual variables, with these in the place of those of the same name; without a value there is none.
+    fn params(changes: &[(&str, Option<&str>)]) -> Params {
+        let mut stream = BytesMut::new();
+        let usual = USUAL.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+        usual.for_each(|(name, value)| put_pair(&mut stream, name.as_bytes(), value.as_bytes()));
+        for (name, value) in changes {
+            if let Some(value) = value {
+                put_pair(&mut stream, name.as_bytes(), value.as_bytes());
+            }
+        }
+        Params::read(stream.freeze()).unwrap()
+    }
+
+    fn told(changes: &[(&str, Option<&str>)]) -> Option<String> {
+        let params = params(changes);
+        let Original { secure, authority, target, method } = original(&params)?;
+        Some(format!("{method} {}://{authority}{target}", if secure { "https" } else { "http" }))
+    }
+
+    #[test]
+    fn the_request_is_what_the_web_server_says_of_it() {
+        let https = Some("PROPFIND https://app.test:8443/a%2Fb?c");
+        let http = Some("PROPFIND http://app.test:8443/a%2Fb?c");
+        for (changes, expected) in [
+            (&[][..], https),
+            (&[("REQUEST_SCHEME", Some("http"))], http),
+            (&[("REQUEST_SCHEME", Some("http")), ("HTTPS", Some("on"))], http),
+            (&[("REQUEST_SCHEME", Some("ftp"))], None),
+            (&[("REQUEST_SCHEME", Some(""))], None),
+            (&[("REQUEST_SCHEME", None)], http),
+            (&[("REQUEST_SCHEME", None), ("HTTPS", Some("on"))], https),
+            (&[("REQUEST_SCHEME", None), ("HTTPS", Some("off"))], http),
+            (&[("REQUEST_SCHEME", None), ("HTTPS", Some(""))], http),
+            (&[("REQUEST_SCHEME", None), ("HTTPS", Some("1"))], None),
+            (&[("HTTP_HOST", None)], None),
+            (&[("HTTP_HOST", None), ("SERVER_NAME", Some("public.test"))], None),
+            (&[("SERVER_NAME", Some("public.test")), ("HTTP_X_FORWARDED_HOST", Some("public.test"))], https),
+            (&[("REQUEST_URI", None)], None),
+            (&[("REQUEST_URI", None), ("SCRIPT_NAME", Some("/a")), ("PATH_INFO", Some("/b"))], None),
+            (&[("SCRIPT_NAME", Some("/x")), ("QUERY_STRING", Some("y")), ("DOCUMENT_URI", Some("/z"))], https),
+            (&[("HTTP_X_ORIGINAL_URL", Some("/x")), ("HTTP_X_FORWARDED_URI", Some("/x"))], https),
+            (&[("HTTP_X_HTTP_METHOD_OVERRIDE", Some("GET"))], https),
+            (&[("REQUEST_METHOD", None)], None),
+            (&[("HTTP_REQUEST_METHOD", Some("GET")), ("REQUEST_METHOD", None)], None),
+        ] {
+            assert_eq!(told(changes).as_deref(), expected, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn the_browser_is_where_the_web_server_saw_it() {
+        for (address, expected) in [
+            (Some("198.51.100.7"), Some(Some("198.51.100.7"))),
+            (Some("2001:db8::7"), Some(Some("2001:db8::7"))),
+            (Some("unix:"), Some(None)),
+            (Some("/run/web.sock"), Some(None)),
+            (Some(""), Some(None)),
+            (Some("localhost"), None),
+            (Some("198.51.100.7, 6.6.6.6"), None),
+            (None, None),
+        ] {
+            let found = remote(&params(&[("REMOTE_ADDR", address), ("HTTP_X_FORWARDED_FOR", Some("6.6.6.6"))]));
+            let found = found.map(|found| found.map(|address| address.to_string()));
+            assert_eq!(found, expected.map(|expected| expected.map(str::to_owned)), "{address:?}");
+        }
+    }
+
+    #[test]
+    fn headers_are_the_browsers_byte_for_byte_and_whole() {
+        let found = headers(&params(&[("HTTP_COOKIE", Some("a=ü; b")), ("HTTP_SEC_FETCH_MODE", Some("navigate"))]));
+        let found = found.unwrap();
+        assert_eq!(found.get("cookie").unwrap().as_bytes(), "a=ü; b".as_bytes());
+        assert_eq!(found.get("sec-fetch-mode").unwrap(), "navigate");
+        assert_eq!(found.len(), 3);
+        for value in ["a\r\nX: y", "a\0", "a\n", "\u{7f}"] {
+            assert!(headers(&params(&[("HTTP_X_ANY", Some(value))])).is_none(), "{value:?}");
+        }
+    }
+}

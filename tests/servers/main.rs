@@ -1,0 +1,11 @@
+//! Every web server there is an example for, real, with the very files of `examples/<server>/`, and behind it the
+//! program: one suite of requests, the same decisions from every door.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../fakes/mod.rs"]
+mod fakes;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
+mod support;
+
+mod web_server;
