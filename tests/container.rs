@@ -97,6 +97,20 @@ fn the_build_is_handed_everything_that_it_reads() {
 }
 
 #[test]
+fn the_image_is_called_what_the_manifests_call_it() {
+    let name = concat!("keyward:", env!("CARGO_PKG_VERSION"));
+    for file in [
+        "container/Dockerfile",
+        "container/README.md",
+        "kubernetes/shared/deployment.yaml",
+        "kubernetes/sidecar/deployment.yaml",
+    ] {
+        let text = std::fs::read_to_string(root().join("examples").join(file)).unwrap();
+        assert!(text.contains(name), "examples/{file} does not name {name}");
+    }
+}
+
+#[test]
 fn the_ports_are_those_that_the_program_listens_on() {
     let reference = std::fs::read_to_string(root().join("conf/keyward.toml")).unwrap();
     let port = |key: &str| {
