@@ -71,7 +71,7 @@ fn files_of_the_library() -> Vec<PathBuf> {
     let notes = std::fs::read_dir(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
     let notes = notes.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "d"));
     let ours = notes.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("keyward-"));
-    let of_a_library = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains("libkeyward-");
+    let of_a_library = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains(".rlib:");
     // Those of builds before it are still there.
     let newest = ours.filter(of_a_library).max_by_key(|path| path.metadata().unwrap().modified().unwrap());
     let note = std::fs::read_to_string(newest.expect("a note of the compiler's")).unwrap();
