@@ -9,6 +9,7 @@ mod fakes;
 mod support;
 
 mod application;
+mod broken;
 mod browser;
 mod example;
 mod play;
