@@ -4,6 +4,7 @@
 //! file; each entry of [`SERVERS`] writes it in its server's language. Templates lie beside the code, and
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
+mod haproxy;
 mod nginx;
 mod site;
 mod template;
@@ -12,11 +13,10 @@ pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
-pub const SERVERS: &[Server] = &[Server {
-    name: "nginx",
-    about: "nginx, by auth_request: site.conf and the folder keyward/",
-    write: nginx::write,
-}];
+pub const SERVERS: &[Server] = &[
+    Server { name: "nginx", about: "nginx, by auth_request: site.conf and the folder keyward/", write: nginx::write },
+    Server { name: "haproxy", about: "HAProxy, from Lua: haproxy.cfg and the folder keyward/", write: haproxy::write },
+];
 
 /// One web server.
 pub struct Server {
