@@ -28,9 +28,9 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
 }
 
 fn configuration(site: &Site) -> Result<String, SnippetError> {
-    let Door::Tcp(auth) = site.auth else {
-        let message = "is a Unix socket, and HAProxy's client in Lua knows ports only; write 127.0.0.1:8420";
-        return Err(SnippetError::at("listen.auth", message));
+    let auth = match &site.auth {
+        Door::Tcp(address) => address.to_string(),
+        Door::Unix(path) => format!("unix@{path}"),
     };
     let mut backends = String::new();
     for upstream in site.upstreams() {
@@ -51,11 +51,11 @@ fn configuration(site: &Site) -> Result<String, SnippetError> {
     }
     let [user, name, email, groups] = &site.identity_headers;
     let values = [
-        ("AUTH", auth.to_string()),
+        ("AUTH", auth),
         ("PUBLIC", site.public.to_string()),
         ("ANSWER", site.answer_limit.to_string()),
         ("BUFFER", (site.answer_limit + site.answer_limit.max(SMALLEST_REQUEST)).to_string()),
-        ("WAIT", (site.longest_question.as_millis() + 1000).to_string()),
+        ("WAIT", (site.longest_question.as_millis().div_ceil(1000) + 1).to_string()),
         ("USER", user.clone()),
         ("NAME", name.clone()),
         ("EMAIL", email.clone()),

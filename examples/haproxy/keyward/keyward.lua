@@ -1,6 +1,6 @@
 -- Asks Keyward about a request, and hands its refusals on. haproxy.cfg calls it so:
 --
---     http-request lua.keyward <address of Keyward> <milliseconds> <header of user>,<of name>,<of email>,<of groups>
+--     http-request lua.keyward <address of Keyward> <seconds> <header of user>,<of name>,<of email>,<of groups>
 --
 -- What comes of a yes stands in variables of the transaction whose names begin with keyward_, and haproxy.cfg writes
 -- it into the request. Only where keyward_allowed is set was it one. Whatever goes wrong here, be it an error in this
@@ -49,24 +49,49 @@ local function keep(txn, name, lines)
 end
 
 local function question(txn)
-    local headers = {
-        ["host"] = { "keyward" },
-        ["x-forwarded-method"] = { txn.sf:method() },
-        ["x-forwarded-proto"] = { txn:get_var("txn.keyward_scheme") },
-        ["x-forwarded-host"] = { txn:get_var("txn.keyward_host") },
-        ["x-forwarded-uri"] = { txn.sf:pathq() },
-        ["x-forwarded-for"] = { txn.sf:src() },
-        ["x-request-id"] = { txn:get_var("txn.keyward_request_id") },
-        -- Unset, and so left out, but where haproxy.cfg wants it.
-        ["authorization"] = { txn:get_var("txn.keyward_credentials") },
-    }
+    local lines = { "GET /authz/forward-auth HTTP/1.1", "Host: keyward", "Connection: close" }
+    local function say(name, value)
+        if value ~= nil then lines[#lines + 1] = name .. ": " .. value end
+    end
+    say("X-Forwarded-Method", txn.sf:method())
+    say("X-Forwarded-Proto", txn:get_var("txn.keyward_scheme"))
+    say("X-Forwarded-Host", txn:get_var("txn.keyward_host"))
+    say("X-Forwarded-Uri", txn.sf:pathq())
+    say("X-Forwarded-For", txn.sf:src())
+    say("X-Request-ID", txn:get_var("txn.keyward_request_id"))
+    -- Unset, and so left out, but where haproxy.cfg wants it.
+    say("Authorization", txn:get_var("txn.keyward_credentials"))
     local sent = txn.http:req_get_headers()
     for _, name in ipairs(PASSED) do
-        local lines = {}
-        each(sent[name], function(line) lines[#lines + 1] = line end)
-        headers[name] = lines
+        each(sent[name], function(line) say(name, line) end)
     end
-    return headers
+    return table.concat(lines, "\r\n") .. "\r\n\r\n"
+end
+
+-- HAProxy's own client (core.httpclient) would keep its connections. But it asks four times where it gets no answer
+-- or a 503, and nothing can stop it: four logins for one request, and four times as long until somebody is told.
+local function ask(address, patience, text)
+    local socket = core.tcp()
+    socket:settimeout(patience)
+    if not socket:connect(address) or not socket:send(text) then return nil end
+    local status = tonumber((socket:receive("*l") or ""):match("^HTTP/1%.1 (%d%d%d)"))
+    local headers = {}
+    while status do
+        local line = socket:receive("*l")
+        -- Cut off: half an answer is none.
+        if not line then return nil end
+        if line == "" or line == "\r" then break end
+        local name, value = line:match("^([^:%s]+):[ \t]*(.-)[ \t\r]*$")
+        if not name then return nil end
+        local known = headers[name:lower()] or {}
+        known[known[0] and #known + 1 or 0] = value
+        headers[name:lower()] = known
+    end
+    local length = headers["content-length"] and tonumber(headers["content-length"][0]) or 0
+    local body = length > 0 and socket:receive(length) or ""
+    socket:close()
+    if not status or #body ~= length then return nil end
+    return { status = status, headers = headers, body = body }
 end
 
 local function hand_on(txn, answer)
@@ -74,16 +99,12 @@ local function hand_on(txn, answer)
     for _, name in ipairs(HANDED_ON) do
         each(answer.headers[name], function(line) reply:add_header(name, line) end)
     end
-    reply:set_body(answer.body or "")
+    reply:set_body(answer.body)
     txn:done(reply)
 end
 
 core.register_action("keyward", { "http-req" }, function(txn, address, patience, identity)
-    local answer = core.httpclient():get({
-        url = "http://" .. address .. "/authz/forward-auth",
-        headers = question(txn),
-        timeout = tonumber(patience),
-    })
+    local answer = ask(address, tonumber(patience), question(txn))
     local headers = answer and answer.headers or {}
     keep(txn, "reason", headers["x-keyward-reason"])
     if answer and answer.status == 200 and headers["x-upstream-uri"] then
@@ -97,7 +118,7 @@ core.register_action("keyward", { "http-req" }, function(txn, address, patience,
         end
         txn:set_var("txn.keyward_allowed", "yes")
     elseif answer and REFUSALS[answer.status] and headers["x-keyward-reason"] then
-        -- Without a reason it is HAProxy itself that says 503 or 504, because nobody else did.
+        -- What has no reason does not come from Keyward.
         hand_on(txn, answer)
     end
 end, 3)
