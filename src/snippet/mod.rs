@@ -4,18 +4,22 @@
 //! file; each entry of [`SERVERS`] writes it in its server's language. Templates lie beside the code, and
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
+mod apache;
 mod haproxy;
 mod nginx;
+mod outage;
 mod site;
 mod template;
+mod variables;
 
 pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
 pub const SERVERS: &[Server] = &[
-    Server { name: "nginx", about: "nginx, by auth_request: site.conf and the folder keyward/", write: nginx::write },
-    Server { name: "haproxy", about: "HAProxy, from Lua: haproxy.cfg and the folder keyward/", write: haproxy::write },
+    Server { name: "nginx", about: "nginx, by auth_request", write: nginx::write },
+    Server { name: "haproxy", about: "HAProxy, from Lua", write: haproxy::write },
+    Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
 ];
 
 /// One web server.
