@@ -5,6 +5,8 @@
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
 mod apache;
+mod haproxy;
+mod nginx;
 mod outage;
 mod site;
 mod template;
@@ -14,8 +16,11 @@ pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
-pub const SERVERS: &[Server] =
-    &[Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write }];
+pub const SERVERS: &[Server] = &[
+    Server { name: "nginx", about: "nginx, by auth_request", write: nginx::write },
+    Server { name: "haproxy", about: "HAProxy, from Lua", write: haproxy::write },
+    Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
+];
 
 /// One web server.
 pub struct Server {
