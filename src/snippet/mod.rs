@@ -5,6 +5,7 @@
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
 mod apache;
+mod lighttpd;
 mod outage;
 mod site;
 mod template;
@@ -14,8 +15,10 @@ pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
-pub const SERVERS: &[Server] =
-    &[Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write }];
+pub const SERVERS: &[Server] = &[
+    Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
+    Server { name: "lighttpd", about: "lighttpd, over FastCGI, with Lua (mod_magnet)", write: lighttpd::write },
+];
 
 /// One web server.
 pub struct Server {
