@@ -106,6 +106,8 @@ fn every_file_that_a_readme_links_to_is_there() {
         "README.md",
         "conf/README.md",
         "SECURITY.md",
+        "examples/container/README.md",
+        "examples/systemd/README.md",
         "examples/nginx/README.md",
         "examples/handover/README.md",
         "examples/introspect/README.md",

@@ -67,6 +67,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     tracing::info!(
         auth = %servers.auth(),
         fastcgi = servers.fastcgi().map_or_else(|| "off".to_owned(), ToString::to_string),
+        grpc = servers.grpc().map_or_else(|| "off".to_owned(), ToString::to_string),
         api = servers.api().map_or_else(|| "off".to_owned(), ToString::to_string),
         ops = servers.ops().map_or_else(|| "off".to_owned(), ToString::to_string),
         file = %path.display(),
@@ -120,6 +121,7 @@ fn start(parts: Parts, foundation: &Foundation) -> io::Result<(Arc<State>, Serve
     let listeners = Listeners {
         auth: &settings.auth,
         fastcgi: settings.fastcgi.as_ref(),
+        grpc: settings.grpc.as_ref(),
         api: settings.api.as_ref(),
         ops: settings.ops.as_ref(),
     };

@@ -29,18 +29,19 @@ const SET_COOKIE_FRAMING: usize = 34;
 const FRAMING: usize = 256;
 
 /// The answer to a decision, and what it was in the end: what does not fit is unavailable. `sign_in` is the
-/// status that sends a page there.
+/// status that sends a page there; with `plain_names` what goes upstream has its own names.
 pub(super) fn render(
     decision: &Decision<'_>,
     ask: &Ask<'_>,
     live: &Live,
     sign_in: StatusCode,
+    plain_names: bool,
 ) -> (HttpResponse, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
     // Looked for only where a page is shown.
     let page = || ask.audience().is_person().then(|| live.pages.speaking(&ask.browser.client().accept_language));
     let response = match decision {
-        Decision::Allow(grant) => match allow(grant, live) {
+        Decision::Allow(grant) => match allow(grant, live, plain_names) {
             Some(response) => response,
             None => {
                 tracing::error!(
@@ -79,7 +80,7 @@ pub(super) fn render(
 }
 
 /// Everything that goes upstream, each header always there; `None` where it would be too long.
-fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
+fn allow(grant: &Grant<'_>, live: &Live, plain_names: bool) -> Option<HttpResponse> {
     // All values in one piece of memory, shared by the headers. Seldom more than this, and allocators
     // have pieces below a kibibyte at hand.
     let mut text = Vec::with_capacity(768);
@@ -109,7 +110,7 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
 
     let [user, name, email, groups] = &live.identity_headers;
     let session = session.map(|(name, _)| HeaderName::from_static(name));
-    let (cookie, authorization) = match live.plain_names {
+    let (cookie, authorization) = match plain_names {
         true => (&header::COOKIE, &header::AUTHORIZATION),
         false => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
     };
@@ -117,8 +118,7 @@ fn allow(grant: &Grant<'_>, live: &Live) -> Option<HttpResponse> {
     let names = [cookie, &UPSTREAM_URI, user, name, email, groups, authorization, last];
     // Who has a session header takes `Authorization` as well. Under its plain name it is always there: where the
     // answer has none, Envoy leaves the client's own.
-    let count =
-        if session.is_some() { 8 } else { 6 + usize::from(live.plain_names || grant.authorization().is_some()) };
+    let count = if session.is_some() { 8 } else { 6 + usize::from(plain_names || grant.authorization().is_some()) };
     let names = &names[..count];
     let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
     let lines: SmallVec<[String; 2]> = grant.script_cookies().map(script_cookie).collect();

@@ -61,7 +61,7 @@ async fn judge(
         Step::Decided(decision) => (decision, false),
         Step::Waiting(waiting) => (waiting.finish().await, true),
     };
-    let answered = answer::render(&decision, &ask, live, sign_in);
+    let answered = answer::render(&decision, &ask, live, sign_in, live.plain_names && door.door.is_http());
     let request_id = question::request_id(headers);
     log(door.door, request_id, &ask, &decision, (answered.1, answered.2), waited);
     answered

@@ -13,6 +13,7 @@ use futures_util::{FutureExt, TryFutureExt};
 use tokio_util::sync::CancellationToken;
 
 use super::fastcgi::FastcgiServer;
+use super::grpc::GrpcServer;
 use super::http_doors::{self, HttpDoor};
 use super::socket::{self, ListenError, Opened};
 use super::{State, api, nothing_here, ops, pages};
@@ -27,6 +28,8 @@ pub struct Listeners<'a> {
     pub auth: &'a ListenAddress,
     /// For decisions over FastCGI.
     pub fastcgi: Option<&'a ListenAddress>,
+    /// For decisions over gRPC.
+    pub grpc: Option<&'a ListenAddress>,
     /// For the portal's API.
     pub api: Option<&'a ListenAddress>,
     /// For operators.
@@ -52,6 +55,7 @@ impl Stop {
 pub struct Servers {
     decisions: Server,
     fastcgi: Option<FastcgiServer>,
+    grpc: Option<GrpcServer>,
     stopping: CancellationToken,
     calls: Option<Server>,
     operators: Option<Server>,
@@ -77,6 +81,8 @@ impl Servers {
         let stopping = CancellationToken::new();
         let fastcgi = |address| FastcgiServer::open(state, address, stopping.clone(), drain_timeout);
         let fastcgi = listeners.fastcgi.map(fastcgi).transpose()?;
+        let grpc = |address| GrpcServer::open(state, address, stopping.clone(), drain_timeout);
+        let grpc = listeners.grpc.map(grpc).transpose()?;
         let shared = Arc::clone(state);
         let calls = move |service: &mut ServiceConfig| api::configure(service, &shared);
         let calls = listeners.api.map(|address| open(Vec::new(), calls, address, 1, drain_timeout)).transpose()?;
@@ -86,7 +92,7 @@ impl Servers {
         let operators =
             listeners.ops.map(|address| open(Vec::new(), operators, address, 1, drain_timeout)).transpose()?;
         let (operators, ops) = operators.unzip();
-        Ok(Self { decisions, fastcgi, stopping, calls, operators, auth, api, ops })
+        Ok(Self { decisions, fastcgi, grpc, stopping, calls, operators, auth, api, ops })
     }
 
     /// Where decisions are made: with the port that the system chose, where 0 was asked for.
@@ -99,6 +105,12 @@ impl Servers {
     #[must_use]
     pub fn fastcgi(&self) -> Option<&ListenAddress> {
         self.fastcgi.as_ref().map(FastcgiServer::bound)
+    }
+
+    /// Where they are made over gRPC, likewise.
+    #[must_use]
+    pub fn grpc(&self) -> Option<&ListenAddress> {
+        self.grpc.as_ref().map(GrpcServer::bound)
     }
 
     /// Where the API is, likewise.
@@ -133,7 +145,8 @@ impl Servers {
             // One that broke takes the others along.
             let auth = auth.inspect(|_| stopping.cancel());
             let fastcgi = OptionFuture::from(self.fastcgi.map(FastcgiServer::run));
-            let (ended, _) = futures_util::future::join(auth, fastcgi).await;
+            let grpc = OptionFuture::from(self.grpc.map(GrpcServer::run));
+            let (ended, _, _) = futures_util::future::join3(auth, fastcgi, grpc).await;
             if let Some(handle) = calls_handle {
                 handle.stop(true).await;
             }

@@ -3,12 +3,14 @@
 //!
 //! - `decisions`: what every door for web servers does: it asks the [`Gate`]. `question` is what is asked,
 //!   `answer` what is said, `client` tells whose word is taken. `http_doors` are those over HTTP, and `dialect`
-//!   how they tell of the original request. `fastcgi` is another one.
+//!   how they tell of the original request. `fastcgi` is another one, and so is `grpc`.
 //! - `enter`, `touch`, `pages`: what people ask for below `/.keyward/`; `html` is how it looks, `origin` tells
 //!   whose script calls, `set_cookie` writes cookies.
 //! - `api`: the portal's API. `services`: calls that back-ends and portals offer. `ops`: health and metrics.
-//! - `listener`: all servers, opened and ended together, on what `socket` opens.
+//! - `listener`: all servers, opened and ended together, on what `socket` opens;
+//!   `accept` takes connections where no web server's own does.
 
+mod accept;
 mod answer;
 mod api;
 mod body;
@@ -17,6 +19,11 @@ mod decisions;
 mod dialect;
 mod enter;
 mod fastcgi;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(not(feature = "grpc"))]
+#[path = "grpc_left_out.rs"]
+mod grpc;
 mod html;
 mod http_doors;
 mod listener;
