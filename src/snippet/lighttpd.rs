@@ -2,13 +2,13 @@
 //! beside it in the templates; what was tried is in `examples/lighttpd/README.md`.
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, fill, outage, variables};
+use super::{Door, File, Host, Site, SnippetError, clients, fill, outage, variables};
 
 /// `site.conf`, and what it includes.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
     let identity = variables::of_identity(site)?;
-    let names: String =
-        identity.iter().map(|(header, _)| format!("    [\"{}\"] = true,\n", header.to_ascii_lowercase())).collect();
+    let names = clients::not_theirs(site).into_iter().map(str::to_ascii_lowercase);
+    let names: String = names.map(|name| format!("    [\"{name}\"] = true,\n")).collect();
     let give: String = identity.iter().map(|(header, name)| format!("give(\"{header}\", \"{name}\")\n")).collect();
     let (address, port) = (site.public.ip().to_string(), site.public.port().to_string());
     let address = if site.public.is_ipv6() { format!("[{address}]") } else { address };
@@ -19,10 +19,7 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
         ("ADDRESS", &address),
         ("PORT", &port),
         ("KEYWARD_DOWN", page.trim_end()),
-        ("APPLICATION_DOWN", outage::of_application().trim_end()),
-    ]
-    .map(|(name, value)| (name, value.to_owned()));
-    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    ];
     let file = |path, template| File { path, text: fill(template, &values) };
     Ok(vec![
         File { path: "site.conf", text: site_file(site)? },
@@ -33,6 +30,9 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
         file("keyward/request.lua", include_str!("templates/lighttpd/request.lua")),
         file("keyward/pass.lua", include_str!("templates/lighttpd/pass.lua")),
         file("keyward/answer.lua", include_str!("templates/lighttpd/answer.lua")),
+        File { path: "keyward/errors/502.html", text: outage::of_application() },
+        File { path: "keyward/errors/503.html", text: outage::of_application() },
+        File { path: "keyward/errors/504.html", text: outage::of_application() },
     ])
 }
 

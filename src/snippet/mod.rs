@@ -5,6 +5,7 @@
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
 mod apache;
+mod clients;
 mod lighttpd;
 mod outage;
 mod site;

@@ -11,6 +11,7 @@ mod support;
 mod application;
 mod browser;
 mod example;
+mod installed;
 mod play;
 mod rows;
 mod scenes;
@@ -18,4 +19,6 @@ mod suite;
 mod web_server;
 mod world;
 
+mod apache;
+mod lighttpd;
 mod nginx;

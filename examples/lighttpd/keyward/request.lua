@@ -15,21 +15,37 @@ local not_for_clients = {
     ["remote-name"] = true,
     ["remote-email"] = true,
     ["remote-groups"] = true,
+    ["forwarded"] = true,
+    ["proxy"] = true,
     ["x-axigen-session"] = true,
+    ["x-forwarded-for"] = true,
+    ["x-forwarded-host"] = true,
+    ["x-forwarded-method"] = true,
+    ["x-forwarded-port"] = true,
+    ["x-forwarded-prefix"] = true,
+    ["x-forwarded-proto"] = true,
+    ["x-forwarded-server"] = true,
+    ["x-forwarded-uri"] = true,
+    ["x-forwarded-user"] = true,
     ["x-host"] = true,
     ["x-original-method"] = true,
+    ["x-original-uri"] = true,
     ["x-original-url"] = true,
     ["x-real-ip"] = true,
     ["x-request-id"] = true,
     ["x-rewrite-url"] = true,
-    ["forwarded"] = true,
-    ["proxy"] = true,
+    ["x-set-cookie-1"] = true,
+    ["x-set-cookie-2"] = true,
+    ["x-upstream-authorization"] = true,
+    ["x-upstream-cookie"] = true,
+    ["x-upstream-uri"] = true,
+    ["x-webobjects-remote-user"] = true,
 }
 
 local gone = {}
 for name in pairs(headers) do
     local seen = name:lower():gsub("[^%w]", "-")
-    if not_for_clients[seen] or seen:find("^x%-forwarded%-") then
+    if not_for_clients[seen] then
         gone[#gone + 1] = name
     end
 end

@@ -11,21 +11,12 @@ end
 
 -- Names as many applications see them: for those Remote_User is the same as Remote-User.
 local not_for_clients = {
-@NAMES@    ["x-axigen-session"] = true,
-    ["x-host"] = true,
-    ["x-original-method"] = true,
-    ["x-original-url"] = true,
-    ["x-real-ip"] = true,
-    ["x-request-id"] = true,
-    ["x-rewrite-url"] = true,
-    ["forwarded"] = true,
-    ["proxy"] = true,
-}
+@NAMES@}
 
 local gone = {}
 for name in pairs(headers) do
     local seen = name:lower():gsub("[^%w]", "-")
-    if not_for_clients[seen] or seen:find("^x%-forwarded%-") then
+    if not_for_clients[seen] then
         gone[#gone + 1] = name
     end
 end
