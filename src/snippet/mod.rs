@@ -7,6 +7,8 @@
 mod apache;
 mod haproxy;
 mod nginx;
+mod clients;
+mod lighttpd;
 mod outage;
 mod site;
 mod template;
@@ -20,6 +22,7 @@ pub const SERVERS: &[Server] = &[
     Server { name: "nginx", about: "nginx, by auth_request", write: nginx::write },
     Server { name: "haproxy", about: "HAProxy, from Lua", write: haproxy::write },
     Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
+    Server { name: "lighttpd", about: "lighttpd, over FastCGI, with Lua (mod_magnet)", write: lighttpd::write },
 ];
 
 /// One web server.
