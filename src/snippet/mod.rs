@@ -4,14 +4,18 @@
 //! file; each entry of [`SERVERS`] writes it in its server's language. Templates lie beside the code, and
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
+mod apache;
+mod outage;
 mod site;
 mod template;
+mod variables;
 
 pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
-pub const SERVERS: &[Server] = &[];
+pub const SERVERS: &[Server] =
+    &[Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write }];
 
 /// One web server.
 pub struct Server {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::State;
 use super::socket::{self, ListenError, Opened};
@@ -18,6 +18,8 @@ use crate::domain::ListenAddress;
 const MOST_STRANGERS: usize = 32;
 /// Pause after the system had no room for another connection. Some will have ended by then.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often that is told at most.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Whatever bytes come in by.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -39,7 +41,7 @@ pub(super) struct Acceptor {
     state: Arc<State>,
     places: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
-    was_told: bool,
+    told: Option<Instant>,
 }
 
 enum Listener {
@@ -61,7 +63,7 @@ impl Acceptor {
             state: Arc::clone(state),
             places: Arc::new(Semaphore::new(most)),
             strangers: Arc::new(Semaphore::new(MOST_STRANGERS)),
-            was_told: false,
+            told: None,
         })
     }
 
@@ -76,7 +78,6 @@ impl Acceptor {
             let place = Arc::clone(&self.places).acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    self.was_told = false;
                     let is_proxy = self.state.live.load().trust.is_proxy(peer);
                     let place = if is_proxy { place.ok() } else { Arc::clone(&self.strangers).try_acquire_owned().ok() };
                     if let Some(place) = place {
@@ -85,10 +86,10 @@ impl Acceptor {
                 }
                 Err(error) if is_about_one(&error) => {}
                 Err(error) => {
-                    if !self.was_told {
+                    if self.told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
                         let at = &self.bound;
                         tracing::error!(%at, %error, "no connection can be taken; the limit of open files may be too low");
-                        self.was_told = true;
+                        self.told = Some(Instant::now());
                     }
                     sleep(PAUSE).await;
                 }

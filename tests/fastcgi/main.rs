@@ -5,9 +5,12 @@
 #[path = "../fakes/mod.rs"]
 mod fakes;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
 mod answers;
+mod attacks;
+mod connections;
 mod house;
 mod peer;
+mod records;

@@ -8,4 +8,14 @@ mod fakes;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
 
+mod application;
+mod browser;
+mod example;
+mod play;
+mod rows;
+mod scenes;
+mod suite;
 mod web_server;
+mod world;
+
+mod nginx;

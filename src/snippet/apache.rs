@@ -1,0 +1,102 @@
+//! Apache httpd, which asks over FastCGI (`mod_authnz_fcgi`). What each line is there for stands beside it in the
+//! templates; what was tried is in `examples/apache/README.md`.
+
+use super::site::Place;
+use super::{Door, File, Host, Site, SnippetError, fill, outage, variables};
+
+/// Longest line of headers that Apache takes from an authorizer, in bytes: 8150 passed and 8500 did not (seen,
+/// 2.4.71). What is behind it would go to the browser as the body of a page, keys and all.
+const LONGEST_LINE: usize = 8192;
+
+/// `site.conf`, and what it includes.
+pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
+    if site.answer_limit > LONGEST_LINE {
+        let message = format!(
+            "is {}, and Apache takes no line of more than 8 KiB from Keyward; write answer = {LONGEST_LINE} there",
+            site.answer_limit
+        );
+        return Err(SnippetError::at("limits.answer", message));
+    }
+    let identity = variables::of_identity(site)?;
+    let each = |line: &dyn Fn(&str, &str) -> String| -> String {
+        identity.iter().map(|(header, variable)| line(header, variable)).collect()
+    };
+    let spelled: Vec<String> = site.identity_headers.iter().map(|header| header.replace('-', ".")).collect();
+    let user = identity.first().map_or("REMOTE_USER", |(_, variable)| variable);
+    let (keyward_down, application_down) = (quoted(&outage::of_keyward()), quoted(&outage::of_application()));
+    let is_secure = site.hosts.iter().any(is_secure);
+    let ssl = "LoadModule ssl_module          ${keyward_modules}/mod_ssl.so\n";
+    let values = [
+        ("UNSET", each(&|header, _| format!("RequestHeader unset {header}\n"))),
+        ("SET", each(&|header, name| format!("RequestHeader set   {header} {}\n", value_of(name)))),
+        ("SPELLED", spelled.join("|")),
+        ("USER", user.to_owned()),
+        ("KEYWARD_DOWN", keyward_down),
+        ("APPLICATION_DOWN", application_down),
+        ("SSL", if is_secure { ssl } else { "" }.to_owned()),
+    ];
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let file = |path, template| File { path, text: fill(template, &values) };
+    Ok(vec![
+        File { path: "site.conf", text: site_file(site)? },
+        file("httpd.conf", include_str!("templates/apache/httpd.conf")),
+        file("keyward/server.conf", include_str!("templates/apache/server.conf")),
+        file("keyward/host.conf", include_str!("templates/apache/host.conf")),
+        file("keyward/protected.conf", include_str!("templates/apache/protected.conf")),
+        file("keyward/pages.conf", include_str!("templates/apache/pages.conf")),
+    ])
+}
+
+fn site_file(site: &Site) -> Result<String, SnippetError> {
+    let fastcgi = match &site.fastcgi {
+        Some(Door::Tcp(address)) => format!("fcgi://{address}/"),
+        Some(Door::Unix(_)) => {
+            return Err(SnippetError::at("listen.fastcgi", "is a Unix socket, and Apache can only ask at a port"));
+        }
+        None => return Err(SnippetError::at("listen.fastcgi", "is off, and Apache asks there; write ip:port")),
+    };
+    let auth = match &site.auth {
+        Door::Tcp(address) => format!("http://{address}"),
+        Door::Unix(path) => format!("unix:{path}|http://keyward"),
+    };
+    let public = site.public.to_string();
+    let hosts: String = site.hosts.iter().map(|host| host_part(host, &public)).collect();
+    let values = [("FASTCGI", fastcgi.as_str()), ("AUTH", &auth), ("PUBLIC", &public), ("HOSTS", &hosts)];
+    Ok(fill(include_str!("templates/apache/site.conf"), &values))
+}
+
+/// One `<VirtualHost>`. Of several `<Location>`s that fit Apache goes by the last.
+fn host_part(host: &Host, public: &str) -> String {
+    let places: String = host.places.iter().rev().map(|place| place_part(place, &host.name)).collect();
+    let secure = if is_secure(host) { include_str!("templates/apache/secure.part") } else { "" };
+    let values = [("SECURE", secure), ("PLACES", &places), ("PUBLIC", public), ("NAME", &host.name)];
+    fill(include_str!("templates/apache/host.part"), &values)
+}
+
+fn place_part(place: &Place, host: &str) -> String {
+    let path = if place.path.is_empty() { "/" } else { &place.path };
+    let credentials = include_str!("templates/apache/authorization.part");
+    let authorization = if place.takes_authorization { credentials } else { "" };
+    let (template, url) = match &place.upstream {
+        Some(upstream) => {
+            let scheme = if upstream.secure { "https" } else { "http" };
+            (include_str!("templates/apache/place.part"), format!("{scheme}://{}", upstream.authority))
+        }
+        None => (include_str!("templates/apache/bare.part"), String::new()),
+    };
+    fill(template, &[("AUTHORIZATION", authorization), ("PATH", path), ("URL", &url), ("HOST", host)])
+}
+
+fn is_secure(host: &Host) -> bool {
+    host.places.iter().any(|place| place.upstream.as_ref().is_some_and(|upstream| upstream.secure))
+}
+
+/// What a variable of Keyward's answer holds, and the condition that it holds anything.
+fn value_of(variable: &str) -> String {
+    format!("\"expr=%{{reqenv:{variable}}}\" \"expr=-n reqenv('{variable}')\"")
+}
+
+/// A page as one word of a configuration file.
+fn quoted(page: &str) -> String {
+    page.trim_end().replace('\n', "").replace('"', "'")
+}
