@@ -18,4 +18,5 @@ mod suite;
 mod web_server;
 mod world;
 
+mod envoy;
 mod nginx;
