@@ -53,18 +53,18 @@ fn program() -> PathBuf {
 }
 
 /// Envoy's files have an address and its port apart from each other.
-fn with_ports(text: &str, places: &Places) -> String {
+fn with_addresses(text: &str, places: &Places) -> String {
     let pairs: [(u16, SocketAddr); 4] =
         [(8080, places.public), (8420, places.auth), (8422, places.grpc), (8000, places.application)];
+    let written = |ip: &str, port: u16| format!("address: \"{ip}\", port_value: {port} }}");
     pairs.iter().fold(text.to_owned(), |text, (ours, theirs)| {
-        let port = |port: u16| format!("port_value: {port} }}");
-        text.replace(&port(*ours), &port(theirs.port()))
+        text.replace(&written("127.0.0.1", *ours), &written(&theirs.ip().to_string(), theirs.port()))
     })
 }
 
 async fn start(name: &str, folder: &Workspace, places: &Places) -> Process {
     let (_, text) = example::files(name, places).into_iter().find(|(path, _)| path == "envoy.yaml").unwrap();
-    let file = folder.write("envoy.yaml", &with_ports(&text, places)).unwrap();
+    let file = folder.write("envoy.yaml", &with_addresses(&text, places)).unwrap();
     // Two at a time would otherwise meet in the memory by which one takes over from another.
     let arguments = ["-c", file.to_str().unwrap(), "--disable-hot-restart", "--concurrency", "1", "-l", "warn"];
     let mut process = Process::start("envoy", &program(), &arguments, folder).unwrap();
