@@ -39,9 +39,12 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         let access = match (route.public, tried) {
             (true, _) => Access::Public,
             (false, None) => return Err(missing("the portal of a route")),
-            (false, Some(portals)) => {
-                Access::SignedIn(Terms { portals, authorization: route.authorization, roles: route.roles })
-            }
+            (false, Some(portals)) => Access::SignedIn(Terms {
+                portals,
+                authorization: route.authorization,
+                roles: route.roles,
+                url_key: route.url_key,
+            }),
         };
         let (host, path, methods) = (route.host, route.path, route.methods);
         Ok(Route { host, path, methods, access, backend: backend.transpose()? })

@@ -28,6 +28,9 @@ const SET_COOKIE_FRAMING: usize = 34;
 /// What the status line, the punctuation of the headers and those that the framework adds take at most.
 const FRAMING: usize = 256;
 
+/// What the other headers of a redirect to a page's own address take at most.
+const ELSEWHERE_FRAMING: usize = FRAMING + 128;
+
 /// The answer to a decision, and what it was in the end: what does not fit is unavailable. `sign_in` is the
 /// status that sends a page there; with `plain_names` what goes upstream has its own names.
 pub(super) fn render(
@@ -44,14 +47,15 @@ pub(super) fn render(
         Decision::Allow(grant) => match allow(grant, live, plain_names) {
             Some(response) => response,
             None => {
-                tracing::error!(
-                    limit = live.answer_limit,
-                    "an answer is longer than [limits] answer; raise it and the web server's header buffers with it"
-                );
-                let reason = Reason::AnswerTooLarge;
-                return (refuse(StatusCode::SERVICE_UNAVAILABLE, reason, page(), None), Ruling::Unavailable, reason);
+                let response = refuse(StatusCode::SERVICE_UNAVAILABLE, too_large(live), page(), None);
+                return (response, Ruling::Unavailable, Reason::AnswerTooLarge);
             }
         },
+        Decision::Elsewhere { address } if address.len() + ELSEWHERE_FRAMING > live.answer_limit => {
+            let response = refuse(StatusCode::SERVICE_UNAVAILABLE, too_large(live), page(), None);
+            return (response, Ruling::Unavailable, Reason::AnswerTooLarge);
+        }
+        Decision::Elsewhere { address } => elsewhere(sign_in, address),
         Decision::SignIn { login, audience: Audience::Page, .. } => {
             let mut response = refuse(sign_in, reason, None, Some(login));
             insert_text(response.headers_mut(), header::LOCATION, login);
@@ -146,6 +150,25 @@ fn allow(grant: &Grant<'_>, live: &Live, plain_names: bool) -> Option<HttpRespon
         headers.insert(numbered.clone(), value);
     }
     Some(response)
+}
+
+/// Says what to do about an answer that no web server would take.
+fn too_large(live: &Live) -> Reason {
+    tracing::error!(
+        limit = live.answer_limit,
+        "an answer is longer than [limits] answer; raise it and the web server's header buffers with it"
+    );
+    Reason::AnswerTooLarge
+}
+
+/// Sends a page to the address with its owner's key in it. The only answer but an allow that holds a key: it is for
+/// the browser, and for nobody whom the browser could tell of it.
+fn elsewhere(status: StatusCode, address: &str) -> HttpResponse {
+    let mut response = refusal(status, Reason::Ok).finish();
+    let headers = response.headers_mut();
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    insert_text(headers, header::LOCATION, address);
+    response
 }
 
 /// The line by which a browser gets a cookie for an application's scripts, which must be able to read it.

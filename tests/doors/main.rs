@@ -13,6 +13,7 @@ mod pages;
 mod portals;
 mod roles;
 mod script_cookies;
+mod url_key;
 mod wire;
 
 const INBOX: &str = "https://app.example.test/inbox";

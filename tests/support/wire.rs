@@ -79,6 +79,7 @@ impl Answer {
         assert!(self.status == 302 || self.status >= 400, "{self:?}");
         assert_eq!(self.one("Cache-Control"), "no-store", "{self:?}");
         for (name, _) in &self.headers {
+            assert!(name != "cookie" && name != "authorization", "{name} in {self:?}");
             let gives_away = ["x-upstream-", "remote-", "set-cookie", "x-set-cookie", "x-keyward-session"];
             assert!(!gives_away.iter().any(|start| name.starts_with(start)), "{name} in {self:?}");
         }
