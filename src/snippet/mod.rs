@@ -5,10 +5,11 @@
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
 mod apache;
-mod haproxy;
-mod nginx;
 mod clients;
+mod envoy;
+mod haproxy;
 mod lighttpd;
+mod nginx;
 mod outage;
 mod site;
 mod template;
@@ -23,6 +24,8 @@ pub const SERVERS: &[Server] = &[
     Server { name: "haproxy", about: "HAProxy, from Lua", write: haproxy::write },
     Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
     Server { name: "lighttpd", about: "lighttpd, over FastCGI, with Lua (mod_magnet)", write: lighttpd::write },
+    Server { name: "envoy", about: "Envoy, over HTTP (ext_authz): envoy.yaml", write: envoy::write_http },
+    Server { name: "envoy-grpc", about: "Envoy, over gRPC (ext_authz): envoy.yaml", write: envoy::write_grpc },
 ];
 
 /// One web server.

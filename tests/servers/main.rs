@@ -21,5 +21,6 @@ mod web_server;
 mod world;
 
 mod apache;
+mod envoy;
 mod lighttpd;
 mod nginx;
