@@ -2,7 +2,7 @@
 //! templates; what was tried is in `examples/apache/README.md`.
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, fill, outage, variables};
+use super::{Door, File, Host, Site, SnippetError, clients, fill, outage, variables};
 
 /// Longest line of headers that Apache takes from an authorizer, in bytes: 8150 passed and 8500 did not (seen,
 /// 2.4.71). What is behind it would go to the browser as the body of a page, keys and all.
@@ -18,18 +18,18 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
         return Err(SnippetError::at("limits.answer", message));
     }
     let identity = variables::of_identity(site)?;
-    let each = |line: &dyn Fn(&str, &str) -> String| -> String {
-        identity.iter().map(|(header, variable)| line(header, variable)).collect()
-    };
-    let spelled: Vec<String> = site.identity_headers.iter().map(|header| header.replace('-', ".")).collect();
+    let set = identity.iter().map(|(header, name)| format!("RequestHeader set   {header} {}\n", value_of(name)));
+    let not_theirs = clients::not_theirs(site);
+    let spelled = not_theirs.iter().flat_map(|name| clients::spellings(name));
+    let disguised: Vec<String> = not_theirs.iter().map(|name| name.replace('-', ".")).collect();
     let user = identity.first().map_or("REMOTE_USER", |(_, variable)| variable);
     let (keyward_down, application_down) = (quoted(&outage::of_keyward()), quoted(&outage::of_application()));
     let is_secure = site.hosts.iter().any(is_secure);
     let ssl = "LoadModule ssl_module          ${keyward_modules}/mod_ssl.so\n";
     let values = [
-        ("UNSET", each(&|header, _| format!("RequestHeader unset {header}\n"))),
-        ("SET", each(&|header, name| format!("RequestHeader set   {header} {}\n", value_of(name)))),
-        ("SPELLED", spelled.join("|")),
+        ("UNSET", spelled.map(|name| format!("RequestHeader unset {name} early\n")).collect()),
+        ("DISGUISED", disguised.join("|")),
+        ("SET", set.collect()),
         ("USER", user.to_owned()),
         ("KEYWARD_DOWN", keyward_down),
         ("APPLICATION_DOWN", application_down),
@@ -41,6 +41,7 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
         File { path: "site.conf", text: site_file(site)? },
         file("httpd.conf", include_str!("templates/apache/httpd.conf")),
         file("keyward/server.conf", include_str!("templates/apache/server.conf")),
+        file("keyward/clients.conf", include_str!("templates/apache/clients.conf")),
         file("keyward/host.conf", include_str!("templates/apache/host.conf")),
         file("keyward/protected.conf", include_str!("templates/apache/protected.conf")),
         file("keyward/pages.conf", include_str!("templates/apache/pages.conf")),

@@ -234,23 +234,6 @@ async fn identity_headers_have_the_configured_names() {
 }
 
 #[tokio::test]
-async fn for_servers_that_cannot_rename_a_header_it_comes_under_its_own_name_and_replaces_the_clients() {
-    let house = House::with("[headers]\nplain_names = true", |setup| setup).await;
-    for door in HTTP_DOORS {
-        let ask = Ask::get(INBOX).cookie(format!("{}; theme=dark", Ticket::of("alice").cookie()));
-        let answer = house.keyward.ask(door, &ask).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let cookie = answer.one("Cookie");
-        assert!(cookie.starts_with("theme=dark; ") && !cookie.contains("kw1."), "{cookie}");
-        assert_eq!(answer.one("Authorization"), "", "it is always there, since Envoy would leave the client's own");
-        assert_eq!((answer.maybe("X-Upstream-Cookie"), answer.maybe("X-Upstream-Authorization")), (None, None));
-        let stranger = house.keyward.ask(door, &Ask::get(INBOX).cookie("theme=dark")).await;
-        stranger.assert_refuses();
-        assert_eq!((stranger.maybe("Cookie"), stranger.maybe("Authorization")), (None, None));
-    }
-}
-
-#[tokio::test]
 async fn what_does_not_fit_the_web_servers_buffers_is_unavailable_and_said_so() {
     let house = House::with("[limits]\nanswer = 4096", |setup| setup).await;
     let alice = Ticket::of("alice").cookie();

@@ -12,6 +12,7 @@ mod application;
 mod broken;
 mod browser;
 mod example;
+mod installed;
 mod play;
 mod rows;
 mod scenes;
@@ -19,4 +20,7 @@ mod suite;
 mod web_server;
 mod world;
 
+mod apache;
+mod envoy;
+mod lighttpd;
 mod nginx;
