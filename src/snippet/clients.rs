@@ -34,7 +34,9 @@ const NOT_THEIRS: [&str; 25] = [
 /// All such headers.
 pub fn not_theirs(site: &Site) -> Vec<&str> {
     let mut names: Vec<&str> = site.identity_headers.iter().map(String::as_str).collect();
-    names.extend(NOT_THEIRS.iter().filter(|name| !site.identity_headers.iter().any(|own| own.eq_ignore_ascii_case(name))));
+    names.extend(
+        NOT_THEIRS.iter().filter(|name| !site.identity_headers.iter().any(|own| own.eq_ignore_ascii_case(name))),
+    );
     names
 }
 
@@ -44,7 +46,8 @@ pub fn spellings(name: &str) -> Vec<String> {
     for part in name.split_inclusive('-') {
         let marks: &[&str] = if part.ends_with('-') { &["-", "_"] } else { &[""] };
         let word = part.trim_end_matches('-');
-        spelled = spelled.iter().flat_map(|start| marks.iter().map(move |mark| format!("{start}{word}{mark}"))).collect();
+        spelled =
+            spelled.iter().flat_map(|start| marks.iter().map(move |mark| format!("{start}{word}{mark}"))).collect();
     }
     spelled
 }

@@ -8,6 +8,8 @@ mod apache;
 mod clients;
 mod lighttpd;
 mod outage;
+#[cfg(test)]
+mod samples;
 mod site;
 mod template;
 mod variables;

@@ -23,12 +23,15 @@ impl WebServer for Lighttpd {
             match path.as_str() {
                 "lighttpd.conf" => {
                     installed::replace(text, "\"127.0.0.1\"", &format!("\"{}\"", places.public.ip()), 1);
-                    installed::replace(text, "server.port = 8080", &format!("server.port = {}", places.public.port()), 1);
+                    installed::replace(
+                        text,
+                        "server.port = 8080",
+                        &format!("server.port = {}", places.public.port()),
+                        1,
+                    );
                 }
                 "site.conf" => {
-                    for (port, address) in
-                        [(8420, places.auth), (8421, places.fastcgi), (8000, places.application)]
-                    {
+                    for (port, address) in [(8420, places.auth), (8421, places.fastcgi), (8000, places.application)] {
                         let ours = SocketAddr::from(([127, 0, 0, 1], port));
                         installed::replace(text, &pair(ours), &pair(address), 1);
                     }
