@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::backend::BackendPlan;
-use crate::config::{Document, Draft, Mistake, Mistakes, Settings};
-use crate::domain::{Clock, CredentialSource};
+use crate::config::{Document, Draft, Mistake, Mistakes, RouteSettings, Settings};
+use crate::domain::{Clock, CredentialSource, UrlKey};
 use crate::pages::Pages;
 use crate::portal::{PortalPlan, Sessions};
 use crate::wire::Errands;
@@ -41,6 +41,7 @@ pub fn read(
     parts.warnings.extend(unreachable(&parts, &file));
     parts.warnings.extend(without_tokens(&parts, &file));
     parts.warnings.extend(without_people(&parts, &file));
+    parts.warnings.extend(keys_in_addresses(&parts, &file));
     mistakes.unless_any(parts)
 }
 
@@ -73,6 +74,24 @@ fn without_tokens(parts: &Parts, file: &str) -> Vec<Mistake> {
         none_gives.then(|| Mistake { file: file.to_owned(), key, message: message.to_owned() })
     };
     wanting.filter_map(warning).collect()
+}
+
+/// Routes that put a key into the address where there is none, or where it should be in nobody's.
+fn keys_in_addresses(parts: &Parts, file: &str) -> Vec<Mistake> {
+    let warning = |(index, route): (usize, &RouteSettings)| {
+        let backend = parts.backends.iter().find(|backend| route.backend.as_deref() == Some(backend.name()))?;
+        let message = match (route.url_key, backend.has_query_key()) {
+            (UrlKey::Address, false) => "is \"address\", and the back-end has no key in the query; leave it out",
+            (UrlKey::Address, true) if backend.opens_by_query() => {
+                "puts a key into the address that opens the session of its owner for whoever sees it; \
+                 have a web server that can change a query do that, and leave it out"
+            }
+            _ => return None,
+        };
+        let key = format!("route[{}].url_key", index + 1);
+        Some(Mistake { file: file.to_owned(), key, message: message.to_owned() })
+    };
+    parts.settings.routes.iter().enumerate().filter_map(warning).collect()
 }
 
 /// Portals whose new passwords are to be set in a directory, and that are not there: most likely a slip of the pen.
@@ -232,6 +251,7 @@ mod tests {
         assert!(backend.roles.is_empty());
         let route = &reference.settings.routes[0];
         assert_eq!((route.path.as_str(), route.public, route.methods.len(), route.roles.len()), ("", false, 0, 0));
+        assert_eq!(route.url_key, UrlKey::default());
         assert!(!route.authorization && reference.portals[0].roles.is_empty());
         // What is switched off could say anything, so only what needs another setting may be off.
         let may_be_off = |key: &str| {
@@ -296,6 +316,34 @@ mod tests {
             let told =
                 found.iter().any(|line| line.contains("backend[mail].credentials") && line.contains("takes none"));
             assert!(told, "{}: {found:?}", kind.name);
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_address_is_named_where_there_is_none_and_where_it_is_too_much() {
+        let described = include_str!("../../tests/conformance/form/url_key.toml").split_once("[[backend]]").unwrap().1;
+        let form = format!("kind = \"form\"\n{described}");
+        let bare = form.replace("cookies       = [\"_hmail\"]", "");
+        for (backend, url_key, expected) in [
+            ("kind = \"axigen\"", "address", None),
+            ("kind = \"roundcube\"", "address", Some("has no key in the query; leave it out")),
+            ("kind = \"roundcube\"", "upstream", None),
+            (&form, "address", None),
+            (&bare, "address", Some("for whoever sees it")),
+            (&bare, "upstream", None),
+        ] {
+            let text = format!(
+                "[[portal]]\nname = \"p\"\nkind = \"registered\"\ncookie = \"c\"\nlogin_url = \"https://p.test/\"\n\
+                 [[route]]\nhost = \"h\"\nportal = \"p\"\nbackend = \"b\"\nurl_key = {url_key:?}\n\
+                 [[backend]]\nname = \"b\"\nurl = \"http://b\"\n{backend}\n"
+            );
+            let (parts, mistakes) = build_text(&text);
+            assert_eq!(mistakes.all(), []);
+            let warned = keys_in_addresses(&parts, "k.toml");
+            let told: Vec<String> = warned.iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), usize::from(expected.is_some()), "{backend} {told:?}");
+            assert!(told.iter().all(|line| line.starts_with("k.toml: route[1].url_key: ")), "{told:?}");
+            assert!(expected.is_none_or(|words| told[0].contains(words)), "{told:?}");
         }
     }
 

@@ -39,9 +39,12 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         let access = match (route.public, tried) {
             (true, _) => Access::Public,
             (false, None) => return Err(missing("the portal of a route")),
-            (false, Some(portals)) => {
-                Access::SignedIn(Terms { portals, authorization: route.authorization, roles: route.roles })
-            }
+            (false, Some(portals)) => Access::SignedIn(Terms {
+                portals,
+                authorization: route.authorization,
+                roles: route.roles,
+                url_key: route.url_key,
+            }),
         };
         let (host, path, methods) = (route.host, route.path, route.methods);
         Ok(Route { host, path, methods, access, backend: backend.transpose()? })
@@ -72,7 +75,6 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         trust: Trust { proxies: settings.proxies, unix: settings.trust_unix },
         answer_limit: settings.answer_limit,
         identity_headers,
-        plain_names: settings.plain_names,
         api_keys: settings.api_keys,
         accounts: Arc::clone(accounts),
         pages: parts.pages,

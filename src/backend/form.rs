@@ -82,6 +82,10 @@ impl Backend for Form {
         self.settings.keys.query_name()
     }
 
+    fn opens_by_query(&self) -> bool {
+        self.settings.keys.are_query_alone()
+    }
+
     fn takes_authorization(&self) -> bool {
         self.settings.keys.authorization.is_some()
     }

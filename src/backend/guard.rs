@@ -170,6 +170,18 @@ impl BackendPlan {
         self.profile.credentials
     }
 
+    /// Whether the application has a key in the query.
+    #[must_use]
+    pub fn has_query_key(&self) -> bool {
+        self.backend.query_key().is_some()
+    }
+
+    /// Whether that key opens a session by itself; see [`Backend::opens_by_query`].
+    #[must_use]
+    pub fn opens_by_query(&self) -> bool {
+        self.backend.opens_by_query()
+    }
+
     /// Whether the application is offered something beside being signed in to.
     #[must_use]
     pub fn offers_service(&self) -> bool {

@@ -108,6 +108,11 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
+    /// Whether the key in the query opens a session by itself, for whoever has it.
+    fn opens_by_query(&self) -> bool {
+        false
+    }
+
     /// Whether the application takes an `Authorization` header from us.
     fn takes_authorization(&self) -> bool {
         false

@@ -2,6 +2,7 @@ use super::backend::BackendSettings;
 use super::portal::PortalSettings;
 use super::roles::{NO_ROLE, is_role};
 use super::section::{Section, there_is};
+use crate::domain::UrlKey;
 
 /// One `[[route]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct RouteSettings {
     pub public: bool,
     /// Whether the portals may go by the `Authorization` header, too.
     pub authorization: bool,
+    /// How the back-end's key comes into the query.
+    pub url_key: UrlKey,
 }
 
 impl RouteSettings {
@@ -68,10 +71,26 @@ impl RouteSettings {
             roles: read_roles(section),
             public: section.flag("public", false),
             authorization: section.flag("authorization", false),
+            url_key: section.choice(
+                "url_key",
+                UrlKey::Upstream,
+                &[("upstream", UrlKey::Upstream), ("address", UrlKey::Address)],
+            ),
         }
     }
 
     fn check_names(&self, section: &Section, portals: &[PortalSettings], backends: &[BackendSettings]) {
+        if self.url_key == UrlKey::Address {
+            if self.public {
+                section.mistake(
+                    "url_key",
+                    "puts a signed-in user's key into the address, and public = true lets everybody in; \
+                     keep one of them",
+                );
+            } else if self.backend.is_none() {
+                section.mistake("url_key", "is about the key of a back-end, and the route has none; name one");
+            }
+        }
         if self.public {
             if !self.roles.is_empty() {
                 section.mistake("roles", "ask for somebody, and public = true lets everybody in; keep one of them");

@@ -269,6 +269,9 @@ fn a_route_that_could_be_misread_is_a_mistake() {
         ("[[route]]\nhost = \"h\"\nportal = [1]", "route[1].portal", "list of texts"),
         (&route("authorization = 1"), "route[1].authorization", "true or false"),
         ("[[route]]\nhost = \"h\"\npublic = true\nauthorization = true", "route[1].authorization", "everybody"),
+        (&route("url_key = \"path\""), "route[1].url_key", "\"upstream\""),
+        (&route("url_key = \"address\""), "route[1].url_key", "name one"),
+        ("[[route]]\nhost = \"h\"\npublic = true\nurl_key = \"address\"", "route[1].url_key", "everybody"),
         (&route("public = true"), "route[1].portal", "everybody"),
         ("[[route]]\nhost = \"h\"\npublic = true\nroles = [\"a\"]", "route[1].roles", "everybody"),
     ]);

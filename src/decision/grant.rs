@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::Ask;
 use crate::backend::{Guarded, ScriptCookie};
 use crate::domain::{Identity, Reason, SessionKeys};
-use crate::inject::{write_upstream_cookies, write_upstream_target};
+use crate::inject::{carries_key, write_upstream_cookies, write_upstream_target};
 use crate::portal::Portal;
 
 /// The permission to pass, and everything that goes upstream with it. Made only by the gate, so no
@@ -72,6 +72,23 @@ impl<'a> Grant<'a> {
         let query_key = self.backend.and_then(|backend| backend.query_key());
         let pair = self.keys.as_ref().map_or("", |keys| keys.query());
         write_upstream_target(out, self.ask.target.raw(), query_key, pair);
+    }
+
+    /// The address of what was asked for with the application's key in its query, in the place of whatever the
+    /// client had there; `None` where there is no such key, or the address has it already.
+    ///
+    /// It is absolute, since a path may begin with two slashes, and ASCII, as browsers write it.
+    pub(super) fn address_with_key(&self) -> Option<String> {
+        let query_key = self.backend?.query_key()?;
+        let pair = self.keys.as_ref()?.query();
+        let Ask { host, target, secure, .. } = self.ask;
+        if pair.is_empty() || carries_key(target.raw(), query_key, pair) {
+            return None;
+        }
+        let mut with_key = Vec::with_capacity(target.raw().len() + pair.len() + 1);
+        self.write_target(&mut with_key);
+        let ascii = percent_encoding::percent_encode(&with_key, percent_encoding::CONTROLS);
+        Some(format!("{}{ascii}", host.origin(*secure)))
     }
 
     /// The upstream `Authorization` value, empty where there is none; `None` where the back-end

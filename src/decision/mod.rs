@@ -29,7 +29,7 @@ use entry::Entry;
 use smallvec::SmallVec;
 
 use crate::backend::Guarded;
-use crate::domain::{Audience, Clock, Identity, Reason, Ruling, SessionKeys};
+use crate::domain::{Audience, Clock, Identity, Reason, Ruling, SessionKeys, UrlKey};
 use crate::keys::KeyStore;
 use crate::portal::Portal;
 
@@ -40,6 +40,12 @@ const REFUSAL_FRAMING: usize = 512;
 pub enum Decision<'a> {
     /// It may pass, and this goes upstream with it.
     Allow(Grant<'a>),
+    /// It may pass, and this page must be asked for at another address of the same origin first: its own, with the
+    /// application's key in it.
+    Elsewhere {
+        /// The whole address. It holds the key, and is for its owner.
+        address: String,
+    },
     /// Somebody must sign in. A page may be redirected there, anybody else is told.
     SignIn {
         /// Why.
@@ -68,7 +74,7 @@ impl Decision<'_> {
     pub const fn ruling(&self) -> Ruling {
         match self {
             Self::Allow(_) => Ruling::Allow,
-            Self::SignIn { audience: Audience::Page, .. } => Ruling::Redirect,
+            Self::Elsewhere { .. } | Self::SignIn { audience: Audience::Page, .. } => Ruling::Redirect,
             Self::SignIn { .. } => Ruling::SignIn,
             Self::Deny(_) => Ruling::Deny,
             Self::Unavailable { .. } => Ruling::Unavailable,
@@ -80,6 +86,7 @@ impl Decision<'_> {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Allow(grant) => grant.reason(),
+            Self::Elsewhere { .. } => Reason::Ok,
             Self::SignIn { reason, .. } | Self::Deny(reason) | Self::Unavailable { reason, .. } => *reason,
         }
     }
@@ -158,6 +165,12 @@ impl Gate {
     ) -> Decision<'a> {
         let (backend, keys) = opened.map_or((None, None), |(backend, keys)| (Some(backend), Some(keys)));
         let grant = Grant::new(ask, &self.portals, Some(identity), backend, keys, seconds);
+        if terms.url_key == UrlKey::Address
+            && ask.audience() == Audience::Page
+            && let Some(address) = grant.address_with_key()
+        {
+            return Decision::Elsewhere { address };
+        }
         Decision::Allow(grant.covering_credentials(terms.authorization))
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::path::Readings;
 use crate::backend::Guarded;
-use crate::domain::Reason;
+use crate::domain::{Reason, UrlKey};
 use crate::portal::Portals;
 
 /// One rule: who may go where, and with whose keys.
@@ -36,6 +36,8 @@ pub struct Terms {
     pub authorization: bool,
     /// Any of these roles; empty for every signed-in user.
     pub roles: Vec<String>,
+    /// How the application's key comes into the query, where it has one there.
+    pub url_key: UrlKey,
 }
 
 impl Route {

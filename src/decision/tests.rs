@@ -50,8 +50,12 @@ impl House {
         for portal in &portals {
             keys.revoke(portal.name(), ENDED, 2000);
         }
-        let terms =
-            Terms { portals: Portals::new(portals.clone()).unwrap(), authorization, roles: vec!["staff".to_owned()] };
+        let terms = Terms {
+            portals: Portals::new(portals.clone()).unwrap(),
+            authorization,
+            roles: vec!["staff".to_owned()],
+            url_key: UrlKey::Upstream,
+        };
         let (host, access) = ("app.test".to_owned(), Access::SignedIn(terms));
         let route = Route { host, path: String::new(), methods: Vec::new(), access, backend: None };
         Self { gate: Gate::new(Router::new(vec![route]), portals, keys, clock, 4096), asked }
@@ -78,6 +82,7 @@ impl House {
                 assert!(cookies.is_empty(), "no portal's cookie goes upstream");
                 grant.identity().unwrap().user().to_owned()
             }
+            Decision::Elsewhere { address } => address,
             Decision::SignIn { reason, login, .. } => {
                 assert!(login.starts_with("https://one.test/?next=https%3A%2F%2Fapp"), "{login}");
                 format!("sign in: {}", reason.as_str())

@@ -23,6 +23,7 @@ mod service;
 mod session_keys;
 mod settled_clock;
 mod text;
+mod url_key;
 
 pub use account_refusal::AccountRefusal;
 pub use api_key::ApiKey;
@@ -47,3 +48,4 @@ pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
 pub use settled_clock::SettledClock;
 pub use text::{decode_hex, escape, is_control, is_token};
+pub use url_key::UrlKey;

@@ -127,7 +127,9 @@ impl Reason {
     #[must_use]
     pub const fn rulings(self) -> &'static [Ruling] {
         match self {
-            Self::Ok | Self::Public => &[Ruling::Allow],
+            // Somebody who may pass, at an address that lacks the application's key.
+            Self::Ok => &[Ruling::Allow, Ruling::Redirect],
+            Self::Public => &[Ruling::Allow],
             Self::NoSession | Self::Expired | Self::Forged | Self::Revoked => &[Ruling::Redirect, Ruling::SignIn],
             Self::Role
             | Self::NoRoute

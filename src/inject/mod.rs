@@ -5,4 +5,4 @@ mod cookies;
 mod target;
 
 pub use cookies::write_upstream_cookies;
-pub use target::write_upstream_target;
+pub use target::{carries_key, write_upstream_target};

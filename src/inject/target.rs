@@ -25,12 +25,20 @@ pub fn write_upstream_target(out: &mut Vec<u8>, target: &str, query_key: Option<
     if !pair.is_empty() {
         let separator = match &out[after_path..] {
             [] => "?",
-            [.., b'?' | b'&'] => "",
+            [b'?'] | [.., b'&'] => "",
             _ => "&",
         };
         out.extend_from_slice(separator.as_bytes());
         out.extend_from_slice(pair.as_bytes());
     }
+}
+
+/// Whether the query of `target` has `pair` (`name=value`) byte for byte, once, and no other copy of its name,
+/// whatever server reads it.
+pub fn carries_key(target: &str, query_key: &str, pair: &str) -> bool {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let mut copies = query.split(['&', ';']).filter(|piece| is_copy(piece, query_key));
+    copies.next() == Some(pair) && copies.next().is_none()
 }
 
 fn write_without(out: &mut Vec<u8>, query: &str, query_key: &str) {
@@ -83,6 +91,9 @@ mod tests {
             ("/", "/?_h=KEY"),
             ("/x?", "/x?_h=KEY"),
             ("/x?a=1", "/x?a=1&_h=KEY"),
+            // A question mark in a query is no beginning of one.
+            ("/x?a=1?", "/x?a=1?&_h=KEY"),
+            ("/x??", "/x??&_h=KEY"),
             ("/x?_h=evil", "/x?_h=KEY"),
             ("/x?_h=evil&a=1", "/x?a=1&_h=KEY"),
             ("/x?a=1&_h=evil&b=2&_h=evil", "/x?a=1&b=2&_h=KEY"),
@@ -98,6 +109,36 @@ mod tests {
             ("/a%2Fb/%20c?q=%26", "/a%2Fb/%20c?q=%26&_h=KEY"),
         ] {
             assert_eq!(upstream(target), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_carries_the_key_has_it_once_and_as_it_is() {
+        for (target, expected) in [
+            ("/?_h=KEY", true),
+            ("/x?a=1&_h=KEY&b=2", true),
+            ("/x?a=1;_h=KEY", true),
+            ("/x?_h=KEY&", true),
+            ("/x?a=_h=KEY&_h=KEY", true),
+            ("/", false),
+            ("/?", false),
+            ("/_h=KEY", false),
+            ("/&_h=KEY", false),
+            ("/?_h=KEY&_h=KEY", false),
+            ("/?_h=KEY&_H=evil", false),
+            ("/?_h=evil;_h=KEY", false),
+            ("/?_h=KEY&%5fh=evil", false),
+            ("/?_h=key", false),
+            ("/?_H=KEY", false),
+            ("/?%5Fh=KEY", false),
+            ("/?_h=KEY%20", false),
+            ("/?_h=KEYS", false),
+            ("/?_h", false),
+            ("/?x_h=KEY", false),
+            ("/?a?_h=KEY", false),
+        ] {
+            assert_eq!(carries_key(target, "_h", "_h=KEY"), expected, "{target}");
+            assert!(carries_key(&upstream(target), "_h", "_h=KEY"), "whoever is sent there stays there: {target}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the configuration means to a web server, checked so that none of it can write configuration of its own.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use url::Url;
@@ -22,6 +22,11 @@ pub struct Site {
     pub grpc: Option<Door>,
     /// The headers for user, name, e-mail address and groups, as they are written.
     pub identity_headers: [String; 4],
+    /// Whether the cookies and `Authorization` for the application come under these very names, and not as
+    /// `X-Upstream-Cookie` and `X-Upstream-Authorization`.
+    pub plain_names: bool,
+    /// Where people end who sign out, as it stands in a query.
+    pub signed_out: Option<String>,
     /// Most bytes of headers in an answer of Keyward: what the web server's buffers must hold.
     pub answer_limit: usize,
     /// The longest time that a question may take: a portal that is asked, and a login.
@@ -98,6 +103,50 @@ impl Site {
         }
         Ok(self)
     }
+
+    /// Refuses where the cookies and `Authorization` come by other names than this web server's files ask for:
+    /// under plain ones, where it cannot rename a header, else under those that begin with `X-Upstream-`.
+    ///
+    /// # Errors
+    /// `[headers] plain_names` is the other way.
+    pub fn names_plainly(&self, wanted: bool, server: &str) -> Result<(), SnippetError> {
+        if self.plain_names == wanted {
+            return Ok(());
+        }
+        let message = match wanted {
+            true => format!("is false, and {server} cannot rename a header of the answer; write true"),
+            false => format!(
+                "is true, and the files of {server} read the headers that begin with X-Upstream-; \
+                              take it out"
+            ),
+        };
+        Err(SnippetError::at("headers.plain_names", message))
+    }
+
+    /// The applications behind all routes, each once, in the order of the hosts.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<&Upstream> {
+        let mut upstreams = Vec::new();
+        for upstream in self.hosts.iter().flat_map(|host| &host.places).filter_map(|place| place.upstream.as_ref()) {
+            if !upstreams.contains(&upstream) {
+                upstreams.push(upstream);
+            }
+        }
+        upstreams
+    }
+
+    /// An address as it stands in the query of another.
+    #[must_use]
+    pub fn in_query(url: &Url) -> String {
+        let mut text = String::new();
+        for byte in url.as_str().bytes() {
+            match byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
+                true => text.push(char::from(byte)),
+                false => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        text
+    }
 }
 
 impl SnippetError {
@@ -114,7 +163,13 @@ impl Door {
     /// The path of a socket that means something else in some configuration file.
     pub fn new(key: &str, address: &ListenAddress) -> Result<Self, SnippetError> {
         match address {
-            ListenAddress::Tcp(address) => Ok(Self::Tcp(*address)),
+            ListenAddress::Tcp(address) => {
+                // Everywhere is where we listen; asked we are from beside.
+                let beside: IpAddr =
+                    if address.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+                let ip = if address.ip().is_unspecified() { beside } else { address.ip() };
+                Ok(Self::Tcp(SocketAddr::new(ip, address.port())))
+            }
             ListenAddress::Unix { path, .. } => {
                 let path = path.display().to_string();
                 check(key, &path, b"/-._")?;

@@ -10,9 +10,11 @@ mod support;
 
 mod answers;
 mod pages;
+mod plain;
 mod portals;
 mod roles;
 mod script_cookies;
+mod url_key;
 mod wire;
 
 const INBOX: &str = "https://app.example.test/inbox";

@@ -9,6 +9,7 @@ mod fakes;
 mod support;
 
 mod application;
+mod broken;
 mod browser;
 mod example;
 mod installed;
@@ -20,5 +21,6 @@ mod web_server;
 mod world;
 
 mod apache;
+mod envoy;
 mod lighttpd;
 mod nginx;

@@ -175,6 +175,11 @@ impl Keys {
         Self { cookies, owned, for_scripts, query, authorization }
     }
 
+    /// Whether nothing but the key in the query opens a session.
+    pub fn are_query_alone(&self) -> bool {
+        self.query.is_some() && self.cookies.is_empty() && self.authorization.is_none()
+    }
+
     /// The keys, if a login left all of them.
     pub fn build(&self, jar: &Jar, values: &Values<'_>) -> Result<SessionKeysBuilder, Outage> {
         if let Some(name) = self.missing(jar) {

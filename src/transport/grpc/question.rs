@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::core::v3::{self as core};
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer};
 
-use crate::transport::question::{Original, is_secure};
+use crate::transport::question::{Original, is_secure, only};
 
 /// One request, as Envoy tells of it.
 #[derive(Default)]
@@ -52,10 +52,14 @@ impl Question {
     }
 
     /// The request, less its headers. `path` holds the query, and `query` and `fragment` are always empty (documented).
+    ///
+    /// `scheme` is whatever the browser wrote where it speaks HTTP/2 (seen, 1.40): how it came is told by the header that
+    /// Envoy sets.
     pub fn original(&self) -> Option<Original<'_>> {
+        static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
         self.nearest?;
         let http = self.http.as_ref().filter(|http| http.query.is_empty() && http.fragment.is_empty())?;
-        let secure = is_secure(&http.scheme)?;
+        let secure = is_secure(only(&self.headers, &PROTO)?)?;
         Some(Original { secure, authority: &http.host, target: &http.path, method: &http.method })
     }
 }
