@@ -18,7 +18,6 @@ const SMALLEST_REQUEST: usize = 32 * 1024;
 
 /// `haproxy.cfg` and the folder `keyward/`.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
-    site.names_plainly(false, "HAProxy")?;
     Ok(vec![
         File { path: "haproxy.cfg", text: configuration(site)? },
         File { path: "keyward/keyward.lua", text: LUA.to_owned() },

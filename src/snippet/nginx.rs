@@ -15,7 +15,6 @@ const TAKEN: [&str; 2] = ["keyward", "portal"];
 
 /// `site.conf`, and the whole folder `keyward/`.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
-    site.names_plainly(false, "nginx")?;
     let mut files = vec![File { path: "site.conf", text: site_conf(site)? }];
     files.extend(TEMPLATES.map(|(path, template)| File { path, text: filled(site, path, template) }));
     files.extend(FIXED.map(|(path, text)| File { path, text: text.to_owned() }));
