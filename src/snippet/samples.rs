@@ -13,6 +13,7 @@ pub fn site() -> Site {
         fastcgi: Some(Door::Tcp(local(8421))),
         grpc: None,
         identity_headers: ["User", "Name", "Email", "Groups"].map(|name| format!("Remote-{name}")),
+        signed_out: None,
         answer_limit: 8192,
         longest_question: Duration::from_secs(20),
         portal_cookies: vec!["portal_session".to_owned()],
