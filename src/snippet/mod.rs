@@ -11,6 +11,8 @@ mod haproxy;
 mod lighttpd;
 mod nginx;
 mod outage;
+#[cfg(test)]
+mod samples;
 mod site;
 mod template;
 mod variables;
