@@ -5,17 +5,22 @@
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
 mod apache;
+mod caddy;
 mod outage;
 mod site;
 mod template;
+mod traefik;
 mod variables;
 
 pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
-pub const SERVERS: &[Server] =
-    &[Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write }];
+pub const SERVERS: &[Server] = &[
+    Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
+    Server { name: "caddy", about: "Caddy, by the long form of forward_auth", write: caddy::write },
+    Server { name: "traefik", about: "Traefik, by forwardAuth, with its file provider", write: traefik::write },
+];
 
 /// One web server.
 pub struct Server {

@@ -15,7 +15,10 @@ mod play;
 mod rows;
 mod scenes;
 mod suite;
+mod tools;
 mod web_server;
 mod world;
 
+mod caddy;
 mod nginx;
+mod traefik;
