@@ -17,10 +17,13 @@ mod play;
 mod rows;
 mod scenes;
 mod suite;
+mod tools;
 mod web_server;
 mod world;
 
 mod apache;
+mod caddy;
 mod envoy;
 mod lighttpd;
 mod nginx;
+mod traefik;
