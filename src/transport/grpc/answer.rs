@@ -118,7 +118,7 @@ mod tests {
 
     fn asked(headers: &[(&'static str, &'static str)]) -> HeaderMap {
         let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
-        request.to_srv_request().headers().clone()
+        request.to_request().head().headers().clone()
     }
 
     fn lines(options: &[HeaderValueOption]) -> Vec<(String, i32)> {
