@@ -22,5 +22,6 @@ mod world;
 
 mod apache;
 mod envoy;
+mod haproxy;
 mod lighttpd;
 mod nginx;
