@@ -31,6 +31,8 @@ pub fn place(path: &str, scheme: &str, authority: &str, takes_authorization: boo
         kind: "axigen".to_owned(),
         secure: scheme == "https",
         authority: authority.to_owned(),
+        query_key: true,
+        script_cookies: Vec::new(),
     };
-    Place { path: path.to_owned(), upstream: Some(upstream), takes_authorization }
+    Place { path: path.to_owned(), upstream: Some(upstream), takes_authorization, lacks_key: false }
 }

@@ -1,6 +1,6 @@
 //! The path that is judged is the path that goes on, under every reading of it.
 
-use crate::support::{Ask, DOORS, House, Ticket};
+use crate::support::{Ask, DOORS, HTTP_DOORS, House, Ticket};
 use crate::{APP, everywhere};
 
 /// What may stand before a segment without changing, to somebody, where it leads.

@@ -158,7 +158,7 @@ async fn the_client_is_who_is_connected_to_envoy_unless_that_is_a_proxy_of_ours(
             let question = forwarded.iter().fold(question, |question, line| question.line("x-forwarded-for", line));
             let question = match source {
                 Some(ip) => question.from(ip),
-                None => Question { source: Some(Address::Pipe(core::Pipe::default())), ..question },
+                None => question.over(Address::Pipe(core::Pipe::default())),
             };
             let question = if joins { question.joined() } else { question };
             house.ask(&question).await.assert_allows("alice");

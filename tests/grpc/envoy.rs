@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 #[derive(Clone, Debug)]
 pub struct Question {
     pub http: HttpRequest,
-    pub source: Option<Address>,
+    source: Option<Address>,
     lines: Vec<(String, Vec<u8>)>,
     joins: bool,
 }
@@ -62,10 +62,14 @@ impl Question {
     }
 
     /// Who is connected to Envoy.
-    pub fn from(mut self, ip: &str) -> Self {
+    pub fn from(self, ip: &str) -> Self {
         let address = SocketAddress { address: ip.to_owned(), ..SocketAddress::default() };
-        self.source = Some(Address::SocketAddress(address));
-        self
+        self.over(Address::SocketAddress(address))
+    }
+
+    /// Over what they are connected to Envoy.
+    pub fn over(self, source: Address) -> Self {
+        Self { source: Some(source), ..self }
     }
 
     pub fn change(mut self, change: impl FnOnce(&mut HttpRequest)) -> Self {

@@ -110,13 +110,15 @@ mod tests {
 
     fn response(status: StatusCode, headers: &[(&'static str, &'static str)]) -> HttpResponse {
         let mut response = HttpResponse::build(status);
-        headers.iter().for_each(|header| drop(response.append_header(*header)));
+        for header in headers {
+            response.append_header(*header);
+        }
         response.body("text")
     }
 
     fn asked(headers: &[(&'static str, &'static str)]) -> HeaderMap {
         let request = headers.iter().fold(TestRequest::get(), |request, header| request.append_header(*header));
-        request.to_request().headers().clone()
+        request.to_request().head().headers().clone()
     }
 
     fn lines(options: &[HeaderValueOption]) -> Vec<(String, i32)> {
