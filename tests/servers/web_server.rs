@@ -38,6 +38,12 @@ pub trait WebServer: Sized {
     /// What it can do.
     const ABILITIES: Abilities;
 
+    /// Whether browsers get Keyward's own cookies on a yes by the files of the example, whatever their names.
+    const HANDS_COOKIES: bool = true;
+
+    /// Whether a semicolon in a query stays one.
+    const KEEPS_SEMICOLONS: bool = true;
+
     /// Starts it in this folder with the files of the example, less their addresses, and waits until it answers.
     fn start(folder: &Workspace, places: &Places) -> impl Future<Output = Self>;
 }
