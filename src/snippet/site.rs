@@ -1,13 +1,13 @@
 //! What the configuration means to a web server, checked so that none of it can write configuration of its own.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use url::Url;
 
 use crate::config::RouteSettings;
-use crate::domain::ListenAddress;
+use crate::domain::{ListenAddress, UrlKey};
 
 /// Everything that a web server's configuration is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Site {
     pub grpc: Option<Door>,
     /// The headers for user, name, e-mail address and groups, as they are written.
     pub identity_headers: [String; 4],
+    /// Where people end who sign out, as it stands in a query.
+    pub signed_out: Option<String>,
     /// Most bytes of headers in an answer of Keyward: what the web server's buffers must hold.
     pub answer_limit: usize,
     /// The longest time that a question may take: a portal that is asked, and a login.
@@ -59,6 +61,8 @@ pub struct Place {
     pub upstream: Option<Upstream>,
     /// Whether Keyward may go by the client's `Authorization` here.
     pub takes_authorization: bool,
+    /// Whether the application has a key in the query that only the web server could put there.
+    pub lacks_key: bool,
 }
 
 /// An application, as the web server reaches it.
@@ -72,6 +76,10 @@ pub struct Upstream {
     pub secure: bool,
     /// Its host, an address in brackets where it is one of IPv6, and its port.
     pub authority: String,
+    /// Whether it has a key in the query.
+    pub query_key: bool,
+    /// Names of cookies that browsers get from Keyward for its scripts.
+    pub script_cookies: Vec<String>,
 }
 
 /// Why no configuration can be written, in words that name the key and the remedy.
@@ -98,6 +106,31 @@ impl Site {
         }
         Ok(self)
     }
+
+    /// The applications behind all routes, each once, in the order of the hosts.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<&Upstream> {
+        let mut upstreams = Vec::new();
+        for upstream in self.hosts.iter().flat_map(|host| &host.places).filter_map(|place| place.upstream.as_ref()) {
+            if !upstreams.contains(&upstream) {
+                upstreams.push(upstream);
+            }
+        }
+        upstreams
+    }
+
+    /// An address as it stands in the query of another.
+    #[must_use]
+    pub fn in_query(url: &Url) -> String {
+        let mut text = String::new();
+        for byte in url.as_str().bytes() {
+            match byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
+                true => text.push(char::from(byte)),
+                false => text.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        text
+    }
 }
 
 impl SnippetError {
@@ -114,7 +147,13 @@ impl Door {
     /// The path of a socket that means something else in some configuration file.
     pub fn new(key: &str, address: &ListenAddress) -> Result<Self, SnippetError> {
         match address {
-            ListenAddress::Tcp(address) => Ok(Self::Tcp(*address)),
+            ListenAddress::Tcp(address) => {
+                // Everywhere is where we listen; asked we are from beside.
+                let beside: IpAddr =
+                    if address.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+                let ip = if address.ip().is_unspecified() { beside } else { address.ip() };
+                Ok(Self::Tcp(SocketAddr::new(ip, address.port())))
+            }
             ListenAddress::Unix { path, .. } => {
                 let path = path.display().to_string();
                 check(key, &path, b"/-._")?;
@@ -147,7 +186,20 @@ impl Upstream {
         check(&key, host, b"-._[]:")?;
         let port = url.port_or_known_default().ok_or_else(|| SnippetError::at(&key, "has no port; write one"))?;
         let authority = format!("{host}:{port}");
-        Ok(Self { name: name.to_owned(), kind: kind.to_owned(), secure: url.scheme() == "https", authority })
+        let (name, kind) = (name.to_owned(), kind.to_owned());
+        let secure = url.scheme() == "https";
+        Ok(Self { name, kind, secure, authority, query_key: false, script_cookies: Vec::new() })
+    }
+
+    /// The same with what it wants of addresses and browsers.
+    ///
+    /// # Errors
+    /// A cookie whose name means something else in some configuration file.
+    pub fn wanting(self, query_key: bool, script_cookies: Vec<String>) -> Result<Self, SnippetError> {
+        for cookie in &script_cookies {
+            check(&format!("backend[{}].keys.script_cookies", self.name), cookie, b"-_.")?;
+        }
+        Ok(Self { query_key, script_cookies, ..self })
     }
 }
 
@@ -170,16 +222,22 @@ impl Host {
                 }
             };
             let upstream = upstreams.iter().find(|upstream| route.backend.as_ref() == Some(&upstream.name)).cloned();
+            let has_key = upstream.as_ref().is_some_and(|upstream| upstream.query_key);
+            let lacks_key = has_key && !route.public && route.url_key == UrlKey::Upstream;
             let places = &mut hosts[at].places;
             match places.iter_mut().find(|place| place.path == route.path) {
-                Some(place) if place.upstream == upstream => place.takes_authorization |= route.authorization,
+                Some(place) if place.upstream == upstream => {
+                    place.takes_authorization |= route.authorization;
+                    place.lacks_key |= lacks_key;
+                }
                 Some(_) => {
                     let message = "leads to another back-end than an earlier route with the same host and path; \
                                    no web server can be told that, give it a path of its own";
                     return Err(SnippetError::at(key, message));
                 }
                 None => {
-                    places.push(Place { path: route.path.clone(), upstream, takes_authorization: route.authorization })
+                    let (path, takes_authorization) = (route.path.clone(), route.authorization);
+                    places.push(Place { path, upstream, takes_authorization, lacks_key });
                 }
             }
         }

@@ -45,8 +45,8 @@ pub fn replaced(text: &str, places: &Places) -> String {
 /// The example's `keyward.toml`, with routes before its own for what every web server is asked.
 pub fn config(name: &str, places: &Places) -> String {
     let own = folder(name).join("keyward.toml");
-    // The files of nginx are older than its configuration.
-    let path = if own.is_file() { own } else { folder("axigen").join("keyward.toml") };
+    // That of nginx has other applications as well.
+    let path = if name == "nginx" { folder("axigen").join("keyward.toml") } else { own };
     let text = replaced(&std::fs::read_to_string(path).unwrap(), places);
     assert!(text.contains(PORTAL.secret) && text.contains(PORTAL.cookie), "examples/{name} has another portal");
     let backend = backend(&text);
@@ -79,9 +79,11 @@ pub fn form(name: &str, places: &Places) -> String {
     let text = config(name, places);
     let application =
         FORM.replace("@NAME@", backend(&text)).replace("@URL@", &format!("http://{}", places.application));
-    let (backends, routes) = (text.find("[[backend]]").unwrap(), text.find("[[route]]").unwrap());
-    assert!(backends < routes && text.matches("[[backend]]").count() == 1, "examples/{name} has another order");
-    format!("{}{application}{}", &text[..backends], &text[routes..])
+    let first = text.find("[[backend]]").unwrap();
+    let rest = &text[first + 1..];
+    // The others stay where they are.
+    let next = ["[[backend]]", "[[route]]"].iter().filter_map(|start| rest.find(start)).min().unwrap();
+    format!("{}{application}{}", &text[..first], &rest[next..])
 }
 
 const FORM: &str = r#"

@@ -9,13 +9,22 @@ mod fakes;
 mod support;
 
 mod application;
+mod broken;
 mod browser;
 mod example;
+mod installed;
 mod play;
 mod rows;
 mod scenes;
 mod suite;
+mod tools;
 mod web_server;
 mod world;
 
+mod apache;
+mod caddy;
+mod envoy;
+mod haproxy;
+mod lighttpd;
 mod nginx;
+mod traefik;
