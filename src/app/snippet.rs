@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::assemble::{self, Parts};
 use super::cli::SnippetOptions;
 use super::{FAILED, MISTAKES, complain, configuration_file, lines, say};
+use crate::backend::BackendPlan;
 use crate::domain::{Clock, SystemClock};
 use crate::portal::Sessions;
 use crate::snippet::{Door, File, Host, SERVERS, Site, SnippetError, Upstream};
@@ -44,8 +45,12 @@ fn files(options: &SnippetOptions) -> Result<Vec<File>, String> {
 /// What the configuration means to a web server.
 fn site(parts: &Parts, options: &SnippetOptions) -> Result<Site, SnippetError> {
     let settings = &parts.settings;
-    let upstream = |profile: &crate::backend::Profile| Upstream::new(&profile.name, &profile.kind, &profile.url);
-    let upstreams = parts.backends.iter().map(|backend| upstream(backend.profile()));
+    let upstream = |backend: &BackendPlan| {
+        let profile = backend.profile();
+        let upstream = Upstream::new(&profile.name, &profile.kind, &profile.url)?;
+        upstream.wanting(backend.has_query_key(), backend.script_cookies())
+    };
+    let upstreams = parts.backends.iter().map(upstream);
     let logins = parts.backends.iter().map(|backend| backend.profile().limits.login_timeout);
     let optional = |key, address: &Option<_>| address.as_ref().map(|address| Door::new(key, address)).transpose();
     let site = Site {

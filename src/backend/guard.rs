@@ -182,6 +182,12 @@ impl BackendPlan {
         self.backend.opens_by_query()
     }
 
+    /// Names of the cookies that browsers get as well, for the application's scripts.
+    #[must_use]
+    pub fn script_cookies(&self) -> Vec<String> {
+        self.backend.script_cookies().iter().map(|cookie| cookie.name.to_string()).collect()
+    }
+
     /// Whether the application is offered something beside being signed in to.
     #[must_use]
     pub fn offers_service(&self) -> bool {

@@ -170,6 +170,9 @@ fn read_listen(root: &mut Section) -> Listen {
     let api = ListenAddress::read(&mut listen, "api", "api_mode", None);
     let fastcgi = ListenAddress::read(&mut listen, "fastcgi", "fastcgi_mode", None);
     let grpc = ListenAddress::read(&mut listen, "grpc", "grpc_mode", None);
+    if grpc.is_some() && !cfg!(feature = "grpc") {
+        listen.mistake("grpc", "is written, and this program was built without gRPC; take one that has it, or \"off\"");
+    }
     let mut taken = vec![("auth", &auth)];
     for (key, address) in [("ops", &ops), ("api", &api), ("fastcgi", &fastcgi), ("grpc", &grpc)] {
         let Some(address) = address else { continue };

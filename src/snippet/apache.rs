@@ -101,3 +101,71 @@ fn value_of(variable: &str) -> String {
 fn quoted(page: &str) -> String {
     page.trim_end().replace('\n', "").replace('"', "'")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{place, site};
+    use super::*;
+
+    fn site_conf(site: &Site) -> String {
+        write(site).unwrap().remove(0).text
+    }
+
+    #[test]
+    fn of_places_in_each_other_the_inner_one_counts() {
+        let mut site = site();
+        site.hosts[0].places =
+            vec![place("/mail", "http", "127.0.0.1:8001", true), place("", "http", "[::1]:80", false)];
+        let text = site_conf(&site);
+        let (outer, inner) = (text.find("<Location \"/\">").unwrap(), text.find("<Location \"/mail\">").unwrap());
+        assert!(outer < inner && inner < text.find("Include    keyward/pages.conf").unwrap(), "{text}");
+        assert!(text.contains("ProxyPass        \"http://127.0.0.1:8001/mail\""), "{text}");
+        assert!(text.contains("\"http://[::1]:80%{ENV:UPSTREAM_URI}\""), "{text}");
+        assert_eq!(text.matches("CGIPassAuth On").count(), 1);
+        assert!(text[inner..].contains("CGIPassAuth On"), "only where programs sign in");
+        assert!(!text.contains("SSLProxyEngine"), "{text}");
+    }
+
+    #[test]
+    fn an_application_by_https_is_asked_for_its_certificate() {
+        let mut site = site();
+        site.hosts[0].places = vec![place("", "https", "mail.example.test:443", false)];
+        let files = write(&site).unwrap();
+        assert!(files[0].text.contains("SSLProxyVerify            require"));
+        assert!(files[1].text.contains("mod_ssl.so"));
+    }
+
+    #[test]
+    fn what_apache_cannot_do_is_refused_with_its_key() {
+        type Change = fn(&mut Site);
+        let changes: [(Change, &str); 4] = [
+            (|site| site.answer_limit = 8193, "limits.answer"),
+            (|site| site.fastcgi = None, "listen.fastcgi"),
+            (|site| site.fastcgi = Some(Door::Unix("/run/keyward.sock".to_owned())), "listen.fastcgi"),
+            (|site| site.identity_headers[1] = "X-Remote-User".to_owned(), "headers"),
+        ];
+        for (change, key) in changes {
+            let mut site = site();
+            change(&mut site);
+            assert_eq!(write(&site).unwrap_err().key, key);
+        }
+    }
+
+    #[test]
+    fn identity_headers_have_the_names_that_were_configured() {
+        let mut site = site();
+        site.identity_headers[0] = "X-Sso-User".to_owned();
+        site.auth = Door::Unix("/run/keyward/auth.sock".to_owned());
+        let files = write(&site).unwrap();
+        let all: String = files.iter().map(|file| file.text.as_str()).collect();
+        for line in [
+            "RequestHeader unset X_Sso_User early",
+            "RequestHeader set   X-Sso-User \"expr=%{reqenv:SSO_USER}\"",
+            "UserExpr \"%{reqenv:SSO_USER}\"",
+            "Define keyward_auth    \"unix:/run/keyward/auth.sock|http://keyward\"",
+        ] {
+            assert!(all.contains(line), "{line}");
+        }
+        assert!(!all.contains("set   Remote-User") && !all.contains("reqenv:REMOTE_USER"), "nobody sets the usual one");
+    }
+}

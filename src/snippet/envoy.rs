@@ -42,6 +42,7 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
         ("HOSTNAMES", names.join(", ")),
         ("ADDRESS", site.public.ip().to_string()),
         ("PORT", site.public.port().to_string()),
+        ("BEFORE", if by == By::Http { include_str!("templates/envoy/cookies.part") } else { "" }.to_owned()),
         ("ASK", ask(site, by, &seconds, &each("                    ", "exact"))),
         ("REMOVE_IDENTITY", each("              ", "remove")),
         ("VIRTUAL_HOSTS", hosts),

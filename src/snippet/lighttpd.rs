@@ -101,3 +101,54 @@ fn pattern(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '/' || letter == '-' || letter == '_';
     text.chars().map(|letter| if plain(letter) { letter.to_string() } else { format!("\\{letter}") }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{place, site};
+    use super::*;
+
+    #[test]
+    fn places_are_one_chain_of_conditions() {
+        let mut site = site();
+        site.hosts[0].places = vec![
+            place("/mail/v1.2", "http", "127.0.0.1:8001", false),
+            place("/cal", "http", "[::1]:8002", false),
+            place("", "http", "127.0.0.1:8000", false),
+        ];
+        let text = write(&site).unwrap().remove(0).text;
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let at = lines.iter().position(|line| line.starts_with("proxy.header")).unwrap();
+        let chain = [
+            "$HTTP[\"url\"] =~ \"^/mail/v1\\.2(?:/|$)\" {",
+            "proxy.server = ( \"\" => (( \"host\" => \"127.0.0.1\", \"port\" => 8001, \"disable-time\" => 0 )) )",
+            "}",
+            "else $HTTP[\"url\"] =~ \"^/cal(?:/|$)\" {",
+            "proxy.server = ( \"\" => (( \"host\" => \"::1\", \"port\" => 8002, \"disable-time\" => 0 )) )",
+            "}",
+            "else {",
+            "proxy.server = ( \"\" => (( \"host\" => \"127.0.0.1\", \"port\" => 8000, \"disable-time\" => 0 )) )",
+            "}",
+        ];
+        assert_eq!(lines[at + 1..at + 1 + chain.len()], chain, "{text}");
+        assert!(text.contains("$HTTP[\"host\"] =~ \"^webmail\\.example\\.test(?::[0-9]+)?$\""), "{text}");
+    }
+
+    #[test]
+    fn what_lighttpd_cannot_do_is_refused_with_its_key() {
+        let mut off = site();
+        off.fastcgi = None;
+        assert_eq!(write(&off).unwrap_err().key, "listen.fastcgi");
+        let mut secure = site();
+        secure.hosts[0].places = vec![place("", "https", "127.0.0.1:8443", false)];
+        assert_eq!(write(&secure).unwrap_err().key, "backend[mail].url");
+    }
+
+    #[test]
+    fn a_question_may_take_as_long_as_keyward_takes() {
+        let mut site = site();
+        site.fastcgi = Some(Door::Unix("/run/keyward/fastcgi.sock".to_owned()));
+        let text = write(&site).unwrap().remove(0).text;
+        assert!(text.contains("\"read-timeout\" => 21,"), "{text}");
+        assert!(text.contains("\"socket\" => \"/run/keyward/fastcgi.sock\","), "{text}");
+    }
+}

@@ -5,14 +5,18 @@
 //! `examples/<server>/` holds what comes out for the `keyward.toml` there.
 
 mod apache;
+mod caddy;
 mod clients;
 mod envoy;
 mod haproxy;
 mod lighttpd;
 mod nginx;
 mod outage;
+#[cfg(test)]
+mod samples;
 mod site;
 mod template;
+mod traefik;
 mod variables;
 
 pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
@@ -26,6 +30,8 @@ pub const SERVERS: &[Server] = &[
     Server { name: "lighttpd", about: "lighttpd, over FastCGI, with Lua (mod_magnet)", write: lighttpd::write },
     Server { name: "envoy", about: "Envoy, over HTTP (ext_authz): envoy.yaml", write: envoy::write_http },
     Server { name: "envoy-grpc", about: "Envoy, over gRPC (ext_authz): envoy.yaml", write: envoy::write_grpc },
+    Server { name: "caddy", about: "Caddy, by the long form of forward_auth", write: caddy::write },
+    Server { name: "traefik", about: "Traefik, by forwardAuth, with its file provider", write: traefik::write },
 ];
 
 /// One web server.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::RouteSettings;
-use crate::domain::ListenAddress;
+use crate::domain::{ListenAddress, UrlKey};
 
 /// Everything that a web server's configuration is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Place {
     pub upstream: Option<Upstream>,
     /// Whether Keyward may go by the client's `Authorization` here.
     pub takes_authorization: bool,
+    /// Whether the application has a key in the query that only the web server could put there.
+    pub lacks_key: bool,
 }
 
 /// An application, as the web server reaches it.
@@ -74,6 +76,10 @@ pub struct Upstream {
     pub secure: bool,
     /// Its host, an address in brackets where it is one of IPv6, and its port.
     pub authority: String,
+    /// Whether it has a key in the query.
+    pub query_key: bool,
+    /// Names of cookies that browsers get from Keyward for its scripts.
+    pub script_cookies: Vec<String>,
 }
 
 /// Why no configuration can be written, in words that name the key and the remedy.
@@ -180,7 +186,20 @@ impl Upstream {
         check(&key, host, b"-._[]:")?;
         let port = url.port_or_known_default().ok_or_else(|| SnippetError::at(&key, "has no port; write one"))?;
         let authority = format!("{host}:{port}");
-        Ok(Self { name: name.to_owned(), kind: kind.to_owned(), secure: url.scheme() == "https", authority })
+        let (name, kind) = (name.to_owned(), kind.to_owned());
+        let secure = url.scheme() == "https";
+        Ok(Self { name, kind, secure, authority, query_key: false, script_cookies: Vec::new() })
+    }
+
+    /// The same with what it wants of addresses and browsers.
+    ///
+    /// # Errors
+    /// A cookie whose name means something else in some configuration file.
+    pub fn wanting(self, query_key: bool, script_cookies: Vec<String>) -> Result<Self, SnippetError> {
+        for cookie in &script_cookies {
+            check(&format!("backend[{}].keys.script_cookies", self.name), cookie, b"-_.")?;
+        }
+        Ok(Self { query_key, script_cookies, ..self })
     }
 }
 
@@ -203,16 +222,22 @@ impl Host {
                 }
             };
             let upstream = upstreams.iter().find(|upstream| route.backend.as_ref() == Some(&upstream.name)).cloned();
+            let has_key = upstream.as_ref().is_some_and(|upstream| upstream.query_key);
+            let lacks_key = has_key && !route.public && route.url_key == UrlKey::Upstream;
             let places = &mut hosts[at].places;
             match places.iter_mut().find(|place| place.path == route.path) {
-                Some(place) if place.upstream == upstream => place.takes_authorization |= route.authorization,
+                Some(place) if place.upstream == upstream => {
+                    place.takes_authorization |= route.authorization;
+                    place.lacks_key |= lacks_key;
+                }
                 Some(_) => {
                     let message = "leads to another back-end than an earlier route with the same host and path; \
                                    no web server can be told that, give it a path of its own";
                     return Err(SnippetError::at(key, message));
                 }
                 None => {
-                    places.push(Place { path: route.path.clone(), upstream, takes_authorization: route.authorization })
+                    let (path, takes_authorization) = (route.path.clone(), route.authorization);
+                    places.push(Place { path, upstream, takes_authorization, lacks_key });
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The path that is judged is the path that goes on, under every reading of it.
 
-use crate::support::{Ask, DOORS, House, Ticket};
+use crate::support::{Ask, DOORS, HTTP_DOORS, House, Ticket};
 use crate::{APP, everywhere};
 
 /// What may stand before a segment without changing, to somebody, where it leads.
@@ -216,7 +216,7 @@ async fn a_rule_for_get_is_for_get() {
             }
             let answer = house.keyward.ask(door, &ask.wire_method("GET")).await;
             // Blanks around a value of a header are no part of it, so this one is GET.
-            if method == "GET " && door.is_http() {
+            if method == "GET " && HTTP_DOORS.contains(&door) {
                 answer.assert_allows("alice");
             } else {
                 assert_eq!(answer.assert_refuses().status, 403, "{method}");

@@ -1,5 +1,6 @@
 //! The application behind the web server: it remembers byte for byte what arrives, and answers as its path says.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -22,13 +23,22 @@ pub enum Behind {
 }
 
 /// One request as it came over the wire.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Arrived {
     pub method: String,
     pub target: String,
     /// Names as they were written.
     pub lines: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
+}
+
+/// As it was sent, less the body.
+impl fmt::Debug for Arrived {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{} {}", self.method, self.target)?;
+        let mut lines = self.lines.iter().map(|(name, value)| (name, String::from_utf8_lossy(value)));
+        lines.try_for_each(|(name, value)| writeln!(formatter, "    {name}: {value}"))
+    }
 }
 
 impl Arrived {

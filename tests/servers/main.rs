@@ -17,11 +17,14 @@ mod play;
 mod rows;
 mod scenes;
 mod suite;
+mod tools;
 mod web_server;
 mod world;
 
 mod apache;
+mod caddy;
 mod envoy;
 mod haproxy;
 mod lighttpd;
 mod nginx;
+mod traefik;

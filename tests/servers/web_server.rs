@@ -39,6 +39,8 @@ pub trait WebServer: Sized {
     const ABILITIES: Abilities;
     /// Whether it has keys renewed, and asks again, where the application answers a GET as to a stranger.
     const RENEWS: bool = false;
+    /// Whether it tries again at once where it could not reach somebody a moment ago; else a second or two later.
+    const TRIES_AGAIN_AT_ONCE: bool = true;
 
     /// Starts it in this folder with the files of the example, less their addresses, and waits until it answers.
     fn start(folder: &Workspace, places: &Places) -> impl Future<Output = Self>;
