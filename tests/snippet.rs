@@ -1,11 +1,12 @@
 //! `keyward snippet`: what it writes is what the examples hold, and no configuration makes it write anything else.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use keyward::config::RouteSettings;
+use keyward::demo::process::find_program;
 use keyward::domain::{ListenAddress, UrlKey};
 use keyward::snippet::{Door, Host, SERVERS, Site, SnippetError, Upstream};
 use proptest::prelude::*;
@@ -300,4 +301,114 @@ proptest! {
 fn plain_values_are_never_refused() {
     let written = written(&innocent());
     assert!(written.is_ok(), "{:?}", written.err());
+}
+
+/// Several applications on one host and one on another, on a Unix socket, with headers of their own names.
+const SEVERAL: &str = r#"
+[listen]
+auth = "unix:/run/keyward/auth.sock"
+[logout]
+return_to = ["https://portal.example.test/out?a='$host;&b={"]
+[headers]
+user = "X-Sso-User"
+groups = "G"
+[[portal]]
+name = "p"
+kind = "ticket"
+cookie = "portal_session"
+login_url = "https://portal.example.test/login?next={url}"
+key = [{ id = "k", secret = "0123456789abcdef0123456789abcdef" }]
+[[backend]]
+name = "mail-1"
+kind = "roundcube"
+url = "http://127.0.0.1:8000"
+[[backend]]
+name = "mail-2"
+kind = "roundcube"
+url = "http://[::1]:8001"
+[[route]]
+host = "webmail.example.test"
+path = "/second.one"
+portal = "p"
+backend = "mail-2"
+authorization = true
+[[route]]
+host = "webmail.example.test"
+path = "/open"
+public = true
+[[route]]
+host = "webmail.example.test"
+portal = "p"
+backend = "mail-1"
+[[route]]
+host = "[2001:db8::1]"
+path = "/api"
+portal = "p"
+backend = "mail-2"
+authorization = true
+[[route]]
+host = "[2001:db8::1]"
+portal = "p"
+backend = "mail-2"
+[[route]]
+host = "bare.example.test"
+public = true
+"#;
+
+/// What comes out for a configuration, in a folder, with its arguments.
+fn written_into(folder: &Path, server: &str, configuration: &str) -> Output {
+    let file = folder.join("keyward.toml");
+    std::fs::write(&file, configuration).unwrap();
+    let (file, into) = (file.to_str().unwrap(), folder.to_str().unwrap());
+    run(&["snippet", server, "-c", file, "--into", into, "--listen", "[::1]:8080"])
+}
+
+#[test]
+fn nginx_accepts_several_applications_on_one_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = written_into(directory.path(), "nginx", SEVERAL);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    std::fs::copy(example("nginx").join("nginx.conf"), directory.path().join("nginx.conf")).unwrap();
+    let site = std::fs::read_to_string(directory.path().join("site.conf")).unwrap();
+    assert!(site.contains("server unix:/run/keyward/auth.sock;") && site.contains("a%3D%27%24host%3B%26b%3D%7B"));
+    let place =
+        site.split_once("location ~ \"^/second\\.one(?:/|$)\" {").unwrap().1.split_once("protected.inc").unwrap().0;
+    assert!(place.contains("set $keyward_upstream mail-2;") && place.contains("$http_authorization;"), "{place}");
+    let place = site.split_once("location ~ \"^/open(?:/|$)\" {").unwrap().1.split_once("protected.inc").unwrap().0;
+    assert!(place.contains("set $keyward_upstream mail-1;") && !place.contains("$http_authorization;"), "{place}");
+    let nginx = find_program("nginx").unwrap();
+    let arguments = ["-e", "stderr", "-p", directory.path().to_str().unwrap(), "-c", "nginx.conf", "-t"];
+    let tested = Command::new(nginx).args(arguments).output().unwrap();
+    assert!(tested.status.success(), "{tested:?}");
+}
+
+#[test]
+fn haproxy_accepts_several_applications_on_one_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = written_into(directory.path(), "haproxy", SEVERAL);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let haproxy = find_program("haproxy").unwrap_or_else(|| panic!("haproxy is not installed; tests/run installs it"));
+    let file = directory.path().join("haproxy.cfg");
+    let tested = Command::new(haproxy).args(["-c", "-f"]).arg(&file).output().unwrap();
+    assert!(tested.status.success(), "{tested:?}");
+}
+
+#[test]
+fn an_application_that_wants_a_host_of_its_own_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = written_into(directory.path(), "nginx", &SEVERAL.replacen("roundcube", "axigen", 1));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(said.contains("backend[mail-1].kind") && said.contains("give it another host"), "{said}");
+}
+
+#[test]
+fn https_to_an_application_is_refused_where_it_is_not_spoken() {
+    for server in ["nginx", "haproxy"] {
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = SEVERAL.replace("http://127.0.0.1:8000", "https://127.0.0.1:8000");
+        let output = written_into(directory.path(), server, &configuration);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains("backend[mail-1].url is https"), "{output:?}");
+    }
 }
