@@ -15,7 +15,7 @@ use keyward::config::{Document, Draft};
 use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Sheets, Step, Target, Terms};
 use keyward::domain::{
     Audience, BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys,
-    SystemClock,
+    SystemClock, UrlKey,
 };
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
@@ -116,7 +116,8 @@ impl House {
         let keys = KeyStore::new(1_000_000, Arc::clone(&clock), runtime.handle().clone());
         keys.configure(1_000_000, &[Arc::clone(&backend)]);
         let portals = Portals::new(vec![Arc::clone(&portal)]).ok_or("no portal")?;
-        let access = Access::SignedIn(Terms { portals, authorization: false, roles: Vec::new() });
+        let access =
+            Access::SignedIn(Terms { portals, authorization: false, url_key: UrlKey::default(), roles: Vec::new() });
         let route = Route {
             host: HOST.to_owned(),
             path: String::new(),

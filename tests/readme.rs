@@ -112,6 +112,7 @@ fn every_file_that_a_readme_links_to_is_there() {
         "examples/handover/README.md",
         "examples/introspect/README.md",
         "examples/keycloak-openldap/README.md",
+        "examples/kubernetes/README.md",
         "examples/ldap/README.md",
         "examples/portal-api/README.md",
         "examples/portal/README.md",

@@ -75,7 +75,6 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
         trust: Trust { proxies: settings.proxies, unix: settings.trust_unix },
         answer_limit: settings.answer_limit,
         identity_headers,
-        plain_names: settings.plain_names,
         api_keys: settings.api_keys,
         accounts: Arc::clone(accounts),
         pages: parts.pages,

@@ -59,7 +59,6 @@ fn site(parts: &Parts, options: &SnippetOptions) -> Result<Site, SnippetError> {
         fastcgi: optional("listen.fastcgi", &settings.fastcgi)?,
         grpc: optional("listen.grpc", &settings.grpc)?,
         identity_headers: settings.identity_headers.clone(),
-        plain_names: settings.plain_names,
         signed_out: settings.logout_return_to.first().map(Site::in_query),
         answer_limit: settings.answer_limit,
         longest_question: logins.max().unwrap_or_default() + PORTAL_PATIENCE,

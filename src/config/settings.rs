@@ -66,8 +66,6 @@ pub struct Settings {
     pub logout_return_to: Vec<url::Url>,
     /// `[headers]`: names of the identity headers: user, name, email, groups.
     pub identity_headers: [String; 4],
-    /// `[headers] plain_names`: the cookies and `Authorization` for the application come under these very names.
-    pub plain_names: bool,
     /// `[[route]]`, in order.
     pub routes: Vec<RouteSettings>,
 }
@@ -120,7 +118,7 @@ impl Draft {
         limits.finish();
         let (log_level, log_format) = read_log(&mut root);
         let logout_return_to = read_return_to(&mut root);
-        let (identity_headers, plain_names) = read_headers(&mut root);
+        let identity_headers = read_headers(&mut root);
         let pages = root.section("pages");
         let portals = PortalSettings::read_all(&mut root);
         let api_keys = read_api(&mut root, &portals, api.is_some());
@@ -147,7 +145,6 @@ impl Draft {
             log_format,
             logout_return_to,
             identity_headers,
-            plain_names,
             routes,
         };
         Self { settings, portals, backends, pages, mistakes }
@@ -173,6 +170,9 @@ fn read_listen(root: &mut Section) -> Listen {
     let api = ListenAddress::read(&mut listen, "api", "api_mode", None);
     let fastcgi = ListenAddress::read(&mut listen, "fastcgi", "fastcgi_mode", None);
     let grpc = ListenAddress::read(&mut listen, "grpc", "grpc_mode", None);
+    if grpc.is_some() && !cfg!(feature = "grpc") {
+        listen.mistake("grpc", "is written, and this program was built without gRPC; take one that has it, or \"off\"");
+    }
     let mut taken = vec![("auth", &auth)];
     for (key, address) in [("ops", &ops), ("api", &api), ("fastcgi", &fastcgi), ("grpc", &grpc)] {
         let Some(address) = address else { continue };
@@ -252,7 +252,7 @@ fn read_return_to(root: &mut Section) -> Vec<url::Url> {
     addresses
 }
 
-fn read_headers(root: &mut Section) -> ([String; 4], bool) {
+fn read_headers(root: &mut Section) -> [String; 4] {
     let mut headers = root.section("headers");
     let names = IDENTITY_HEADERS.map(|(key, default)| headers.text(key).unwrap_or_else(|| default.to_owned()));
     for (index, name) in names.iter().enumerate() {
@@ -275,9 +275,8 @@ fn read_headers(root: &mut Section) -> ([String; 4], bool) {
             headers.mistake(key, "is the name of another identity header, but for an X- perhaps; give each its own");
         }
     }
-    let plain_names = headers.flag("plain_names", false);
     headers.finish();
-    (names, plain_names)
+    names
 }
 
 /// Names are reserved whole, families of names (written with a hyphen at the end) by their beginning.

@@ -28,12 +28,6 @@ impl Door {
     /// Every door.
     pub const ALL: [Self; 5] = [Self::AuthRequest, Self::ForwardAuth, Self::ExtAuthz, Self::Fastcgi, Self::Grpc];
 
-    /// Whether the web server reads headers of an HTTP answer here.
-    #[must_use]
-    pub const fn is_http(self) -> bool {
-        matches!(self, Self::AuthRequest | Self::ForwardAuth | Self::ExtAuthz)
-    }
-
     /// The word for it in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -2,7 +2,7 @@
 //! templates; what was tried is in `examples/apache/README.md`.
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, fill, outage, variables};
+use super::{Door, File, Host, Site, SnippetError, clients, fill, outage, variables};
 
 /// Longest line of headers that Apache takes from an authorizer, in bytes: 8150 passed and 8500 did not (seen,
 /// 2.4.71). What is behind it would go to the browser as the body of a page, keys and all.
@@ -18,18 +18,18 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
         return Err(SnippetError::at("limits.answer", message));
     }
     let identity = variables::of_identity(site)?;
-    let each = |line: &dyn Fn(&str, &str) -> String| -> String {
-        identity.iter().map(|(header, variable)| line(header, variable)).collect()
-    };
-    let spelled: Vec<String> = site.identity_headers.iter().map(|header| header.replace('-', ".")).collect();
+    let set = identity.iter().map(|(header, name)| format!("RequestHeader set   {header} {}\n", value_of(name)));
+    let not_theirs = clients::not_theirs(site);
+    let spelled = not_theirs.iter().flat_map(|name| clients::spellings(name));
+    let disguised: Vec<String> = not_theirs.iter().map(|name| name.replace('-', ".")).collect();
     let user = identity.first().map_or("REMOTE_USER", |(_, variable)| variable);
     let (keyward_down, application_down) = (quoted(&outage::of_keyward()), quoted(&outage::of_application()));
     let is_secure = site.hosts.iter().any(is_secure);
     let ssl = "LoadModule ssl_module          ${keyward_modules}/mod_ssl.so\n";
     let values = [
-        ("UNSET", each(&|header, _| format!("RequestHeader unset {header}\n"))),
-        ("SET", each(&|header, name| format!("RequestHeader set   {header} {}\n", value_of(name)))),
-        ("SPELLED", spelled.join("|")),
+        ("UNSET", spelled.map(|name| format!("RequestHeader unset {name} early\n")).collect()),
+        ("DISGUISED", disguised.join("|")),
+        ("SET", set.collect()),
         ("USER", user.to_owned()),
         ("KEYWARD_DOWN", keyward_down),
         ("APPLICATION_DOWN", application_down),
@@ -41,6 +41,7 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
         File { path: "site.conf", text: site_file(site)? },
         file("httpd.conf", include_str!("templates/apache/httpd.conf")),
         file("keyward/server.conf", include_str!("templates/apache/server.conf")),
+        file("keyward/clients.conf", include_str!("templates/apache/clients.conf")),
         file("keyward/host.conf", include_str!("templates/apache/host.conf")),
         file("keyward/protected.conf", include_str!("templates/apache/protected.conf")),
         file("keyward/pages.conf", include_str!("templates/apache/pages.conf")),
@@ -99,4 +100,72 @@ fn value_of(variable: &str) -> String {
 /// A page as one word of a configuration file.
 fn quoted(page: &str) -> String {
     page.trim_end().replace('\n', "").replace('"', "'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{place, site};
+    use super::*;
+
+    fn site_conf(site: &Site) -> String {
+        write(site).unwrap().remove(0).text
+    }
+
+    #[test]
+    fn of_places_in_each_other_the_inner_one_counts() {
+        let mut site = site();
+        site.hosts[0].places =
+            vec![place("/mail", "http", "127.0.0.1:8001", true), place("", "http", "[::1]:80", false)];
+        let text = site_conf(&site);
+        let (outer, inner) = (text.find("<Location \"/\">").unwrap(), text.find("<Location \"/mail\">").unwrap());
+        assert!(outer < inner && inner < text.find("Include    keyward/pages.conf").unwrap(), "{text}");
+        assert!(text.contains("ProxyPass        \"http://127.0.0.1:8001/mail\""), "{text}");
+        assert!(text.contains("\"http://[::1]:80%{ENV:UPSTREAM_URI}\""), "{text}");
+        assert_eq!(text.matches("CGIPassAuth On").count(), 1);
+        assert!(text[inner..].contains("CGIPassAuth On"), "only where programs sign in");
+        assert!(!text.contains("SSLProxyEngine"), "{text}");
+    }
+
+    #[test]
+    fn an_application_by_https_is_asked_for_its_certificate() {
+        let mut site = site();
+        site.hosts[0].places = vec![place("", "https", "mail.example.test:443", false)];
+        let files = write(&site).unwrap();
+        assert!(files[0].text.contains("SSLProxyVerify            require"));
+        assert!(files[1].text.contains("mod_ssl.so"));
+    }
+
+    #[test]
+    fn what_apache_cannot_do_is_refused_with_its_key() {
+        type Change = fn(&mut Site);
+        let changes: [(Change, &str); 4] = [
+            (|site| site.answer_limit = 8193, "limits.answer"),
+            (|site| site.fastcgi = None, "listen.fastcgi"),
+            (|site| site.fastcgi = Some(Door::Unix("/run/keyward.sock".to_owned())), "listen.fastcgi"),
+            (|site| site.identity_headers[1] = "X-Remote-User".to_owned(), "headers"),
+        ];
+        for (change, key) in changes {
+            let mut site = site();
+            change(&mut site);
+            assert_eq!(write(&site).unwrap_err().key, key);
+        }
+    }
+
+    #[test]
+    fn identity_headers_have_the_names_that_were_configured() {
+        let mut site = site();
+        site.identity_headers[0] = "X-Sso-User".to_owned();
+        site.auth = Door::Unix("/run/keyward/auth.sock".to_owned());
+        let files = write(&site).unwrap();
+        let all: String = files.iter().map(|file| file.text.as_str()).collect();
+        for line in [
+            "RequestHeader unset X_Sso_User early",
+            "RequestHeader set   X-Sso-User \"expr=%{reqenv:SSO_USER}\"",
+            "UserExpr \"%{reqenv:SSO_USER}\"",
+            "Define keyward_auth    \"unix:/run/keyward/auth.sock|http://keyward\"",
+        ] {
+            assert!(all.contains(line), "{line}");
+        }
+        assert!(!all.contains("Remote-User") && !all.contains("REMOTE_USER"), "nobody sets the usual one");
+    }
 }

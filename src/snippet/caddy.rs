@@ -9,7 +9,6 @@ const GRACE: u64 = 1;
 
 /// `Caddyfile`, and what it includes.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
-    site.names_plainly(false, "Caddy")?;
     Ok(vec![
         File { path: "Caddyfile", text: caddyfile(site) },
         File { path: "keyward.caddy", text: keyward_file(site) },

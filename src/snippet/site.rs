@@ -22,9 +22,6 @@ pub struct Site {
     pub grpc: Option<Door>,
     /// The headers for user, name, e-mail address and groups, as they are written.
     pub identity_headers: [String; 4],
-    /// Whether the cookies and `Authorization` for the application come under these very names, and not as
-    /// `X-Upstream-Cookie` and `X-Upstream-Authorization`.
-    pub plain_names: bool,
     /// Where people end who sign out, as it stands in a query.
     pub signed_out: Option<String>,
     /// Most bytes of headers in an answer of Keyward: what the web server's buffers must hold.
@@ -108,25 +105,6 @@ impl Site {
             check("portal.cookie", cookie, b"-_.")?;
         }
         Ok(self)
-    }
-
-    /// Refuses where the cookies and `Authorization` come by other names than this web server's files ask for:
-    /// under plain ones, where it cannot rename a header, else under those that begin with `X-Upstream-`.
-    ///
-    /// # Errors
-    /// `[headers] plain_names` is the other way.
-    pub fn names_plainly(&self, wanted: bool, server: &str) -> Result<(), SnippetError> {
-        if self.plain_names == wanted {
-            return Ok(());
-        }
-        let message = match wanted {
-            true => format!("is false, and {server} cannot rename a header of the answer; write true"),
-            false => format!(
-                "is true, and the files of {server} read the headers that begin with X-Upstream-; \
-                              take it out"
-            ),
-        };
-        Err(SnippetError::at("headers.plain_names", message))
     }
 
     /// The applications behind all routes, each once, in the order of the hosts.

@@ -51,7 +51,6 @@ const FORGOTTEN: &[&str] = &[
 
 /// `dynamic/site.yml`, and what is beside it.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
-    site.names_plainly(true, "Traefik")?;
     let Door::Tcp(auth) = &site.auth else {
         return Err(SnippetError::at("listen.auth", "is a Unix socket, and Traefik can only ask at a port"));
     };

@@ -79,7 +79,8 @@ impl Acceptor {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let is_proxy = self.state.live.load().trust.is_proxy(peer);
-                    let place = if is_proxy { place.ok() } else { Arc::clone(&self.strangers).try_acquire_owned().ok() };
+                    let place =
+                        if is_proxy { place.ok() } else { Arc::clone(&self.strangers).try_acquire_owned().ok() };
                     if let Some(place) = place {
                         return Accepted { stream, peer, place };
                     }

@@ -31,20 +31,29 @@ const FRAMING: usize = 256;
 /// What the other headers of a redirect to a page's own address take at most.
 const ELSEWHERE_FRAMING: usize = FRAMING + 128;
 
+/// The names under which an allow carries what takes the place of a header of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// `X-Upstream-Cookie` and `X-Upstream-Authorization`: for web servers that are told what becomes of each.
+    Upstream,
+    /// `Cookie` and `Authorization`: for those that copy a header of the answer under its own name only.
+    Plain,
+}
+
 /// The answer to a decision, and what it was in the end: what does not fit is unavailable. `sign_in` is the
-/// status that sends a page there; with `plain_names` what goes upstream has its own names.
+/// status that sends a page there, `names` are for an allow.
 pub(super) fn render(
     decision: &Decision<'_>,
     ask: &Ask<'_>,
     live: &Live,
     sign_in: StatusCode,
-    plain_names: bool,
+    names: Names,
 ) -> (HttpResponse, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
     // Looked for only where a page is shown.
     let page = || ask.audience().is_person().then(|| live.pages.speaking(&ask.browser.client().accept_language));
     let response = match decision {
-        Decision::Allow(grant) => match allow(grant, live, plain_names) {
+        Decision::Allow(grant) => match allow(grant, live, names) {
             Some(response) => response,
             None => {
                 let response = refuse(StatusCode::SERVICE_UNAVAILABLE, too_large(live), page(), None);
@@ -84,7 +93,7 @@ pub(super) fn render(
 }
 
 /// Everything that goes upstream, each header always there; `None` where it would be too long.
-fn allow(grant: &Grant<'_>, live: &Live, plain_names: bool) -> Option<HttpResponse> {
+fn allow(grant: &Grant<'_>, live: &Live, names: Names) -> Option<HttpResponse> {
     // All values in one piece of memory, shared by the headers. Seldom more than this, and allocators
     // have pieces below a kibibyte at hand.
     let mut text = Vec::with_capacity(768);
@@ -114,15 +123,16 @@ fn allow(grant: &Grant<'_>, live: &Live, plain_names: bool) -> Option<HttpRespon
 
     let [user, name, email, groups] = &live.identity_headers;
     let session = session.map(|(name, _)| HeaderName::from_static(name));
-    let (cookie, authorization) = match plain_names {
-        true => (&header::COOKIE, &header::AUTHORIZATION),
-        false => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
+    let (cookie, authorization) = match names {
+        Names::Upstream => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
+        Names::Plain => (&header::COOKIE, &header::AUTHORIZATION),
     };
     let last = session.as_ref().unwrap_or(authorization);
+    // Under its plain name `Authorization` is always there: where the answer has none, Envoy leaves the client's own.
+    let has_authorization = names == Names::Plain || grant.authorization().is_some();
+    // Who has a session header takes `Authorization` as well.
+    let count = if session.is_some() { 8 } else { 6 + usize::from(has_authorization) };
     let names = [cookie, &UPSTREAM_URI, user, name, email, groups, authorization, last];
-    // Who has a session header takes `Authorization` as well. Under its plain name it is always there: where the
-    // answer has none, Envoy leaves the client's own.
-    let count = if session.is_some() { 8 } else { 6 + usize::from(plain_names || grant.authorization().is_some()) };
     let names = &names[..count];
     let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
     let lines: SmallVec<[String; 2]> = grant.script_cookies().map(script_cookie).collect();

@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use futures_util::FutureExt;
 
+use super::answer::Names;
 use super::question::{Asked, Forwarded};
 use super::{Live, State, answer, question};
 use crate::decision::{Ask, Decision, Purpose, Sheets, Step};
@@ -16,13 +17,23 @@ use crate::observe::{Door, DoorMetrics, Stopwatch};
 pub(super) struct DoorState {
     door: Door,
     purpose: Purpose,
+    names: Names,
     metrics: Arc<DoorMetrics>,
     state: Arc<State>,
 }
 
 impl DoorState {
     pub fn new(door: Door, purpose: Purpose, state: &Arc<State>) -> Arc<Self> {
-        Arc::new(Self { door, purpose, metrics: state.metrics.door(door), state: Arc::clone(state) })
+        Arc::new(Self::with(Names::Upstream, door, purpose, state))
+    }
+
+    /// For web servers that copy a header of an answer under its own name only.
+    pub fn plain(door: Door, purpose: Purpose, state: &Arc<State>) -> Arc<Self> {
+        Arc::new(Self::with(Names::Plain, door, purpose, state))
+    }
+
+    fn with(names: Names, door: Door, purpose: Purpose, state: &Arc<State>) -> Self {
+        Self { door, purpose, names, metrics: state.metrics.door(door), state: Arc::clone(state) }
     }
 }
 
@@ -61,7 +72,7 @@ async fn judge(
         Step::Decided(decision) => (decision, false),
         Step::Waiting(waiting) => (waiting.finish().await, true),
     };
-    let answered = answer::render(&decision, &ask, live, sign_in, live.plain_names && door.door.is_http());
+    let answered = answer::render(&decision, &ask, live, sign_in, door.names);
     let request_id = question::request_id(headers);
     log(door.door, request_id, &ask, &decision, (answered.1, answered.2), waited);
     answered

@@ -15,7 +15,10 @@ pub(super) enum Dialect {
     /// Traefik ForwardAuth and Caddy forward_auth: its parts in several.
     ForwardAuth,
     /// Envoy ext_authz over HTTP: the request itself, with the path behind a prefix.
-    ExtAuthz,
+    ExtAuthz {
+        /// What stands before the path.
+        prefix: &'static str,
+    },
 }
 
 impl Dialect {
@@ -24,7 +27,7 @@ impl Dialect {
         match self {
             Self::AuthRequest => auth_request(request.headers()),
             Self::ForwardAuth => forward_auth(request.headers()),
-            Self::ExtAuthz => ext_authz(request),
+            Self::ExtAuthz { prefix } => ext_authz(request, prefix),
         }
     }
 
@@ -56,13 +59,10 @@ fn forward_auth(headers: &HeaderMap) -> Option<Original<'_>> {
     Some(Original { secure, authority, target, method: only(headers, &METHOD)? })
 }
 
-/// Envoy's `path_prefix`. The slash behind it is the first of the path.
-pub(super) const EXT_AUTHZ_PREFIX: &str = "/authz/ext-authz";
-
-fn ext_authz(request: &RequestHead) -> Option<Original<'_>> {
+fn ext_authz<'a>(request: &'a RequestHead, prefix: &str) -> Option<Original<'a>> {
     let headers = request.headers();
     let whole = request.uri.path_and_query()?.as_str();
-    let target = whole.strip_prefix(EXT_AUTHZ_PREFIX).filter(|target| target.starts_with('/'))?;
+    let target = whole.strip_prefix(prefix).filter(|target| target.starts_with('/'))?;
     let secure = is_secure(only(headers, &PROTO)?)?;
     Some(Original { secure, authority: only(headers, &header::HOST)?, target, method: request.method.as_str() })
 }
@@ -163,6 +163,7 @@ mod tests {
             ("/authz/ext-authz", &[("Host", "app.test"), HTTPS], None),
             ("/authz/ext-authz?x", &[("Host", "app.test"), HTTPS], None),
             ("/authz/ext-authzx", &[("Host", "app.test"), HTTPS], None),
+            ("/authz/ext-authz-plain/a", &[("Host", "app.test"), HTTPS], None),
             ("/authz/ext-authz/a", &[("Host", "app.test")], None),
             ("/authz/ext-authz/a", &[("Host", "app.test"), HTTPS, HTTPS], None),
             ("/authz/ext-authz/a", &[HTTPS], None),
@@ -171,7 +172,11 @@ mod tests {
         ] {
             let request = TestRequest::with_uri(target).method(actix_web::http::Method::PUT);
             let request = headers.iter().fold(request, |request, header| request.append_header(*header));
-            assert_eq!(read(Dialect::ExtAuthz, request).as_deref(), expected, "{target} {headers:?}");
+            assert_eq!(
+                read(Dialect::ExtAuthz { prefix: "/authz/ext-authz" }, request).as_deref(),
+                expected,
+                "{target} {headers:?}"
+            );
         }
     }
 }

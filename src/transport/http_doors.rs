@@ -1,4 +1,7 @@
-//! The doors for web servers that ask over HTTP: a path for each dialect.
+//! The doors for web servers that ask over HTTP: a path for each dialect, and another with `-plain` behind it for
+//! those that speak it and can only copy a header of the answer under its own name: Traefik, ingress-nginx, and Envoy
+//! over HTTP. An allow there has `Cookie` and `Authorization` in the place of `X-Upstream-Cookie` and
+//! `X-Upstream-Authorization`, never beside them: an answer has no room for the cookies twice.
 
 use std::sync::Arc;
 
@@ -7,10 +10,14 @@ use actix_web::HttpResponse;
 
 use super::State;
 use super::decisions::{self, DoorState};
-use super::dialect::{Dialect, EXT_AUTHZ_PREFIX};
+use super::dialect::Dialect;
 use super::question::{self, Asked};
 use crate::decision::Purpose;
 use crate::observe::Door;
+
+/// Envoy's `path_prefix`. The slash behind it is the first of the path.
+const EXT_AUTHZ: &str = "/authz/ext-authz";
+const EXT_AUTHZ_PLAIN: &str = "/authz/ext-authz-plain";
 
 /// One path.
 #[derive(Clone)]
@@ -26,17 +33,27 @@ pub(super) fn doors(state: &Arc<State>) -> Vec<HttpDoor> {
         ("/authz/auth-request", Dialect::AuthRequest, Door::AuthRequest, Purpose::Pass),
         ("/authz/renew", Dialect::AuthRequest, Door::AuthRequest, Purpose::Renew),
         ("/authz/forward-auth", Dialect::ForwardAuth, Door::ForwardAuth, Purpose::Pass),
-        (EXT_AUTHZ_PREFIX, Dialect::ExtAuthz, Door::ExtAuthz, Purpose::Pass),
+        (EXT_AUTHZ, Dialect::ExtAuthz { prefix: EXT_AUTHZ }, Door::ExtAuthz, Purpose::Pass),
+    ];
+    let plain = [
+        ("/authz/auth-request-plain", Dialect::AuthRequest, Door::AuthRequest),
+        ("/authz/forward-auth-plain", Dialect::ForwardAuth, Door::ForwardAuth),
+        (EXT_AUTHZ_PLAIN, Dialect::ExtAuthz { prefix: EXT_AUTHZ_PLAIN }, Door::ExtAuthz),
     ];
     let door = |(path, dialect, door, purpose)| HttpDoor { path, dialect, state: DoorState::new(door, purpose, state) };
-    doors.into_iter().map(door).collect()
+    let plain = plain.into_iter().map(|(path, dialect, door)| HttpDoor {
+        path,
+        dialect,
+        state: DoorState::plain(door, Purpose::Pass, state),
+    });
+    doors.into_iter().map(door).chain(plain).collect()
 }
 
 /// The door under a path, whatever the method: some proxies ask with that of the original request.
 pub(super) fn at(doors: &[HttpDoor], path: &str) -> Option<HttpDoor> {
     let leads_to = |door: &&HttpDoor| match path.strip_prefix(door.path) {
         Some("") => true,
-        Some(below) => door.dialect == Dialect::ExtAuthz && below.starts_with('/'),
+        Some(below) => matches!(door.dialect, Dialect::ExtAuthz { .. }) && below.starts_with('/'),
         None => false,
     };
     doors.iter().find(leads_to).cloned()

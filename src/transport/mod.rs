@@ -65,9 +65,6 @@ pub struct Live {
     pub answer_limit: usize,
     /// The headers for user, name, e-mail address and groups.
     pub identity_headers: [HeaderName; 4],
-    /// Whether the cookies and `Authorization` for the application come under these very names, for web servers
-    /// that copy a header and cannot rename it (Traefik and ingress-nginx by their sources; Envoy over HTTP).
-    pub plain_names: bool,
     /// Hands people over to the applications.
     pub reception: Reception,
     /// What people may do with their own sessions.

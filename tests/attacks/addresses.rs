@@ -86,7 +86,11 @@ async fn the_way_back_is_the_whole_address_in_one_parameter() {
         let mut connection = house.keyward.connect().await;
         for target in asked_for() {
             for make in [Ask::get, Ask::page] {
-                let answer = connection.ask(door, &make(format!("{APP}{target}"))).await;
+                let ask = make(format!("{APP}{target}"));
+                if !ask.doors().any(|can| can == door) {
+                    continue;
+                }
+                let answer = connection.ask(door, &ask).await;
                 if answer.status == 403 {
                     assert_eq!(answer.maybe("Location"), None);
                     assert_eq!(answer.reason(), "ambiguous_path", "{target}");

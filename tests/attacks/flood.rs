@@ -1,6 +1,6 @@
 //! Input that costs the sender nothing must cost us nothing that stays.
 
-use crate::support::{APP_PORTAL, Ask, Connection, DOORS, Door, House, Sidecar, Ticket};
+use crate::support::{APP_PORTAL, Ask, Connection, Door, HTTP_DOORS, House, Sidecar, Ticket};
 use crate::{APP, INBOX};
 
 const BATCH: usize = 100;
@@ -9,7 +9,8 @@ const BATCH: usize = 100;
 async fn pour(connection: &mut Connection, count: usize, mut next: impl FnMut(usize) -> Ask) {
     for batch in 0..count / BATCH {
         let asks = (0..BATCH).map(|n| next(batch * BATCH + n));
-        let bytes: Vec<u8> = asks.enumerate().flat_map(|(n, ask)| ask.bytes(DOORS[n % DOORS.len()])).collect();
+        let bytes: Vec<u8> =
+            asks.enumerate().flat_map(|(n, ask)| ask.bytes(HTTP_DOORS[n % HTTP_DOORS.len()])).collect();
         connection.send(bytes).await;
         for _ in 0..BATCH {
             connection.answer().await.assert_refuses();

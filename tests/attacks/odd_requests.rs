@@ -179,3 +179,22 @@ async fn long_values_in_every_place_are_no_crash() {
     }
     house.still_serves().await;
 }
+
+#[tokio::test]
+async fn where_the_request_is_the_question_what_is_no_request_gets_a_4xx() {
+    let house = House::start().await;
+    let alice = Ticket::of("alice").cookie();
+    let targets =
+        ["/public/x y", "/public/\u{fc}", "/public/\tx", "/public/\u{7f}", "public/x", "/authz\\x", "/x\"y<z>"];
+    let asks = targets.map(|target| Ask::get(INBOX).target(target));
+    let methods = ["", "G ET", "GET\t/x", "\u{fc}", "GET HTTP/1.1\r\nX:"].map(|method| Ask::get(INBOX).method(method));
+    let hosts = ["", "app.example.test/public", "a b", "app.example.test@evil.test", "\u{fc}.test"];
+    let hosts = hosts.map(|host| Ask::get(INBOX).authority(host));
+    for ask in asks.into_iter().chain(methods).chain(hosts) {
+        let bytes = ask.cookie(&alice).bytes(Door::ExtAuthz);
+        let status = first_status(&house, &bytes).await;
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(status.is_none_or(|status| (400..500).contains(&status)), "{status:?} to {shown:?}");
+    }
+    house.still_serves().await;
+}

@@ -1,6 +1,6 @@
 //! The path that is judged is the path that goes on, under every reading of it.
 
-use crate::support::{Ask, DOORS, House, Ticket};
+use crate::support::{Ask, DOORS, HTTP_DOORS, House, Ticket};
 use crate::{APP, everywhere};
 
 /// What may stand before a segment without changing, to somebody, where it leads.
@@ -169,8 +169,8 @@ async fn what_only_looks_odd_goes_on_byte_for_byte() {
         "/x?a=1&&b;c?d/../e",
         "/publicity",
     ] {
-        for door in DOORS {
-            let ask = Ask::get(format!("{APP}{target}")).cookie(&alice);
+        let ask = Ask::get(format!("{APP}{target}")).cookie(&alice);
+        for door in ask.doors() {
             let answer = house.keyward.ask(door, &ask).await;
             let uri = answer.assert_allows("alice").one("X-Upstream-Uri");
             let (before, key) = uri.split_once("_h=").unwrap();
@@ -211,19 +211,27 @@ async fn a_rule_for_get_is_for_get() {
         house.keyward.ask(door, &read()).await.assert_allows("alice");
         for method in ["get", "Get", "GET ", "HEAD", "POST", "GET,POST", "GETX", "PUT", "QUERY", "*"] {
             let ask = read().method(method).header("X-HTTP-Method-Override", "GET").header("X-HTTP-Method", "GET");
+            if !ask.doors().any(|can| can == door) {
+                continue;
+            }
             let answer = house.keyward.ask(door, &ask.wire_method("GET")).await;
-            // Blanks around a value are no part of it, so this one is GET.
-            if method == "GET " {
+            // Blanks around a value of a header are no part of it, so this one is GET.
+            if method == "GET " && HTTP_DOORS.contains(&door) {
                 answer.assert_allows("alice");
             } else {
                 assert_eq!(answer.assert_refuses().status, 403, "{method}");
             }
         }
         for method in ["", "G ET", "GET\t/x"] {
-            let answer = house.keyward.ask(door, &read().method(method)).await;
-            assert_eq!(answer.assert_refuses().reason(), "bad_request", "{method:?}");
+            let ask = read().method(method);
+            if ask.doors().any(|can| can == door) {
+                let answer = house.keyward.ask(door, &ask).await;
+                assert_eq!(answer.assert_refuses().reason(), "bad_request", "{method:?}");
+            }
         }
-        let absent = house.keyward.ask(door, &read().without_method()).await;
-        assert_eq!(absent.assert_refuses().reason(), "bad_request");
+    }
+    let absent = read().without_method();
+    for door in absent.doors() {
+        assert_eq!(house.keyward.ask(door, &absent).await.assert_refuses().reason(), "bad_request");
     }
 }

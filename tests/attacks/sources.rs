@@ -1,6 +1,6 @@
 //! Who may say what the request is, and who it is from.
 
-use crate::support::{APP_PORTAL, Ask, DOORS, Door, House, PortalKey, Ticket};
+use crate::support::{APP_PORTAL, Ask, DOORS, Door, House, PortalKey, TOLD, Ticket};
 use crate::{ADMIN, APP, INBOX, assert_refused_everywhere, everywhere};
 
 /// Names under which some server somewhere hands on the original request, and what an attacker
@@ -52,7 +52,7 @@ async fn a_second_source_of_the_address_is_not_read() {
 async fn without_the_doors_own_source_nothing_is_understood() {
     let house = House::start().await;
     let alice = Ticket::of("alice").cookie();
-    for door in DOORS {
+    for door in TOLD {
         let own = Ask::get("https://app.example.test/public/x").original(door);
         let other = Ask::get("https://app.example.test/public/x").original(the_other(door));
         let path = format!("GET /authz/{} HTTP/1.1\r\nHost: app.example.test\r\nCookie: {alice}\r\n", door.as_str());
@@ -82,7 +82,7 @@ async fn without_the_doors_own_source_nothing_is_understood() {
 #[tokio::test]
 async fn a_source_that_is_there_twice_is_refused_whichever_comes_first() {
     let house = House::start().await;
-    for door in DOORS {
+    for door in TOLD {
         let (admin, public) = (Ask::get(ADMIN), Ask::get("https://app.example.test/public/x"));
         for (one, two) in [(&admin, &public), (&public, &admin), (&public, &public)] {
             for (name, value) in two.original(door) {

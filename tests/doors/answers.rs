@@ -2,9 +2,9 @@
 
 use crate::INBOX;
 use crate::fakes::server::Fault;
-use crate::support::{Ask, DOORS, Door, House, SMALLEST, Setup, Ticket};
+use crate::support::{Ask, DOORS, Door, HTTP_DOORS, House, SMALLEST, Setup, Ticket};
 
-/// What must be answered to a question at `auth-request` and at `forward-auth`, and why.
+/// What must be answered to a question at `auth-request` and at all other doors, and why.
 struct Row {
     ask: Ask,
     statuses: (u16, u16),
@@ -39,7 +39,8 @@ async fn every_ruling_is_answered_in_each_doors_own_way() {
         row(Ask::get(INBOX).cookie(Ticket::of("alice").without_password().cookie()), (403, 403), "no_credentials"),
     ];
     for Row { ask, statuses, reason } in rows {
-        for (door, status) in [(Door::AuthRequest, statuses.0), (Door::ForwardAuth, statuses.1)] {
+        for door in DOORS {
+            let status = if door == Door::AuthRequest { statuses.0 } else { statuses.1 };
             let answer = house.keyward.ask(door, &ask).await;
             assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{door:?} {ask:?}");
             answer.assert_refuses();
@@ -49,6 +50,11 @@ async fn every_ruling_is_answered_in_each_doors_own_way() {
             assert_eq!(answer.maybe("Location").is_some(), is_redirect, "{door:?} {ask:?}");
             if reason == "no_session" || reason == "forged" {
                 assert!(answer.login().starts_with("https://portal.example.test/office?next=https%3A%2F%2Fapp"));
+                // Where the request itself is the question, the answer to a HEAD has no body.
+                if door == Door::ExtAuthz && answer.body.is_empty() {
+                    assert!(format!("{ask:?}").contains("HEAD"), "{ask:?}");
+                    continue;
+                }
                 let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
                 assert_eq!((&body["reason"], &body["login"]), (&reason.into(), &answer.login().into()));
             }
@@ -131,12 +137,13 @@ async fn an_allow_is_complete_and_hands_everything_on_byte_for_byte() {
             .header("Remote-Groups", "admin");
         let answer = house.keyward.ask(door, &ask).await;
         answer.assert_allows("alice");
-        let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let names = answer.headers.iter().map(|(name, _)| name.as_str());
+        // Servers of HTTP say when it was.
+        let mut names: Vec<&str> = names.filter(|name| *name != "date").collect();
         names.sort_unstable();
         let expected = [
             "cache-control",
             "content-length",
-            "date",
             "remote-email",
             "remote-groups",
             "remote-name",
@@ -224,23 +231,6 @@ async fn identity_headers_have_the_configured_names() {
     let answer = house.keyward.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(Ticket::of("alice").cookie())).await;
     assert_eq!((answer.one("X-User"), answer.one("X-Groups")), ("alice".to_owned(), String::new()));
     assert_eq!((answer.maybe("Remote-User"), answer.one("Remote-Name")), (None, String::new()));
-}
-
-#[tokio::test]
-async fn for_servers_that_cannot_rename_a_header_it_comes_under_its_own_name_and_replaces_the_clients() {
-    let house = House::with("[headers]\nplain_names = true", |setup| setup).await;
-    for door in Door::ALL {
-        let ask = Ask::get(INBOX).cookie(format!("{}; theme=dark", Ticket::of("alice").cookie()));
-        let answer = house.keyward.ask(door, &ask).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let cookie = answer.one("Cookie");
-        assert!(cookie.starts_with("theme=dark; ") && !cookie.contains("kw1."), "{cookie}");
-        assert_eq!(answer.one("Authorization"), "", "it is always there, since Envoy would leave the client's own");
-        assert_eq!((answer.maybe("X-Upstream-Cookie"), answer.maybe("X-Upstream-Authorization")), (None, None));
-        let stranger = house.keyward.ask(door, &Ask::get(INBOX).cookie("theme=dark")).await;
-        stranger.assert_refuses();
-        assert_eq!((stranger.maybe("Cookie"), stranger.maybe("Authorization")), (None, None));
-    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod support;
 
 mod answers;
 mod pages;
+mod plain;
 mod portals;
 mod roles;
 mod script_cookies;

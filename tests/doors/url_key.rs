@@ -138,6 +138,9 @@ async fn whatever_is_asked_for_the_browser_stays_at_its_host_and_is_sent_once() 
     for door in DOORS {
         for target in &targets {
             let ask = Ask::page(format!("https://app.example.test{target}")).cookie(&cookie);
+            if !ask.doors().any(|can| can == door) {
+                continue;
+            }
             let answer = house.keyward.ask(door, &ask).await;
             let location = sent_to(&answer, door);
             // A query alone may have what is like a key and none.
@@ -152,6 +155,9 @@ async fn whatever_is_asked_for_the_browser_stays_at_its_host_and_is_sent_once() 
         for target in ["/\\evil.test", "/a#b", "/\u{85}", "/public/../x", "/x%0d%0aSet-Cookie:x=1", "/%2e%2e/public/x"]
         {
             let ask = Ask::page(format!("https://app.example.test{target}")).cookie(&cookie);
+            if !ask.doors().any(|can| can == door) {
+                continue;
+            }
             let answer = house.keyward.ask(door, &ask).await;
             assert_eq!((answer.assert_refuses().status, answer.maybe("Location")), (403, None), "{target}");
         }

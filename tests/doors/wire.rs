@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::INBOX;
 use crate::fakes::server::Fault;
-use crate::support::{Ask, DOORS, Door, House, Ticket, until};
+use crate::support::{Ask, DOORS, Door, HTTP_DOORS, House, Ticket, until};
 
 #[tokio::test]
 async fn framing_and_conditions_of_the_question_change_nothing() {
@@ -41,7 +41,7 @@ async fn framing_and_conditions_of_the_question_change_nothing() {
 async fn an_old_web_server_gets_the_same_answer_and_the_end_of_the_connection() {
     let house = House::start().await;
     let alice = Ask::get(INBOX).cookie(Ticket::of("alice").cookie());
-    for door in DOORS {
+    for door in HTTP_DOORS {
         let head = String::from_utf8(alice.bytes(door)).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
         let mut connection = house.keyward.connect().await;
         connection.send(&head).await;
@@ -61,7 +61,7 @@ async fn an_expectation_of_100_is_never_waited_for() {
     let house = House::start().await;
     let ask = Ask::get(INBOX).cookie(Ticket::of("alice").cookie()).wire_method("POST");
     let ask = ask.header("Expect", "100-continue").header("Content-Length", "3");
-    for door in DOORS {
+    for door in HTTP_DOORS {
         let mut connection = house.keyward.connect().await;
         connection.send(ask.bytes(door)).await;
         let mut answer = connection.answer().await;
@@ -110,7 +110,7 @@ async fn a_body_is_never_taken_for_the_next_question() {
         (alice.clone().header("Content-Length", hidden.len().to_string()), hidden),
         (alice.clone().header("Transfer-Encoding", "chunked"), chunk),
     ];
-    for door in DOORS {
+    for door in HTTP_DOORS {
         for (ask, body) in &bodies {
             let mut connection = house.keyward.connect().await;
             connection.send([ask.bytes(door), body.clone(), alice.bytes(door)].concat()).await;

@@ -48,6 +48,8 @@ async fn two_names_that_fold_into_one_variable_refuse_the_request() {
         }
     }
     assert_eq!(house.decisions("deny", "bad_request").await, 44.0);
+    // So that whoever wrote the web server's configuration finds it.
+    assert!(house.house.keyward.log().contains("REQUEST_URI is there twice"));
 }
 
 #[tokio::test]

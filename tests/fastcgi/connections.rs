@@ -116,7 +116,7 @@ async fn hung_connections_beyond_the_systems_limit_end_and_others_are_served() {
     for _ in 0..24 {
         hung.push(house.connect().await);
     }
-    let line = "no FastCGI connection can be taken";
+    let line = "no connection can be taken";
     until("the end of its files", || async { house.house.keyward.log().contains(line) }).await;
     // It waits in the queue until those before it have run out of time.
     let alice = apache(INBOX).cookie(&Ticket::of("alice").cookie()).by_apache();

@@ -62,8 +62,8 @@ fn records(mut bytes: &[u8]) -> Vec<Record> {
     while bytes.len() >= 3 {
         let (kind, request, length) = (bytes[0] % 14, u16::from(bytes[1] % 4), usize::from(bytes[2]));
         bytes.advance(3);
-        // Some much longer than the input.
-        let times = if length > 0xf0 { 256 } else { 1 };
+        // Some as long as a record can be, whatever the input's length.
+        let times = if length == 0xff { 257 } else { 1 };
         let content = &bytes[..length.min(bytes.len())];
         records.push(Record { kind, request, content: content.repeat(times).into() });
         bytes.advance(length.min(bytes.len()));
@@ -172,7 +172,8 @@ fn sendable(reply: Reply) {
     let kinds: Vec<u8> = records.iter().map(|record| record.kind).collect();
     match reply {
         Reply::Answer { request, stdout } => {
-            let sent: Vec<u8> = records[..records.len() - 1].iter().flat_map(|record| record.content.to_vec()).collect();
+            let sent: Vec<u8> =
+                records[..records.len() - 1].iter().flat_map(|record| record.content.to_vec()).collect();
             assert_eq!(sent, stdout);
             assert_eq!(kinds.last(), Some(&kind::END_REQUEST));
             assert!(records.iter().all(|record| record.request == request));

@@ -1,5 +1,6 @@
 //! The application behind the web server: it remembers byte for byte what arrives, and answers as its path says.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::browser::{ROW, whole_body};
 use crate::fakes::server::{Reply, Request, forward, locked};
+use crate::world::KEY_MARK;
 
 /// What it is besides what every row wants of it.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +23,22 @@ pub enum Behind {
 }
 
 /// One request as it came over the wire.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Arrived {
     pub method: String,
     pub target: String,
     /// Names as they were written.
     pub lines: Vec<(String, Vec<u8>)>,
     pub body: Vec<u8>,
+}
+
+/// As it was sent, less the body.
+impl fmt::Debug for Arrived {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{} {}", self.method, self.target)?;
+        let mut lines = self.lines.iter().map(|(name, value)| (name, String::from_utf8_lossy(value)));
+        lines.try_for_each(|(name, value)| writeln!(formatter, "    {name}: {value}"))
+    }
 }
 
 impl Arrived {
@@ -48,15 +59,23 @@ impl Arrived {
 pub struct Application {
     pub address: SocketAddr,
     arrived: Arc<Mutex<Vec<Arrived>>>,
-    accepting: JoinHandle<()>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 impl Application {
     pub async fn start(address: SocketAddr, behind: Behind) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let arrived = Arc::new(Mutex::new(Vec::new()));
-        let accepting = tokio::spawn(accept(listener, behind, Arc::clone(&arrived)));
+        let accepting = Some(tokio::spawn(accept(listener, behind, Arc::clone(&arrived))));
         Self { address, arrived, accepting }
+    }
+
+    /// Ends it, and leaves the address to whoever comes next.
+    pub async fn end(mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            let _ = accepting.await;
+        }
     }
 
     /// All that came on behalf of this row.
@@ -74,7 +93,9 @@ impl Application {
 
 impl Drop for Application {
     fn drop(&mut self) {
-        self.accepting.abort();
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
     }
 }
 
@@ -130,12 +151,18 @@ async fn answer(arrived: &Arrived, behind: Behind) -> Reply {
             .with("Set-Cookie", "second=2; Path=/; Expires=Fri, 31 Dec 2038 23:59:59 GMT"),
         ("/", Behind::Mail(mail)) => mailed(arrived, mail).await,
         (_, Behind::Mail(mail)) if arrived.row().is_none() => mailed(arrived, mail).await,
+        ("/moved", _) => Reply::new(302, "").with("Location", "/inbox?moved=1"),
         ("/login", Behind::Form) => Reply::new(200, "welcome")
-            .with("Set-Cookie", "sid=S1; HttpOnly")
+            .with("Set-Cookie", &format!("sid={}; HttpOnly", form_key(&String::from_utf8_lossy(&arrived.body))))
             .with("Set-Cookie", "csrf=C1")
             .with("Set-Cookie", "lang=en"),
         _ => Reply::new(200, "here").with("Content-Type", "text/plain"),
     }
+}
+
+/// The key of whoever is in this form, or has this name: bob's is as long as they come.
+pub fn form_key(form: &str) -> String {
+    if form.contains("bob") { format!("{KEY_MARK}{}", "b".repeat(3500)) } else { format!("{KEY_MARK}S1") }
 }
 
 async fn mailed(arrived: &Arrived, mail: SocketAddr) -> Reply {

@@ -23,13 +23,15 @@ pub struct Call {
     pub host: String,
     pub lines: Vec<(String, String)>,
     pub body: Option<String>,
+    /// Whether the body goes out in chunks.
+    pub pieces: bool,
 }
 
 impl Call {
     /// A script, a picture, a calendar: no page.
     pub fn get(target: &str) -> Self {
         let (method, target, host) = ("GET".to_owned(), target.to_owned(), HOST.to_owned());
-        Self { method, target, host, lines: Vec::new(), body: None }
+        Self { method, target, host, lines: Vec::new(), body: None, pieces: false }
     }
 
     /// A person looks at a page.
@@ -41,6 +43,11 @@ impl Call {
     pub fn form(target: &str, body: &str) -> Self {
         let page = Self::page(target).method("POST").line("Content-Type", "application/x-www-form-urlencoded");
         Self { body: Some(body.to_owned()), ..page }
+    }
+
+    /// The same body, in pieces of which nobody knows the number.
+    pub fn in_pieces(self) -> Self {
+        Self { pieces: true, ..self }
     }
 
     pub fn method(self, method: &str) -> Self {
@@ -56,20 +63,27 @@ impl Call {
         self
     }
 
-    /// As it travels, on a connection of its own unless it wants to keep it.
+    /// As it travels, on a connection of its own unless it wants to keep it. `{port}` is that of the web server.
     pub fn bytes(&self, row: &str, port: u16) -> Vec<u8> {
-        let Self { method, target, host, lines, body } = self;
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}:{port}\r\n{ROW}: {row}\r\n");
+        let Self { method, target, host, lines, body, pieces } = self;
+        let target = target.replace("{port}", &port.to_string());
+        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}:{port}\r\n{ROW}: {row}\r\n");
         if !lines.iter().any(|(name, _)| name == "Connection") {
-            head += "Connection: close\r\n";
+            text += "Connection: close\r\n";
         }
         for (name, value) in lines {
-            head += &format!("{name}: {value}\r\n");
+            text += &format!("{name}: {value}\r\n");
         }
-        if let Some(body) = body {
-            head += &format!("Content-Length: {}\r\n", body.len());
+        match body {
+            None => text += "\r\n",
+            Some(body) if *pieces => {
+                let (one, two) = body.split_at(body.len() / 2);
+                let pieces: String = [one, two].map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len())).concat();
+                text += &format!("Transfer-Encoding: chunked\r\n\r\n{pieces}0\r\n\r\n");
+            }
+            Some(body) => text += &format!("Content-Length: {}\r\n\r\n{body}", body.len()),
         }
-        (head + "\r\n" + body.as_deref().unwrap_or_default()).into_bytes()
+        text.into_bytes()
     }
 }
 

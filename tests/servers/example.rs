@@ -79,9 +79,11 @@ pub fn form(name: &str, places: &Places) -> String {
     let text = config(name, places);
     let application =
         FORM.replace("@NAME@", backend(&text)).replace("@URL@", &format!("http://{}", places.application));
-    let (backends, routes) = (text.find("[[backend]]").unwrap(), text.find("[[route]]").unwrap());
-    assert!(backends < routes && text.matches("[[backend]]").count() == 1, "examples/{name} has another order");
-    format!("{}{application}{}", &text[..backends], &text[routes..])
+    let first = text.find("[[backend]]").unwrap();
+    let rest = &text[first + 1..];
+    // The others stay where they are.
+    let next = ["[[backend]]", "[[route]]"].iter().filter_map(|start| rest.find(start)).min().unwrap();
+    format!("{}{application}{}", &text[..first], &rest[next..])
 }
 
 const FORM: &str = r#"

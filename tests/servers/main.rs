@@ -9,8 +9,10 @@ mod fakes;
 mod support;
 
 mod application;
+mod broken;
 mod browser;
 mod example;
+mod installed;
 mod play;
 mod rows;
 mod scenes;
@@ -19,6 +21,9 @@ mod tools;
 mod web_server;
 mod world;
 
+mod apache;
 mod caddy;
+mod envoy;
+mod lighttpd;
 mod nginx;
 mod traefik;

@@ -16,6 +16,7 @@ impl WebServer for Nginx {
     const NAME: &'static str = "nginx";
     const ABILITIES: Abilities =
         Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const RENEWS: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         let files = example::files(Self::NAME, places);

@@ -1,7 +1,8 @@
 //! Plays one row, and looks at both ends of the web server.
 
 use crate::application::Arrived;
-use crate::rows::{Expects, Row};
+use crate::browser::Call;
+use crate::rows::{Expects, Row, SPOOFED};
 use crate::support::Answer;
 use crate::web_server::WebServer;
 use crate::world::{KEY_MARK, LOGIN, Person, World};
@@ -28,22 +29,27 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
         Expects::SignIn => nothing(&arrived).and(status(&answer, &[401])),
         Expects::Denied => nothing(&arrived).and(status(&answer, &[403])),
         Expects::Refused => nothing(&arrived).and(status(&answer, &[400, 403, 404, 421])),
+        Expects::DeniedPage => nothing(&arrived).and(status(&answer, &[403])).and(page(&answer)),
+        Expects::Judged(person) => match arrived.is_empty() {
+            true => status(&answer, &[302, 303, 400, 403, 404, 421]),
+            false => Arrival { person: Some(person), cookies: "", keyed: true }.check(world, row, "/inbox", &arrived),
+        },
         Expects::NoDoor => match arrived.is_empty() {
             true => status(&answer, &[400, 401, 403, 404]),
             false => status(&answer, &[200]),
         },
         Expects::Arrives(person, cookies) => {
             status(&answer, &[200])?;
-            Arrival { person: Some(person), cookies, keyed: true }.check::<S>(row, &call.target, &arrived)
+            Arrival { person: Some(person), cookies, keyed: true }.check(world, row, &call.target, &arrived)
         }
         Expects::ArrivesAt(person, target, cookies) => {
             status(&answer, &[200])?;
             let target = if S::ABILITIES.sets_query { target } else { call.target.as_str() };
-            Arrival { person: Some(person), cookies, keyed: true }.check::<S>(row, target, &arrived)
+            Arrival { person: Some(person), cookies, keyed: true }.check(world, row, target, &arrived)
         }
         Expects::KeepsEncodedSlash(person) => {
             let arrival = Arrival { person: Some(person), cookies: "", keyed: true };
-            let kept = status(&answer, &[200]).and(arrival.check::<S>(row, &call.target, &arrived));
+            let kept = status(&answer, &[200]).and(arrival.check(world, row, &call.target, &arrived));
             match S::ABILITIES.keeps_encoded_slash {
                 true => kept,
                 false => must(kept.is_err(), || "it can, and its abilities say that it cannot".to_owned()),
@@ -51,16 +57,16 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
         }
         Expects::Gated(person) => {
             status(&answer, &[200])?;
-            Arrival { person: Some(person), cookies: "", keyed: false }.check::<S>(row, &call.target, &arrived)
+            Arrival { person: Some(person), cookies: "", keyed: false }.check(world, row, &call.target, &arrived)
         }
         Expects::Public => {
             status(&answer, &[200])?;
-            Arrival { person: None, cookies: "", keyed: false }.check::<S>(row, &call.target, &arrived)
+            Arrival { person: None, cookies: "", keyed: false }.check(world, row, &call.target, &arrived)
         }
         Expects::Shown(person, says) => {
             status(&answer, &[*says])?;
             must(answer.text() == format!("the application says {says}"), || format!("another page: {answer:?}"))?;
-            Arrival { person: Some(person), cookies: "", keyed: true }.check::<S>(row, &call.target, &arrived)
+            Arrival { person: Some(person), cookies: "", keyed: true }.check(world, row, &call.target, &arrived)
         }
     }
 }
@@ -68,6 +74,12 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
 /// The answer has one of these statuses.
 pub fn status(answer: &Answer, wanted: &[u16]) -> Outcome {
     must(wanted.contains(&answer.status), || format!("not {wanted:?} but {}\n{}", answer.status, answer.everything()))
+}
+
+/// The answer is a page that people can read.
+pub fn page(answer: &Answer) -> Outcome {
+    let kind = answer.all("Content-Type").join(", ");
+    must(kind.starts_with("text/html") && !answer.body.is_empty(), || format!("no page: {}", answer.everything()))
 }
 
 /// The application heard nothing.
@@ -93,14 +105,16 @@ struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    fn check<S: WebServer>(&self, row: &Row, target: &str, arrived: &[Arrived]) -> Outcome {
+    fn check<S: WebServer>(&self, world: &World<S>, row: &Row, target: &str, arrived: &[Arrived]) -> Outcome {
         let [arrived] = arrived else { return Err(format!("it arrived {} times: {arrived:?}", arrived.len())) };
         let method = &row.call.method;
         must(arrived.method == *method, || format!("{} instead of {method}", arrived.method))?;
         let body = row.call.body.clone().unwrap_or_default();
-        must(arrived.body == body.as_bytes(), || format!("another body: {arrived:?}"))?;
+        must(arrived.body == body.as_bytes(), || format!("another body, {} bytes", arrived.body.len()))?;
         self.check_target::<S>(target, &arrived.target)?;
         self.check_cookies(arrived)?;
+        self.check_owner::<S>(world, arrived)?;
+        check_lines(&row.call, arrived)?;
         self.check_identity(arrived)?;
         check_spoofed(arrived)
     }
@@ -116,7 +130,11 @@ impl Arrival<'_> {
             return must(arrived == wanted, wrong);
         }
         let (rest, key) = arrived.rsplit_once("_h=").ok_or_else(wrong)?;
-        let joint = if wanted.contains('?') { '&' } else { '?' };
+        let joint = match wanted.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
         must(rest == format!("{wanted}{joint}") && key.len() == 32 && key.starts_with(KEY_MARK), wrong)
     }
 
@@ -134,6 +152,22 @@ impl Arrival<'_> {
         must(rest == self.cookies, wrong)
     }
 
+    /// The keys are this person's, and both of one session.
+    fn check_owner<S: WebServer>(&self, world: &World<S>, arrived: &Arrived) -> Outcome {
+        let (true, Some(person)) = (self.keyed, self.person) else { return Ok(()) };
+        let cookies = arrived.all("Cookie").join("; ");
+        let (_, key) = cookies.rsplit_once("_hmail=").unwrap_or_default();
+        let owner = world.mail.owner(key);
+        must(owner.as_deref() == Some(person.email), || format!("the keys are those of {owner:?}"))?;
+        if !S::ABILITIES.sets_query {
+            return Ok(());
+        }
+        // The stand-in numbers the halves of a session one after the other.
+        let number = |key: &str| u128::from_str_radix(key, 16).unwrap_or_default();
+        let (_, url_key) = arrived.target.rsplit_once("_h=").unwrap_or_default();
+        must(number(url_key) == number(key) + 1, || format!("{url_key} is not of the same session as {key}"))
+    }
+
     fn check_identity(&self, arrived: &Arrived) -> Outcome {
         let nobody = Person { user: "", name: "", email: "", roles: &[] };
         let Person { user, name, email, roles } = self.person.unwrap_or(&nobody);
@@ -148,11 +182,22 @@ impl Arrival<'_> {
     }
 }
 
+/// What else a client said is the application's business, and goes on as it came.
+fn check_lines(call: &Call, arrived: &Arrived) -> Outcome {
+    let ours = |name: &str| SPOOFED.iter().any(|(spoofed, _)| *spoofed == name) || name == "Cookie" || name == "Host";
+    for (name, value) in call.lines.iter().filter(|(name, _)| !ours(name)) {
+        let held = arrived.all(name);
+        must(held == [value.as_str()], || format!("{name} is {held:?} instead of {value:?}"))?;
+    }
+    Ok(())
+}
+
 /// Nothing of what a client said of itself, and nothing of what Keyward said to the web server alone.
-fn check_spoofed(arrived: &Arrived) -> Outcome {
+pub fn check_spoofed(arrived: &Arrived) -> Outcome {
     for (name, value) in &arrived.lines {
         let text = String::from_utf8_lossy(value).to_ascii_lowercase();
         must(!text.contains("evil") && !text.contains("203.0.113.66"), || format!("{name}: {text} was believed"))?;
+        must(!text.contains("kw1."), || format!("{name}: {text} holds the portal's session"))?;
         let inner = ["x-upstream-", "x-set-cookie", "x-keyward-"];
         let inner = inner.iter().any(|start| name.to_ascii_lowercase().starts_with(start));
         must(!inner || text.is_empty(), || format!("{name}: {text} is for the web server alone"))?;

@@ -1,7 +1,7 @@
 //! The requests, and what becomes of each.
 
 use crate::browser::Call;
-use crate::world::{ALICE, BOB, Person};
+use crate::world::{ALICE, BOB, CAROL, DAVE, Person};
 
 /// One request and what becomes of it.
 pub struct Row {
@@ -28,8 +28,12 @@ pub enum Expects {
     SignIn,
     /// It may not, and is told so.
     Denied,
+    /// The same, and a person is told.
+    DeniedPage,
     /// It may not, or is no request at all to this web server.
     Refused,
+    /// It is decided about as this person's request for `/inbox`, or not understood.
+    Judged(Person),
     /// It is decided about as any other address: the application's, or nobody's.
     NoDoor,
     /// It arrives, with this person's keys and identity and these cookies of the browser's own.
@@ -47,7 +51,8 @@ pub enum Expects {
 }
 
 use Expects::{
-    Arrives, ArrivesAt, Denied, Gated, KeepsEncodedSlash, NoDoor, Public, Refused, Shown, SignIn, SignInPage,
+    Arrives, ArrivesAt, Denied, DeniedPage, Gated, Judged, KeepsEncodedSlash, NoDoor, Public, Refused, Shown, SignIn,
+    SignInPage,
 };
 use Who::{Has, Lines, Stranger};
 
@@ -83,13 +88,18 @@ fn row(says: &'static str, who: Who, call: Call, expects: Expects) -> Row {
     Row { says, who, call, expects }
 }
 
-fn spoofing(call: Call) -> Call {
+/// The same with all of that.
+pub fn spoofing(call: Call) -> Call {
     SPOOFED.iter().fold(call, |call, (name, value)| call.line(name, value))
 }
 
 /// All of them.
 pub fn rows() -> Vec<Row> {
     [strangers(), people(), addresses(), cookies(), liars(), refusals(), answers()].into_iter().flatten().collect()
+}
+
+fn bad_ticket() -> Call {
+    Call::page("/inbox").line("Cookie", "portal_session=kw1.2026a.e30.AAAA; ;;=; theme=dark")
 }
 
 fn strangers() -> Vec<Row> {
@@ -101,6 +111,9 @@ fn strangers() -> Vec<Row> {
         nobody("a stranger's form is told", Call::form("/inbox", "a=1&b=2"), SignIn),
         nobody("what is public is for everybody", Call::page("/public/logo"), Public),
         nobody("a host that nobody configured is refused", Call::page("/").host("nowhere.example.test"), Refused),
+        nobody("nor does the request line name another", Call::page("http://nowhere.example.test/public/x"), Refused),
+        nobody("a calendar is told", Call::get("/inbox").method("PROPFIND"), SignIn),
+        nobody("what follows no rules of a session is nobody's", bad_ticket(), SignInPage),
     ]
 }
 
@@ -113,12 +126,40 @@ fn people() -> Vec<Row> {
         row("what is public carries nobody", Has(ALICE), Call::page("/public/logo"), Public),
         row("a head arrives as one", Has(ALICE), Call::get("/inbox").method("HEAD"), Arrives(ALICE, "")),
         row("a form arrives whole", Has(ALICE), Call::form("/send", "to=bob&text=a%20b+c"), Arrives(ALICE, "")),
+        row("so does one in pieces", Has(ALICE), Call::form("/send", "to=bob").in_pieces(), Arrives(ALICE, "")),
+        row("so does a large one", Has(ALICE), Call::form("/send", &"to=bob&".repeat(40_000)), Arrives(ALICE, "")),
+        row("an empty one is one", Has(ALICE), Call::form("/send", ""), Arrives(ALICE, "")),
+        row(
+            "any method arrives",
+            Has(ALICE),
+            Call::get("/dav/").method("PROPFIND").line("Depth", "1"),
+            Arrives(ALICE, ""),
+        ),
+        row("a large ticket is one", Has(CAROL), Call::page("/inbox"), Arrives(CAROL, "")),
+        row(
+            "what browsers ask caches goes to the application",
+            Has(ALICE),
+            Call::get("/inbox").line("If-None-Match", "\"x\"").line("X-Custom", "a, b;c=\"d\""),
+            Arrives(ALICE, ""),
+        ),
     ]
 }
 
 fn addresses() -> Vec<Row> {
     let at = |says, target| row(says, Has(ALICE), Call::get(target), Arrives(ALICE, ""));
     vec![
+        at("two slashes go on as they came", "/a//b"),
+        at("a query with a question mark goes on as it came", "/list?a=?&b=/?/&c=://"),
+        at("brackets and quotes go on as they came", "/list?a[]=1&b={x}|y^`'\"<>"),
+        at("an empty query goes on as it came", "/list?"),
+        at("a letter beyond ASCII goes on as it came", "/d%C3%ADa%e2%82%ac"),
+        row("a host has no case", Has(ALICE), Call::get("/inbox").host("WebMail.EXAMPLE.test"), Arrives(ALICE, "")),
+        row(
+            "an address with a host is judged by that host",
+            Has(ALICE),
+            Call::get("http://webmail.example.test:{port}/inbox").host("evil.test"),
+            Judged(ALICE),
+        ),
         at("a query goes on as it came", "/list?a=1&b=%26%2F%20+;c&d"),
         at("an encoded blank goes on as it came", "/a%20b"),
         at("an encoded percent sign goes on as it came", "/a%25b"),
@@ -151,6 +192,12 @@ fn cookies() -> Vec<Row> {
         ),
         with("nor where a bad one comes first", &["portal_session=bad; a=1; portal_session={ticket}"], "a=1"),
         with("nor in a second line", &["a=1", "portal_session={ticket}; b=2"], "a=1; b=2"),
+        with("nor with other blanks", &["a=1;\t portal_session={ticket} ;b=2"], "a=1; b=2"),
+        with(
+            "a name that only ends like it is another",
+            &["x_portal_session=1; portal_session={ticket}"],
+            "x_portal_session=1",
+        ),
         with("nor without a blank", &["a=1;portal_session={ticket};b=2"], "a=1; b=2"),
         with("a key that the browser sent is not the one", &["_hmail=evil; portal_session={ticket}"], ""),
     ]
@@ -166,6 +213,10 @@ fn liars() -> Vec<Row> {
         row("nor is the other", Has(ALICE), spoofing(Call::get("/authz/forward-auth")), NoDoor),
         row("nor is that of Envoy", Has(ALICE), Call::get("/authz/ext-authz/inbox"), NoDoor),
         row("nor is one behind dots", Has(ALICE), Call::get("/.keyward/../authz/ext-authz/inbox"), NoDoor),
+        row("nor behind dots in another writing", Has(ALICE), Call::get("/.keyward/%2e%2e/authz/auth-request"), NoDoor),
+        row("nor is there a door for operators", Has(ALICE), Call::get("/metrics"), NoDoor),
+        row("nor below Keyward's pages", Has(ALICE), Call::get("/.keyward/../metrics"), NoDoor),
+        row("nor one for the portal", Has(ALICE), Call::get("/v1/sessions"), NoDoor),
         row("a stranger finds no door", Stranger, Call::get("/authz/auth-request"), SignIn),
     ]
 }
@@ -173,7 +224,11 @@ fn liars() -> Vec<Row> {
 fn refusals() -> Vec<Row> {
     let alice = |says, target, expects| row(says, Has(ALICE), Call::page(target), expects);
     vec![
-        alice("who lacks a role may not", "/admin/users", Denied),
+        alice("who lacks a role may not", "/admin/users", DeniedPage),
+        row("nor may a script", Has(ALICE), Call::get("/admin/users"), Denied),
+        row("nor a form", Has(ALICE), Call::form("/admin/users", "a=1"), DeniedPage),
+        row("a refused password is no sign-in", Has(DAVE), Call::page("/inbox"), DeniedPage),
+        row("two hosts are none", Has(ALICE), Call::get("/inbox").line("Host", "nowhere.example.test"), Refused),
         alice("dots may be another address", "/public/../admin/users", Refused),
         alice("so may encoded dots", "/public/%2e%2e/admin/users", Refused),
         alice("so may two slashes", "//admin/users", Refused),

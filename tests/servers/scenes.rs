@@ -1,14 +1,16 @@
 //! What takes more than one request.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
-
+use crate::application::form_key;
+use crate::broken::{Broken, InPlace};
 use crate::browser::{Call, Connection};
-use crate::play::{Outcome, must, nothing, status};
+use crate::play::{Outcome, check_spoofed, must, nothing, status};
+use crate::rows::spoofing;
 use crate::suite::Report;
 use crate::web_server::WebServer;
-use crate::world::{ALICE, World};
+use crate::world::{ALICE, BOB, World};
 
 /// Where browsers get cookies from Keyward.
 pub async fn cookies_for_scripts<S: WebServer>(world: &World<S>, report: &mut Report) {
@@ -32,6 +34,16 @@ pub async fn cookies_for_scripts<S: WebServer>(world: &World<S>, report: &mut Re
         wanted.sort_unstable();
         report.add(says, status(&answer, &[200]).and(must(lines == wanted, || format!("{lines:#?}"))));
     }
+    report.add("large keys arrive", large_keys(world).await);
+}
+
+async fn large_keys<S: WebServer>(world: &World<S>) -> Outcome {
+    let name = world.name();
+    let answer = world.browse(&name, &Call::page("/inbox").line("Cookie", &BOB.ticket().cookie())).await;
+    status(&answer, &[200])?;
+    let cookies: Vec<_> = world.arrived(&name).iter().flat_map(|arrived| arrived.all("Cookie")).collect();
+    let wanted = format!("sid={}; csrf=C1; lang=en", form_key(BOB.user));
+    must(cookies == [wanted], || format!("{cookies:?}"))
 }
 
 /// All of them; the last ones break what the others need.
@@ -39,18 +51,32 @@ pub async fn all<S: WebServer>(world: &mut World<S>, report: &mut Report) {
     report.add("two cookies of the application reach the browser", two_cookies(world).await);
     report.add("a socket opens where it may, and carries bytes both ways", socket(world).await);
     report.add("a stranger opens no socket", stranger_socket(world).await);
+    report.add("no other protocol is switched to", other_protocol(world).await);
+    report.add("a redirect of the application stays on the host", redirect(world).await);
+    report.add("a no of the application to a page is shown, after a renewal where there is one", renewal(world).await);
+    report.add("Keyward says who somebody is", whoami(world).await);
+    report.add("its pages have their style", style(world).await);
+    report.add("whoever signs out is out", sign_out(world).await);
+    report.add("people who ask at once are not mixed up", crowd(world).await);
     drop(world.keyward.take());
-    report.add("where Keyward is down nothing passes", closed(world, S::ABILITIES.when_down).await);
-    let hanging = Hanging::at(&[world.places.auth, world.places.fastcgi, world.places.grpc]).await;
-    report.add("where it hangs nothing passes", closed(world, S::ABILITIES.when_hanging).await);
-    drop(hanging);
+    report.add("where Keyward is down nothing passes", closed(world, &[S::ABILITIES.when_down]).await);
+    for broken in Broken::ALL {
+        let in_place = InPlace::of(broken, &world.places).await;
+        let outcome = match broken {
+            Broken::Hangs => closed(world, &[S::ABILITIES.when_hanging]).await,
+            Broken::SaysLittle => believes_nobody(world).await,
+            _ => closed(world, &[403, 500, 502, 503, 504]).await,
+        };
+        report.add(broken.says(), outcome);
+        in_place.end().await;
+    }
     world.restart_keyward().await;
     let known = ALICE.ticket().cookie();
-    report.add("when it is back everything is as before", passes(world, &known).await);
-    drop(world.application.take());
+    report.add("when it is back everything is as before", passes_again(world, &known).await);
+    world.end_application().await;
     report.add("where the application is down nobody is sent to sign in", application_down(world, &known).await);
-    world.restart_application().await;
-    report.add("when the application is back it is served again", passes(world, &known).await);
+    world.start_application().await;
+    report.add("when the application is back it is served again", passes_again(world, &known).await);
 }
 
 fn alice(call: Call) -> Call {
@@ -87,6 +113,80 @@ async fn socket<S: WebServer>(world: &World<S>) -> Outcome {
     must(echoed.as_deref() == Some(&frame), || format!("{echoed:?} came back"))
 }
 
+/// h2c would let a client send what nobody decides about.
+async fn other_protocol<S: WebServer>(world: &World<S>) -> Outcome {
+    let name = world.name();
+    let call = alice(Call::get("/socket")).line("Connection", "Upgrade, HTTP2-Settings").line("Upgrade", "h2c");
+    let answer = world.browse(&name, &call.line("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")).await;
+    let upgrades: Vec<_> = world.arrived(&name).iter().flat_map(|arrived| arrived.all("Upgrade")).collect();
+    must(answer.status != 101 && upgrades.is_empty(), || format!("{} and {upgrades:?}", answer.status))
+}
+
+async fn redirect<S: WebServer>(world: &World<S>) -> Outcome {
+    let answer = world.browse(&world.name(), &alice(Call::get("/moved"))).await;
+    status(&answer, &[302])?;
+    let location = answer.all("Location").join(", ");
+    must(["/inbox?moved=1".to_owned(), world.url("/inbox?moved=1")].contains(&location), || location.clone())
+}
+
+async fn renewal<S: WebServer>(world: &World<S>) -> Outcome {
+    let name = world.name();
+    let answer = world.browse(&name, &alice(Call::page("/says/401"))).await;
+    status(&answer, &[401]).and(must(answer.text() == "the application says 401", || answer.text()))?;
+    let arrived = world.arrived(&name);
+    let keys: BTreeSet<String> = arrived.iter().flat_map(|arrived| arrived.all("Cookie")).collect();
+    let wanted = if S::RENEWS { 2 } else { 1 };
+    must((arrived.len(), keys.len()) == (wanted, wanted), || format!("{} times, with {keys:?}", arrived.len()))
+}
+
+async fn whoami<S: WebServer>(world: &World<S>) -> Outcome {
+    let answer = world.browse(&world.name(), &alice(Call::get("/.keyward/whoami"))).await;
+    status(&answer, &[200])?;
+    let who: serde_json::Value = serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
+    must(who.to_string().contains("alice"), || who.to_string())
+}
+
+async fn style<S: WebServer>(world: &World<S>) -> Outcome {
+    let answer = world.browse(&world.name(), &Call::get("/.keyward/style.css")).await;
+    status(&answer, &[200])?;
+    must(answer.all("Content-Type").join(",").starts_with("text/css"), || answer.everything())
+}
+
+async fn sign_out<S: WebServer>(world: &World<S>) -> Outcome {
+    let ticket = ALICE.ticket().cookie();
+    passes(world, &ticket).await?;
+    let page = |target| Call::page(target).line("Cookie", &ticket).line("Sec-Fetch-Site", "same-origin");
+    status(&world.browse(&world.name(), &page("/.keyward/logout")).await, &[200, 302, 303])?;
+    let name = world.name();
+    let answer = world.browse(&name, &page("/inbox")).await;
+    nothing(&world.arrived(&name)).and(status(&answer, &[302, 303]))
+}
+
+/// Four connections at once, on each of which two people take turns.
+async fn crowd<S: WebServer>(world: &World<S>) -> Outcome {
+    let people = [ALICE, BOB].map(|person| (person, person.ticket().cookie()));
+    let walks = (0..4).map(async |walk| {
+        let mut connection = Connection::open(world.places.public).await.ok_or("nobody listens")?;
+        for step in 0..10 {
+            let (person, cookie) = &people[(walk + step) % 2];
+            let call = Call::get("/inbox").line("Cookie", cookie).line("Connection", "keep-alive");
+            let name = world.name();
+            connection.send(&call.bytes(&name, world.places.public.port())).await;
+            let answer = connection.answer(false).await.ok_or("no answer")?;
+            world.look_for_leaks(&call, &answer);
+            status(&answer, &[200])?;
+            let arrived = world.arrived(&name);
+            let cookies = arrived.iter().flat_map(|arrived| arrived.all("Cookie")).collect::<Vec<_>>().concat();
+            let owner = world.mail.owner(cookies.trim_start_matches("_hmail="));
+            let users: Vec<_> = arrived.iter().flat_map(|arrived| arrived.all("Remote-User")).collect();
+            let right = owner.as_deref() == Some(person.email) && users == [person.user];
+            must(right, || format!("{owner:?} and {users:?} instead of {}", person.user))?;
+        }
+        Ok(())
+    });
+    futures_util::future::join_all(walks).await.into_iter().collect()
+}
+
 async fn stranger_socket<S: WebServer>(world: &World<S>) -> Outcome {
     let name = world.name();
     let answer = world.browse(&name, &upgrade()).await;
@@ -94,7 +194,7 @@ async fn stranger_socket<S: WebServer>(world: &World<S>) -> Outcome {
 }
 
 /// Whatever is asked, it is refused, with this status and a page; and all at once, because it may take long.
-async fn closed<S: WebServer>(world: &World<S>, wanted: u16) -> Outcome {
+async fn closed<S: WebServer>(world: &World<S>, wanted: &[u16]) -> Outcome {
     let calls = [
         alice(Call::page("/inbox")),
         alice(Call::get("/list?a=1")),
@@ -104,9 +204,23 @@ async fn closed<S: WebServer>(world: &World<S>, wanted: u16) -> Outcome {
     let asked = calls.iter().map(async |call| {
         let name = world.name();
         let answer = world.browse(&name, call).await;
-        nothing(&world.arrived(&name)).and(status(&answer, &[wanted]))
+        nothing(&world.arrived(&name)).and(status(&answer, wanted))
     });
     futures_util::future::join_all(asked).await.into_iter().collect()
+}
+
+/// A yes that says nothing more may pass or not, but a client's word never takes the place of Keyward's.
+async fn believes_nobody<S: WebServer>(world: &World<S>) -> Outcome {
+    for call in [Call::page("/inbox"), alice(Call::get("/inbox"))] {
+        let name = world.name();
+        world.browse(&name, &spoofing(call)).await;
+        for arrived in world.arrived(&name) {
+            check_spoofed(&arrived)?;
+            let [users, cookies] = ["Remote-User", "Cookie"].map(|name| arrived.all(name).concat());
+            must(users.is_empty() && cookies.is_empty(), || format!("{users:?} and {cookies:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 async fn passes<S: WebServer>(world: &World<S>, cookie: &str) -> Outcome {
@@ -116,6 +230,19 @@ async fn passes<S: WebServer>(world: &World<S>, cookie: &str) -> Outcome {
     must(world.arrived(&name).len() == 1, || "it did not arrive".to_owned())
 }
 
+/// As soon as the web server tries again.
+async fn passes_again<S: WebServer>(world: &World<S>, cookie: &str) -> Outcome {
+    let until_it_does = async {
+        while passes(world, cookie).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    if !S::TRIES_AGAIN_AT_ONCE {
+        let _ = tokio::time::timeout(Duration::from_secs(20), until_it_does).await;
+    }
+    passes(world, cookie).await
+}
+
 /// It is the web server who says so to those that have their keys, and Keyward to those that have none yet.
 async fn application_down<S: WebServer>(world: &World<S>, known: &str) -> Outcome {
     for cookie in [known, &ALICE.ticket().cookie()] {
@@ -123,29 +250,4 @@ async fn application_down<S: WebServer>(world: &World<S>, known: &str) -> Outcom
         status(&answer, &[502, 503, 504])?;
     }
     Ok(())
-}
-
-/// Listeners that take everything and never answer.
-struct Hanging(Vec<tokio::task::JoinHandle<()>>);
-
-impl Hanging {
-    async fn at(addresses: &[SocketAddr]) -> Self {
-        let mut taking = Vec::new();
-        for address in addresses {
-            let listener = TcpListener::bind(address).await.unwrap();
-            taking.push(tokio::spawn(async move {
-                let mut held = Vec::new();
-                while let Ok((stream, _)) = listener.accept().await {
-                    held.push(stream);
-                }
-            }));
-        }
-        Self(taking)
-    }
-}
-
-impl Drop for Hanging {
-    fn drop(&mut self) {
-        self.0.iter().for_each(tokio::task::JoinHandle::abort);
-    }
 }

@@ -37,5 +37,6 @@ pub async fn run<S: WebServer>() {
     report.wrong.extend(leaks);
     assert!(report.asked >= 30, "{} were asked", report.asked);
     let (wrong, asked) = (report.wrong.len(), report.asked);
-    assert!(wrong == 0, "{}: {wrong} of {asked} are wrong:\n{}", S::NAME, report.wrong.join("\n"));
+    let told: Vec<String> = report.wrong.iter().map(|wrong| format!("{}: {wrong}", S::NAME)).collect();
+    assert!(wrong == 0, "{wrong} of {asked} are wrong:\n{}", told.join("\n"));
 }

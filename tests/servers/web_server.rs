@@ -37,6 +37,10 @@ pub trait WebServer: Sized {
     const NAME: &'static str;
     /// What it can do.
     const ABILITIES: Abilities;
+    /// Whether it has keys renewed, and asks again, where the application answers a GET as to a stranger.
+    const RENEWS: bool = false;
+    /// Whether it tries again at once where it could not reach somebody a moment ago; else a second or two later.
+    const TRIES_AGAIN_AT_ONCE: bool = true;
 
     /// Whether browsers get Keyward's own cookies on a yes by the files of the example, whatever their names.
     const HANDS_COOKIES: bool = true;

@@ -37,11 +37,21 @@ pub struct Person {
 /// She has no role at all.
 pub const ALICE: Person = Person { user: "alice", name: "Alice Día", email: "alice@example.test", roles: &[] };
 pub const BOB: Person = Person { user: "bob", name: "Bob", email: "bob@example.test", roles: &["admin", "staff"] };
+/// Her password is very long, and so is her ticket.
+pub const CAROL: Person = Person { user: "carol", name: "Carol", email: "carol@example.test", roles: &[] };
+/// The portal has a password of his that is not the mailbox's any more.
+pub const DAVE: Person = Person { user: "dave", name: "Dave", email: "dave@example.test", roles: &[] };
 
 impl Person {
+    fn password(&self) -> String {
+        password_of(self.user).repeat(if self.user == CAROL.user { 130 } else { 1 })
+    }
+
     /// A session at the portal.
     pub fn ticket(&self) -> Ticket {
-        Ticket::of(self.user).portal(PORTAL).name(self.name).email(self.email).roles(self.roles)
+        let known = if self.user == DAVE.user { "the old password".to_owned() } else { self.password() };
+        let ticket = Ticket::of(self.user).portal(PORTAL).password(&known);
+        ticket.name(self.name).email(self.email).roles(self.roles)
     }
 }
 
@@ -59,7 +69,7 @@ pub struct World<S> {
     _server: S,
     pub keyward: Option<Keyward>,
     pub application: Option<Application>,
-    _mail: Axigen,
+    pub mail: Axigen,
     pub places: Places,
     config: String,
     behind: Behind,
@@ -71,8 +81,8 @@ pub struct World<S> {
 
 impl<S: WebServer> World<S> {
     pub async fn start(kind: Kind) -> Self {
-        let mailbox = |person: Person| axigen::Person::new(person.email, &password_of(person.user), person.name);
-        let mail = Axigen::start([ALICE, BOB].map(mailbox).to_vec()).await.unwrap();
+        let mailbox = |person: Person| axigen::Person::new(person.email, &person.password(), person.name);
+        let mail = Axigen::start([ALICE, BOB, CAROL, DAVE].map(mailbox).to_vec()).await.unwrap();
         let behind = match kind {
             Kind::Mail => Behind::Mail(mail.url().trim_start_matches("http://").parse().unwrap()),
             Kind::Form => Behind::Form,
@@ -92,7 +102,7 @@ impl<S: WebServer> World<S> {
             _server: server,
             keyward: Some(keyward),
             application: Some(application),
-            _mail: mail,
+            mail,
             places,
             config,
             behind,
@@ -107,8 +117,13 @@ impl<S: WebServer> World<S> {
         self.keyward = Some(Keyward::start(&self.folder, &self.config, &self.places).await);
     }
 
-    pub async fn restart_application(&mut self) {
-        drop(self.application.take());
+    pub async fn end_application(&mut self) {
+        if let Some(application) = self.application.take() {
+            application.end().await;
+        }
+    }
+
+    pub async fn start_application(&mut self) {
         self.application = Some(Application::start(self.places.application, self.behind).await);
     }
 
@@ -149,7 +164,7 @@ impl<S: WebServer> World<S> {
         let everything = answer.everything();
         let mailbox = call.target == "/" && answer.status == 200;
         let to_owner = !S::ABILITIES.sets_query && self.with_key(answer).is_some();
-        let key = !mailbox && !to_owner && (everything.contains(KEY_MARK) || everything.contains("sid=S1"));
+        let key = !mailbox && !to_owner && everything.contains(KEY_MARK);
         let inner = ["x-upstream-", "remote-", "x-set-cookie-", "x-axigen-session", "variable-"];
         let inner = answer.headers.iter().find(|(name, _)| inner.iter().any(|start| name.starts_with(start)));
         if key || inner.is_some() {
@@ -170,7 +185,7 @@ impl<S: WebServer> World<S> {
     }
 }
 
-/// Every key of the stand-in begins so.
+/// Every key of an application here begins so.
 pub const KEY_MARK: &str = "0000000000000000000000000";
 
 /// A `keyward serve`.
@@ -179,16 +194,20 @@ pub struct Keyward {
 }
 
 impl Keyward {
-    async fn start(folder: &Workspace, config: &str, places: &Places) -> Self {
+    async fn start(folder: &Workspace, text: &str, places: &Places) -> Self {
         let ours = folder.directory("keyward").unwrap().with_our_rights();
-        let config = ours.write("keyward.toml", config).unwrap();
+        let config = ours.write("keyward.toml", text).unwrap();
         let ops: SocketAddr = free_address().unwrap();
         let auth = format!("KEYWARD__LISTEN__AUTH={}", places.auth);
         let ops = format!("KEYWARD__LISTEN__OPS={ops}");
         let program = env!("CARGO_BIN_EXE_keyward");
         let arguments = ["-u", "RUST_LOG", &auth, &ops, program, "serve", "-c", config.to_str().unwrap()];
         let mut process = Process::start("keyward", Path::new("/usr/bin/env"), &arguments, &ours).unwrap();
-        process.ready(&Address::Tcp(places.auth)).await.unwrap();
+        for address in [places.auth, places.fastcgi, places.grpc] {
+            if address == places.auth || text.contains(&address.to_string()) {
+                process.ready(&Address::Tcp(address)).await.unwrap();
+            }
+        }
         Self { _process: process }
     }
 }

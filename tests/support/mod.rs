@@ -1,5 +1,6 @@
 //! The program itself, as a process of its own, and those it deals with.
 
+mod fastcgi;
 mod house;
 mod ticket;
 mod wire;
@@ -14,8 +15,12 @@ pub use keyward::demo::process::Address;
 use keyward::demo::process::{Process, TemporaryWorkspace, Workspace, free_address};
 pub use keyward::observe::Door;
 
-/// The doors that are told of the original request in headers of their own.
-pub const DOORS: [Door; 2] = [Door::AuthRequest, Door::ForwardAuth];
+/// Every door that can be asked in bytes. (gRPC has a client of its own.)
+pub const DOORS: [Door; 4] = [Door::AuthRequest, Door::ForwardAuth, Door::ExtAuthz, Door::Fastcgi];
+/// Those that are asked over HTTP.
+pub const HTTP_DOORS: [Door; 3] = [Door::AuthRequest, Door::ForwardAuth, Door::ExtAuthz];
+/// Those that are told of the original request in headers of their own.
+pub const TOLD: [Door; 2] = [Door::AuthRequest, Door::ForwardAuth];
 
 pub use ticket::{APP_PORTAL, MAIL_PORTAL, PortalKey, Ticket, now, password_of};
 pub use wire::{Answer, Ask, Connection};
@@ -95,6 +100,7 @@ impl Setup {
         let mut sidecar = self.spawn();
         sidecar.process.ready(&sidecar.auth).await.unwrap();
         sidecar.process.ready(&Address::Tcp(sidecar.ops)).await.unwrap();
+        sidecar.process.ready(&Address::Tcp(sidecar.fastcgi)).await.unwrap();
         if with_api {
             sidecar.process.ready(&Address::Tcp(sidecar.api)).await.unwrap();
         }
@@ -119,7 +125,8 @@ impl Setup {
         };
         let api = free_address().unwrap();
         let api_line = if self.with_api { format!("api = \"{api}\"\n") } else { String::new() };
-        let listen = format!("[listen]\n{line}\nops = \"{ops}\"\n{api_line}");
+        let fastcgi = free_address().unwrap();
+        let listen = format!("[listen]\n{line}\nops = \"{ops}\"\nfastcgi = \"{fastcgi}\"\n{api_line}");
         let config = ours.write("keyward.toml", &format!("{listen}{}", self.config)).unwrap();
         // The shell leaves its process, and so its number, to the program.
         let script = format!("echo $$ > keyward.pid; {}\nexec \"$@\"", self.before);
@@ -127,7 +134,7 @@ impl Setup {
         arguments.extend(self.environment.iter().map(String::as_str));
         arguments.extend([env!("CARGO_BIN_EXE_keyward"), "serve", "-c", config.to_str().unwrap()]);
         let process = Process::start("keyward", Path::new("/bin/sh"), &arguments, &ours).unwrap();
-        Sidecar { process, auth, api, ops, listen, config, directory }
+        Sidecar { process, auth, fastcgi, api, ops, listen, config, directory }
     }
 }
 
@@ -136,6 +143,8 @@ pub struct Sidecar {
     process: Process,
     /// Where decisions are made.
     pub auth: Address,
+    /// Where they are asked for by FastCGI.
+    pub fastcgi: SocketAddr,
     /// Where the portal calls, if it was started with the API.
     pub api: SocketAddr,
     /// Where operators look.
@@ -147,7 +156,7 @@ pub struct Sidecar {
 
 impl Sidecar {
     pub async fn connect(&self) -> Connection {
-        Connection::open(&self.auth).await
+        Connection::open(&self.auth).await.with_fastcgi(self.fastcgi)
     }
 
     /// Asks on a connection of its own.

@@ -1,5 +1,6 @@
 //! HTTP/1.1 in bytes: nothing here repairs what a test wants to send, or hides what came back.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::Address;
 
 /// Longest wait for an answer. Only a defect ever waits so long.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// One answer, its headers in order and with names in lower case.
 #[derive(Clone, Debug)]
@@ -100,6 +101,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub struct Connection {
     stream: Box<dyn Stream>,
     buffer: Vec<u8>,
+    /// Where questions by FastCGI go, each on a connection of its own, as of Apache and lighttpd.
+    fastcgi: Option<SocketAddr>,
 }
 
 impl Connection {
@@ -108,14 +111,19 @@ impl Connection {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).await.unwrap();
                 stream.set_nodelay(true).unwrap();
-                Self { stream: Box::new(stream), buffer: Vec::new() }
+                Self { stream: Box::new(stream), buffer: Vec::new(), fastcgi: None }
             }
             Address::Unix(path) => Self::open_unix(path).await,
         }
     }
 
     async fn open_unix(path: &Path) -> Self {
-        Self { stream: Box::new(UnixStream::connect(path).await.unwrap()), buffer: Vec::new() }
+        Self { stream: Box::new(UnixStream::connect(path).await.unwrap()), buffer: Vec::new(), fastcgi: None }
+    }
+
+    /// With another listener, for questions by FastCGI.
+    pub fn with_fastcgi(self, address: SocketAddr) -> Self {
+        Self { fastcgi: Some(address), ..self }
     }
 
     /// Sends; that the other side has closed is for the reader to find out.
@@ -145,8 +153,12 @@ impl Connection {
 
     /// Sends a question and reads its answer.
     pub async fn ask(&mut self, door: Door, ask: &Ask) -> Answer {
+        if door == Door::Fastcgi {
+            let address = self.fastcgi.expect("a listener for FastCGI");
+            return super::fastcgi::exchange(address, &ask.variables()).await;
+        }
         self.send(ask.bytes(door)).await;
-        if ask.wire == "HEAD" { self.answer_to_head().await } else { self.answer().await }
+        if ask.wire_method_at(door) == "HEAD" { self.answer_to_head().await } else { self.answer().await }
     }
 
     async fn read(&mut self, with_body: bool) -> Option<Answer> {
@@ -182,7 +194,7 @@ impl Connection {
     }
 }
 
-/// One original request, to be asked about at either door.
+/// One original request, to be asked about at any door.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// The method of the question itself, not of the request it is about.
@@ -222,6 +234,16 @@ impl Ask {
         self
     }
 
+    /// The path and the query, whatever they look like.
+    pub fn target(self, target: &str) -> Self {
+        Self { target: target.as_bytes().to_vec(), ..self }
+    }
+
+    /// The host, whatever it looks like.
+    pub fn authority(self, authority: &str) -> Self {
+        Self { authority: authority.to_owned(), ..self }
+    }
+
     pub fn without_method(mut self) -> Self {
         self.method = None;
         self
@@ -252,6 +274,7 @@ impl Ask {
                 let origin = format!("{}://{}", self.scheme, self.authority);
                 vec![("X-Original-URL", [origin.as_bytes(), &self.target].concat())]
             }
+            Door::ExtAuthz => return vec![("X-Forwarded-Proto", self.scheme.clone().into_bytes())],
             Door::ForwardAuth => vec![
                 ("X-Forwarded-Proto", self.scheme.clone().into_bytes()),
                 ("X-Forwarded-Host", self.authority.clone().into_bytes()),
@@ -266,6 +289,25 @@ impl Ask {
         lines
     }
 
+    /// The method of the question; where the request itself is the question, that of the request.
+    fn wire_method_at(&self, door: Door) -> &str {
+        match (door, &self.method) {
+            (Door::ExtAuthz, Some(method)) => method,
+            _ => &self.wire,
+        }
+    }
+
+    /// The doors at which this can be said: where the request itself is the question, it must be one of HTTP.
+    pub fn doors(&self) -> impl Iterator<Item = Door> + use<> {
+        let token =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let host = self.authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+        let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"#<>\\^`{|}".contains(byte);
+        let line = self.target.starts_with(b"/") && self.target.len() < 65_536 && self.target.iter().all(plain);
+        let is_one = self.method.as_deref().is_some_and(token) && host && !self.authority.is_empty() && line;
+        super::DOORS.into_iter().filter(move |door| is_one || *door != Door::ExtAuthz)
+    }
+
     /// The question as it travels.
     pub fn bytes(&self, door: Door) -> Vec<u8> {
         self.bytes_to(&format!("/authz/{}", door.as_str()), door)
@@ -273,12 +315,44 @@ impl Ask {
 
     /// The question at another path than the door's own.
     pub fn bytes_to(&self, path: &str, door: Door) -> Vec<u8> {
-        let mut bytes = format!("{} {path} HTTP/1.1\r\nHost: keyward\r\n", self.wire).into_bytes();
+        let (below, host) = match door {
+            Door::ExtAuthz => (self.target.as_slice(), self.authority.as_str()),
+            _ => (&b""[..], "keyward"),
+        };
+        let mut bytes = [self.wire_method_at(door).as_bytes(), b" ", path.as_bytes(), below].concat();
+        bytes.extend_from_slice(format!(" HTTP/1.1\r\nHost: {host}\r\n").as_bytes());
         for (name, value) in self.original(door) {
             bytes.extend_from_slice(&[name.as_bytes(), b": ", &value, b"\r\n"].concat());
         }
         bytes.extend_from_slice(&self.lines);
         bytes.extend_from_slice(b"\r\n");
         bytes
+    }
+
+    /// The variables by which a web server tells of the request over FastCGI. As Apache does, it leaves out headers
+    /// whose names would look like others' as variables, and makes one of those that come several times.
+    fn variables(&self) -> Vec<(String, Vec<u8>)> {
+        let mut variables = vec![
+            ("REQUEST_SCHEME".to_owned(), self.scheme.clone().into_bytes()),
+            ("HTTP_HOST".to_owned(), self.authority.clone().into_bytes()),
+            ("REQUEST_URI".to_owned(), self.target.clone()),
+            ("REMOTE_ADDR".to_owned(), b"127.0.0.1".to_vec()),
+        ];
+        variables.extend(self.method.iter().map(|method| ("REQUEST_METHOD".to_owned(), method.clone().into_bytes())));
+        for line in self.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
+                continue;
+            }
+            let name = String::from_utf8(name.to_vec()).unwrap().to_ascii_uppercase().replace('-', "_");
+            let (name, joint) = (format!("HTTP_{name}"), if name == "COOKIE" { &b"; "[..] } else { b", " });
+            match variables.iter_mut().find(|(held, _)| *held == name) {
+                Some((_, held)) => *held = [held, joint, value].concat(),
+                None => variables.push((name, value.to_vec())),
+            }
+        }
+        variables
     }
 }

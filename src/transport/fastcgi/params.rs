@@ -10,11 +10,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub const LONGEST: usize = 256 * 1024;
 /// Most variables. A web server makes some forty of its own, and takes a hundred headers by default (Apache).
 pub const MOST: usize = 1024;
+/// Most bytes of a name that is told.
+const LONGEST_TOLD: usize = 64;
 /// What stands before the name of a header.
 const HEADER: &[u8] = b"HTTP_";
 
 /// Why variables are not believed, none of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadParams {
     /// More than [`LONGEST`] bytes.
     #[error("they are longer than 256 KiB")]
@@ -30,8 +32,8 @@ pub enum BadParams {
     Nameless,
     /// Two that a CGI program would take for one. Where a browser can send `Remote-User` and `Remote_User`,
     /// whoever reads only one of them reads what the browser chose.
-    #[error("two have the same name once the hyphens of headers are underscores")]
-    Twice,
+    #[error("{0} is there twice, or is another name once the hyphens of headers are underscores")]
+    Twice(String),
 }
 
 /// Gathers the stream of variables, whatever records it came in.
@@ -85,11 +87,11 @@ impl Params {
         }
         // In the order in which they came, where names are the same: lines of cookies have one.
         pairs.sort_by(|(one, _), (other, _)| compare(one, other));
-        let twice = |(one, other): (&(Bytes, Bytes), &(Bytes, Bytes))| {
-            compare(&one.0, &other.0) == Ordering::Equal && !may_repeat(&one.0)
-        };
-        if pairs.iter().zip(pairs.iter().skip(1)).any(twice) {
-            return Err(BadParams::Twice);
+        for ((name, _), (next, _)) in pairs.iter().zip(pairs.iter().skip(1)) {
+            if compare(name, next) == Ordering::Equal && !may_repeat(name) {
+                let told = String::from_utf8_lossy(&name[..name.len().min(LONGEST_TOLD)]);
+                return Err(BadParams::Twice(told.into_owned()));
+            }
         }
         Ok(Self { pairs })
     }
@@ -235,7 +237,7 @@ mod tests {
             ("HTTP_", "HTTP_"),
         ] {
             for pairs in [&[(one, "a"), (other, "b")][..], &[(one, "a"), ("SERVER_NAME", "x"), (other, "a")]] {
-                assert_eq!(read(pairs), Err(BadParams::Twice), "{one} {other}");
+                assert!(matches!(read(pairs), Err(BadParams::Twice(name)) if name == one), "{one} {other}");
             }
         }
         read(&[("REMOTE_USER", "a"), ("HTTP_REMOTE_USER", "b"), ("remote_user", "c")]).unwrap();

@@ -36,7 +36,7 @@ struct Door(Arc<DoorState>);
 
 #[async_trait]
 impl Authorization for Door {
-    /// Every answer is one, also to what was not understood: an error would have Envoy show a page of its own.
+    /// What was not understood gets an answer as well: an error would have Envoy show a page of its own.
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         // Whoever has no connection of ours is nobody whose word is taken.
         let Some(Peer(peer)) = request.extensions().get().copied() else {
@@ -50,6 +50,9 @@ impl Authorization for Door {
             sign_in: StatusCode::FOUND,
         };
         let response = decisions::decide(&self.0, peer, asked).await;
-        Ok(Response::new(Answer::new(response, question.headers()).into()))
+        match Answer::new(response, question.headers()) {
+            Some(answer) => Ok(Response::new(answer.into())),
+            None => Err(Status::internal("a header of the answer is not UTF-8")),
+        }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::address::Address;
 use envoy_types::pb::envoy::config::core::v3::{self as core};
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer};
 
-use crate::transport::question::{Original, is_secure};
+use crate::transport::question::{Original, is_secure, only};
 
 /// One request, as Envoy tells of it.
 #[derive(Default)]
@@ -52,10 +53,14 @@ impl Question {
     }
 
     /// The request, less its headers. `path` holds the query, and `query` and `fragment` are always empty (documented).
+    ///
+    /// `scheme` is whatever the browser wrote where it speaks HTTP/2 (seen, 1.40): how it came is told by the header that
+    /// Envoy sets.
     pub fn original(&self) -> Option<Original<'_>> {
+        static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
         self.nearest?;
         let http = self.http.as_ref().filter(|http| http.query.is_empty() && http.fragment.is_empty())?;
-        let secure = is_secure(&http.scheme)?;
+        let secure = is_secure(only(&self.headers, &PROTO)?)?;
         Some(Original { secure, authority: &http.host, target: &http.path, method: &http.method })
     }
 }
@@ -72,8 +77,9 @@ fn as_they_came(lines: core::HeaderMap) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(lines.headers.len());
     for core::HeaderValue { key, value, raw_value } in lines.headers {
         if !is_pseudo(&key) {
-            let value = if raw_value.is_empty() { value.into_bytes() } else { raw_value };
-            headers.append(name(&key)?, HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).ok()?);
+            let (name, value) = (name(&key)?, if raw_value.is_empty() { value.into_bytes() } else { raw_value });
+            let value = if name == header::COOKIE { in_utf_8(value) } else { value };
+            headers.append(name, HeaderValue::from_maybe_shared(Bytes::from(value)).ok()?);
         }
     }
     Some(headers)
@@ -88,9 +94,18 @@ fn joined(map: HashMap<String, String>) -> Option<HeaderMap> {
         }
         let name = name(&key)?;
         let value = if name == header::COOKIE { without_joints(value) } else { value };
-        headers.append(name, HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).ok()?);
+        headers.append(name, HeaderValue::from_maybe_shared(Bytes::from(value)).ok()?);
     }
     Some(headers)
+}
+
+/// The cookies that can be told of in an answer.
+fn in_utf_8(line: Vec<u8>) -> Vec<u8> {
+    if std::str::from_utf8(&line).is_ok() {
+        return line;
+    }
+    let pieces = line.split(|byte| *byte == b';').filter(|piece| std::str::from_utf8(piece).is_ok());
+    pieces.collect::<Vec<_>>().join(&b';')
 }
 
 /// A name as Envoy writes it, in lower case. Two spellings of one would be two lines, in whatever order.
@@ -114,4 +129,57 @@ fn without_joints(line: String) -> String {
     }
     let is_joint = |piece: &str| piece.split_once(',').is_some_and(|(_, rest)| rest.contains('='));
     line.split(';').filter(|piece| !is_joint(piece)).collect::<Vec<_>>().join(";")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(key: &str, raw: &[u8]) -> core::HeaderValue {
+        core::HeaderValue { key: key.to_owned(), raw_value: raw.to_vec(), ..core::HeaderValue::default() }
+    }
+
+    #[test]
+    fn lines_come_byte_for_byte_but_for_cookies_that_no_answer_can_hold() {
+        let lines = [
+            line(":path", b"/a"),
+            line("cookie", b"a=1; b=\xfc; c=3"),
+            line("cookie", b"d=4,e"),
+            line("user-agent", b"\xfcber"),
+            core::HeaderValue { key: "accept".to_owned(), value: "*/*".to_owned(), ..core::HeaderValue::default() },
+        ];
+        let headers = as_they_came(core::HeaderMap { headers: lines.to_vec() }).unwrap();
+        let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).map(|line| line.as_bytes()).collect();
+        assert_eq!(cookies, [&b"a=1; c=3"[..], b"d=4,e"]);
+        assert_eq!(headers.get("user-agent").unwrap().as_bytes(), b"\xfcber");
+        assert_eq!(headers.get("accept").unwrap(), "*/*");
+        assert_eq!(headers.len(), 4);
+    }
+
+    #[test]
+    fn what_no_header_may_be_is_not_understood() {
+        for (key, value) in [("X-Any", "a"), ("", "a"), ("x any", "a"), ("x-any", "a\nb"), ("x-any", "\0"), ("ü", "a")]
+        {
+            let lines = core::HeaderMap { headers: vec![line(key, value.as_bytes())] };
+            assert!(as_they_came(lines).is_none(), "{key:?} {value:?}");
+            assert!(joined(HashMap::from([(key.to_owned(), value.to_owned())])).is_none(), "{key:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_could_be_two_is_none() {
+        for (line, left) in [
+            ("a=1; b=2", "a=1; b=2"),
+            ("a=1,2; b=,", "a=1,2; b=,"),
+            ("a=1,b=2", ""),
+            ("a=1,b=2; c=3", " c=3"),
+            ("c=3; a=1,b=2; d=4", "c=3; d=4"),
+            ("a=1,2,b=3; c=4", " c=4"),
+            ("a=1, b=2", ""),
+            (",", ","),
+            ("", ""),
+        ] {
+            assert_eq!(without_joints(line.to_owned()), left, "{line}");
+        }
+    }
 }

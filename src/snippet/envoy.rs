@@ -1,0 +1,158 @@
+//! Envoy, which asks over gRPC or over HTTP (`ext_authz`). What each line is there for stands beside it in the
+//! templates; what was tried is in `examples/envoy/README.md`.
+
+use std::net::IpAddr;
+
+use super::site::Place;
+use super::{Door, File, Host, Site, SnippetError, Upstream, fill, outage};
+
+/// How Envoy asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Grpc,
+    Http,
+}
+
+/// `envoy.yaml` that asks over gRPC.
+pub(super) fn write_grpc(site: &Site) -> Result<Vec<File>, SnippetError> {
+    write(site, By::Grpc)
+}
+
+/// `envoy.yaml` that asks over HTTP.
+pub(super) fn write_http(site: &Site) -> Result<Vec<File>, SnippetError> {
+    write(site, By::Http)
+}
+
+fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
+    let (server, how) = match by {
+        By::Grpc => ("envoy-grpc", "over gRPC"),
+        By::Http => ("envoy", "over HTTP"),
+    };
+    let identity: Vec<String> = site.identity_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let each = |indent: &str, word: &str| -> String {
+        let lines: Vec<String> = identity.iter().map(|name| format!("{indent}- {word}: {name}")).collect();
+        lines.join("\n")
+    };
+    let seconds = timeout(site).to_string();
+    let names: Vec<&str> = site.hosts.iter().map(|host| host.name.as_str()).collect();
+    let hosts: String = site.hosts.iter().map(|host| virtual_host(host, &seconds)).collect();
+    let values = [
+        ("SERVER", server.to_owned()),
+        ("HOW", how.to_owned()),
+        ("HOSTNAMES", names.join(", ")),
+        ("ADDRESS", site.public.ip().to_string()),
+        ("PORT", site.public.port().to_string()),
+        ("BEFORE", if by == By::Http { include_str!("templates/envoy/cookies.part") } else { "" }.to_owned()),
+        ("ASK", ask(site, by, &seconds, &each("                    ", "exact"))),
+        ("REMOVE_IDENTITY", each("              ", "remove")),
+        ("VIRTUAL_HOSTS", hosts),
+        ("CLUSTERS", clusters(site, by)?),
+        ("KEYWARD_DOWN", page(&outage::of_keyward())),
+        ("APPLICATION_DOWN", page(&outage::of_application())),
+    ];
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let text = fill(include_str!("templates/envoy/envoy.yaml"), &values);
+    Ok(vec![File { path: "envoy.yaml", text }])
+}
+
+/// How Envoy is to ask, and, over HTTP, what makes the answer's address that of the request.
+fn ask(site: &Site, by: By, seconds: &str, identity: &str) -> String {
+    match by {
+        By::Grpc => fill(include_str!("templates/envoy/grpc.part"), &[("TIMEOUT", seconds)]),
+        By::Http => {
+            let mut places = site.hosts.iter().flat_map(|host| &host.places);
+            let credentials = match places.any(|place| place.takes_authorization) {
+                true => "                - exact: authorization\n",
+                false => "",
+            };
+            let values = [("TIMEOUT", seconds), ("CREDENTIALS", credentials), ("UPSTREAM_IDENTITY", identity)];
+            fill(include_str!("templates/envoy/http.part"), &values) + include_str!("templates/envoy/address.part")
+        }
+    }
+}
+
+/// One second more than the longest question, so that it is Keyward who says what took so long.
+fn timeout(site: &Site) -> u64 {
+    site.longest_question.as_secs() + 1
+}
+
+fn virtual_host(host: &Host, seconds: &str) -> String {
+    let places: String = host.places.iter().map(route).collect();
+    let places = places.trim_end_matches('\n');
+    fill(include_str!("templates/envoy/host.part"), &[("NAME", &host.name), ("TIMEOUT", seconds), ("PLACES", places)])
+}
+
+fn route(place: &Place) -> String {
+    let matched = match place.path.as_str() {
+        "" => "prefix: /".to_owned(),
+        path => format!("path_separated_prefix: \"{path}\""),
+    };
+    match &place.upstream {
+        Some(upstream) => {
+            let values = [("MATCH", matched.as_str()), ("CLUSTER", &cluster_name(upstream))];
+            fill(include_str!("templates/envoy/place.part"), &values)
+        }
+        None => fill(include_str!("templates/envoy/bare.part"), &[("MATCH", &matched)]),
+    }
+}
+
+fn cluster_name(upstream: &Upstream) -> String {
+    format!("application-{}", upstream.name)
+}
+
+fn clusters(site: &Site, by: By) -> Result<String, SnippetError> {
+    let mut text = cluster("keyward", "STATIC", "", &door(&site.auth));
+    if by == By::Grpc {
+        let grpc = site.grpc.as_ref();
+        let grpc =
+            grpc.ok_or_else(|| SnippetError::at("listen.grpc", "is off, and Envoy asks there; write ip:port"))?;
+        text += &cluster("keyward_grpc", "STATIC", include_str!("templates/envoy/http2.part"), &door(grpc));
+    }
+    let mut known: Vec<&Upstream> = Vec::new();
+    for upstream in site.hosts.iter().flat_map(|host| &host.places).filter_map(|place| place.upstream.as_ref()) {
+        if !known.contains(&upstream) {
+            known.push(upstream);
+            text += &application(upstream);
+        }
+    }
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+fn application(upstream: &Upstream) -> String {
+    // Every authority has a port.
+    let (host, port) = upstream.authority.rsplit_once(':').unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_address = host.parse::<IpAddr>().is_ok();
+    let tls = match upstream.secure {
+        true => {
+            let san = if is_address { "IP_ADDRESS" } else { "DNS" };
+            fill(include_str!("templates/envoy/tls.part"), &[("HOST", host), ("SAN", san)])
+        }
+        false => String::new(),
+    };
+    let found = if is_address { "STATIC" } else { "STRICT_DNS" };
+    cluster(&cluster_name(upstream), found, &tls, &socket_address(host, port))
+}
+
+fn cluster(name: &str, found: &str, more: &str, endpoint: &str) -> String {
+    let values = [("NAME", name), ("TYPE", found), ("MORE", more), ("ENDPOINT", endpoint)];
+    fill(include_str!("templates/envoy/cluster.part"), &values)
+}
+
+fn door(door: &Door) -> String {
+    match door {
+        Door::Tcp(address) => socket_address(&address.ip().to_string(), &address.port().to_string()),
+        Door::Unix(path) => format!("pipe: {{ path: \"{path}\" }}"),
+    }
+}
+
+fn socket_address(host: &str, port: &str) -> String {
+    format!("socket_address: {{ address: \"{host}\", port_value: {port} }}")
+}
+
+/// A page as a block of YAML. Envoy puts its own words in where it sees a percent sign.
+fn page(text: &str) -> String {
+    let lines: Vec<String> =
+        text.lines().map(|line| format!("                    {}", line.replace('%', "%%"))).collect();
+    lines.join("\n")
+}

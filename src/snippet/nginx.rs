@@ -1,0 +1,180 @@
+//! nginx: the question by `auth_request`, over HTTP.
+
+use std::fmt::Write;
+
+use super::{File, Host, Place, Site, SnippetError, Upstream, fill};
+
+mod files;
+
+use files::{APPLICATIONS, Application, FIXED, SITE, TEMPLATES};
+
+/// Smallest header buffers in KiB. Portals' cookies need as much, however short Keyward's own answers are.
+const SMALLEST_BUFFER: usize = 16;
+/// Names of upstreams that are taken.
+const TAKEN: [&str; 2] = ["keyward", "portal"];
+
+/// `site.conf`, and the whole folder `keyward/`.
+pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
+    let mut files = vec![File { path: "site.conf", text: site_conf(site)? }];
+    files.extend(TEMPLATES.map(|(path, template)| File { path, text: filled(site, path, template) }));
+    files.extend(FIXED.map(|(path, text)| File { path, text: text.to_owned() }));
+    files.extend(APPLICATIONS.map(|application| File { path: application.path, text: application.file.to_owned() }));
+    Ok(files)
+}
+
+fn filled(site: &Site, path: &str, template: &str) -> String {
+    let buffer = site.answer_limit.div_ceil(1024).max(SMALLEST_BUFFER);
+    // Where headers are read they are variables, and where they are set they stand one below the other.
+    let is_read = path == "keyward/answer.inc";
+    let widest = site.identity_headers.iter().map(String::len).max().unwrap_or_default();
+    let [user, name, email, groups] = site.identity_headers.each_ref().map(|header| match is_read {
+        true => header.to_ascii_lowercase().replace('-', "_"),
+        false => format!("{header:widest$}"),
+    });
+    fill(
+        template,
+        &[
+            ("USER", &user),
+            ("NAME", &name),
+            ("EMAIL", &email),
+            ("GROUPS", &groups),
+            ("BUFFER", &buffer.to_string()),
+            ("TWO_BUFFERS", &(2 * buffer).to_string()),
+            ("WAIT", &(site.longest_question.as_millis().div_ceil(1000) + 1).to_string()),
+        ],
+    )
+}
+
+fn site_conf(site: &Site) -> Result<String, SnippetError> {
+    let mut upstreams = String::new();
+    for upstream in site.upstreams() {
+        let key = format!("backend[{}]", upstream.name);
+        if TAKEN.contains(&&*upstream.name) {
+            let message = format!("is a name that the files of nginx have for something else: {}", TAKEN.join(", "));
+            return Err(SnippetError::at(format!("{key}.name"), message));
+        }
+        if upstream.secure {
+            let message = "is https, and the files of nginx speak http to applications; write the address of a \
+                           listener without TLS";
+            return Err(SnippetError::at(format!("{key}.url"), message));
+        }
+        let _ = writeln!(upstreams, "upstream {} {{ server {}; keepalive 16; }}", upstream.name, upstream.authority);
+    }
+    let servers = site.hosts.iter().map(|host| server(site, host)).collect::<Result<Vec<_>, _>>()?;
+    let values = [
+        ("AUTH", site.auth.to_string()),
+        ("PUBLIC", site.public.to_string()),
+        ("SIGNED_OUT", site.signed_out.clone().unwrap_or_else(|| "\"\"".to_owned())),
+        ("UPSTREAMS", upstreams),
+        ("SERVERS", servers.join("\n")),
+    ];
+    Ok(fill(SITE, &values.each_ref().map(|(name, value)| (*name, &**value))))
+}
+
+/// The `server { }` of a host.
+fn server(site: &Site, host: &Host) -> Result<String, SnippetError> {
+    let mut there: Vec<(&Upstream, &Application)> = Vec::new();
+    for upstream in host.places.iter().filter_map(|place| place.upstream.as_ref()) {
+        if !there.iter().any(|(known, _)| *known == upstream) {
+            there.push((upstream, application(upstream)?));
+        }
+    }
+    let body = match &there[..] {
+        [] => {
+            return Ok(format!(
+                "# For {} the configuration names no [[backend]], so that its address is not known: write a server {{ }} \
+                 of\n# your own, with keyward/server.inc and keyward/protected.inc.\n",
+                host.name
+            ));
+        }
+        [(upstream, application)] => alone(host, upstream, application),
+        several => together(host, several)?,
+    };
+    let largest = there.iter().map(|(_, application)| application.body).max();
+    Ok(format!(
+        "server {{\n    listen      {};\n    server_name {};\n    access_log  {}.log keyward;\n    \
+         client_max_body_size {}m;\n{body}}}\n",
+        site.public,
+        host.name,
+        host.name,
+        largest.unwrap_or_default()
+    ))
+}
+
+fn application(upstream: &Upstream) -> Result<&'static Application, SnippetError> {
+    let found = APPLICATIONS.iter().find(|application| application.kind == upstream.kind);
+    found.ok_or_else(|| {
+        SnippetError::at(format!("backend[{}].kind", upstream.name), "is a kind that there is no file of nginx for")
+    })
+}
+
+/// A host with one application: its own file has everything.
+fn alone(host: &Host, upstream: &Upstream, application: &Application) -> String {
+    let mut text = String::new();
+    for place in host.places.iter().filter(|place| place.takes_authorization) {
+        // By the server and not by location: those are in the application's file.
+        let set = "set $keyward_credentials $http_authorization;";
+        text += &match &*place.path {
+            "" => format!("    {set}\n"),
+            path => format!("    if ($uri ~ \"{}\") {{ {set} }}\n", below(path)),
+        };
+    }
+    text += &format!("    include     {};\n", application.path);
+    let usual = application.file.split_once("set $keyward_upstream ").and_then(|(_, rest)| rest.split_once(';'));
+    if usual.is_none_or(|(usual, _)| usual != upstream.name) {
+        text += &format!("    set $keyward_upstream {};\n", upstream.name);
+    }
+    text
+}
+
+/// A host with several applications, each below paths of its own. What they are is set in the locations: the question
+/// runs through the server's own lines again and would set it back.
+fn together(host: &Host, there: &[(&Upstream, &Application)]) -> Result<String, SnippetError> {
+    let mut text = "    include     keyward/server.inc;\n    proxy_hide_header Set-Cookie;\n".to_owned();
+    for place in &host.places {
+        let found = there.iter().find(|(upstream, _)| place.upstream.as_ref() == Some(upstream));
+        text += &match found {
+            Some((upstream, application)) => location(host, place, upstream, application)?,
+            None => format!("    location {} {{ return 404; }}\n", locator(place)),
+        };
+    }
+    if !host.places.iter().any(|place| place.path.is_empty()) {
+        text += "    location / { return 404; }\n";
+    }
+    Ok(text)
+}
+
+fn location(
+    host: &Host,
+    place: &Place,
+    upstream: &Upstream,
+    application: &Application,
+) -> Result<String, SnippetError> {
+    let Some(special) = application.beside_others else {
+        let message = format!(
+            "is {}, which wants a host of its own, and {} has other applications as well; give it another host",
+            upstream.kind, host.name
+        );
+        return Err(SnippetError::at(format!("backend[{}].kind", upstream.name), message));
+    };
+    let credentials = match place.takes_authorization {
+        true => "        set $keyward_credentials $http_authorization;\n",
+        false => "",
+    };
+    Ok(format!(
+        "    location {} {{\n        set $keyward_upstream {};\n{credentials}{special}        include \
+         keyward/protected.inc;\n    }}\n",
+        locator(place),
+        upstream.name
+    ))
+}
+
+/// How nginx finds a place. Regular expressions are tried in their order, and the longest path comes first.
+fn locator(place: &Place) -> String {
+    if place.path.is_empty() { "/".to_owned() } else { format!("~ \"{}\"", below(&place.path)) }
+}
+
+/// A path and all below it, as a regular expression.
+fn below(path: &str) -> String {
+    format!("^{}(?:/|$)", path.replace('.', "\\."))
+}

@@ -1,0 +1,2 @@
+-- For hosts that nobody knows.
+return 421
