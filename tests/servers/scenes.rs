@@ -27,6 +27,9 @@ pub async fn cookies_for_scripts<S: WebServer>(world: &World<S>, report: &mut Re
         let call = Call::get(target).line("Cookie", &format!("{ticket}{cookies}"));
         let answer = world.browse(&world.name(), &call).await;
         let (mut lines, mut wanted) = (answer.all("Set-Cookie"), wanted.to_vec());
+        if !S::HANDS_COOKIES {
+            wanted.retain(|line| !ours.contains(line));
+        }
         lines.sort();
         wanted.sort_unstable();
         report.add(says, status(&answer, &[200]).and(must(lines == wanted, || format!("{lines:#?}"))));

@@ -2,10 +2,13 @@
 
 use keyward::demo::process::{Address, Process, Workspace};
 
+use crate::browser::{Call, Connection};
 use crate::example;
 use crate::suite;
+use crate::support::until;
 use crate::tools::tool;
 use crate::web_server::{Abilities, Places, WebServer};
+use crate::world::{ALICE, Kind, World};
 
 /// Traefik with the files of `examples/traefik/`.
 pub struct Traefik {
@@ -15,7 +18,9 @@ pub struct Traefik {
 impl WebServer for Traefik {
     const NAME: &'static str = "traefik";
     const ABILITIES: Abilities =
-        Abilities { sets_query: false, when_down: 500, when_hanging: 500, keeps_encoded_slash: false };
+        Abilities { sets_query: false, when_down: 500, when_hanging: 500, keeps_encoded_slash: true };
+    const HANDS_COOKIES: bool = false;
+    const CLEANS_ADDRESSES: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         let folder = folder.with_our_rights();
@@ -25,6 +30,13 @@ impl WebServer for Traefik {
         }
         let mut process = Process::start("traefik", &tool("traefik"), &["--configfile=traefik.yml"], &folder).unwrap();
         process.ready(&Address::Tcp(places.public)).await.unwrap();
+        // It listens before it has read its routers; until then everything is 404.
+        until("the routers", || async {
+            let mut connection = Connection::open(places.public).await.unwrap();
+            connection.send(&Call::get("/").bytes("ready", places.public.port())).await;
+            connection.answer(false).await.is_some_and(|answer| answer.status != 404)
+        })
+        .await;
         Self { _process: process }
     }
 }
@@ -32,4 +44,23 @@ impl WebServer for Traefik {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traefik_asks_with_forward_auth() {
     suite::run::<Traefik>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_has_the_key_in_its_address_and_a_script_has_not() {
+    let world = World::<Traefik>::start(Kind::Mail).await;
+    let ticket = ALICE.ticket().cookie();
+    let mut connection = Connection::open(world.places.public).await.unwrap();
+    let page = Call::page("/inbox?a=1&_h=stale").line("Cookie", &ticket);
+    connection.send(&page.bytes("page", world.places.public.port())).await;
+    let answer = connection.answer(false).await.unwrap();
+    let target = world.with_key(&answer).expect("sent to the address with the key");
+    assert!(target.starts_with("/inbox?a=1&_h=0"), "{target}");
+    assert_eq!(answer.all("Referrer-Policy"), ["no-referrer"]);
+    assert!(world.arrived("page").is_empty());
+    let there = world.browse("there", &Call { target: target.clone(), ..page }).await;
+    assert_eq!((there.status, there.all("Referrer-Policy")), (200, vec!["same-origin".to_owned()]));
+    assert_eq!(world.arrived("there")[0].target, target);
+    world.browse("script", &Call::get("/list?a=1").line("Cookie", &ticket)).await;
+    assert_eq!(world.arrived("script")[0].target, "/list?a=1");
 }

@@ -42,6 +42,13 @@ pub trait WebServer: Sized {
     /// Whether it tries again at once where it could not reach somebody a moment ago; else a second or two later.
     const TRIES_AGAIN_AT_ONCE: bool = true;
 
+    /// Whether browsers get Keyward's own cookies on a yes by the files of the example, whatever their names.
+    const HANDS_COOKIES: bool = true;
+
+    /// Whether it cleans addresses before it asks about them: one slash for two, capitals in what is encoded, and in a
+    /// query an ampersand for a semicolon.
+    const CLEANS_ADDRESSES: bool = false;
+
     /// Starts it in this folder with the files of the example, less their addresses, and waits until it answers.
     fn start(folder: &Workspace, places: &Places) -> impl Future<Output = Self>;
 }
