@@ -166,6 +166,6 @@ mod tests {
         ] {
             assert!(all.contains(line), "{line}");
         }
-        assert!(!all.contains("Remote-User") && !all.contains("REMOTE_USER"), "nobody sets the usual one");
+        assert!(!all.contains("set   Remote-User") && !all.contains("reqenv:REMOTE_USER"), "nobody sets the usual one");
     }
 }

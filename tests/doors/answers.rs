@@ -2,7 +2,7 @@
 
 use crate::INBOX;
 use crate::fakes::server::Fault;
-use crate::support::{Ask, DOORS, Door, HTTP_DOORS, House, SMALLEST, Setup, Ticket};
+use crate::support::{Ask, DOORS, Door, House, SMALLEST, Setup, Ticket};
 
 /// What must be answered to a question at `auth-request` and at all other doors, and why.
 struct Row {

@@ -5,7 +5,7 @@ use crate::house::GrpcHouse;
 use crate::support::{APP_PORTAL, Ticket};
 use crate::{ADMIN, INBOX};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allow_puts_keys_and_identity_in_the_place_of_what_the_client_said() {
     let house = GrpcHouse::start().await;
     let alice = Ticket::of("alice").email("alice@example.test").cookie();
@@ -40,7 +40,7 @@ async fn an_allow_puts_keys_and_identity_in_the_place_of_what_the_client_said() 
     assert!(verdict.to_browser.is_empty(), "{verdict:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_public_nobody_is_anybody() {
     let house = GrpcHouse::start().await;
     let spoofed = |question: Question| question.line("remote-user", "bob").line("remote-groups", "admin");
@@ -55,7 +55,7 @@ async fn in_public_nobody_is_anybody() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_decision_is_that_of_the_door_over_http() {
     let house = GrpcHouse::start().await;
     let whole = |path: &str| format!("https://app.example.test{path}");

@@ -10,7 +10,7 @@ use crate::house::{GrpcHouse, connect};
 use crate::support::{Connection, House, Ticket, until};
 use crate::{ADMIN, INBOX};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_at_once_on_one_connection_get_their_own_answers() {
     let house = GrpcHouse::start().await;
     let users = ["alice", "bob", "carol", "dave"];
@@ -31,7 +31,7 @@ async fn a_thousand_at_once_on_one_connection_get_their_own_answers() {
     assert_eq!(house.house.logins("office", "opened").await, 4.0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn questions_that_are_taken_back_cost_nobody_anything() {
     let house = GrpcHouse::start().await;
     house.house.office.misbehave(Some(Fault::Hang));
@@ -50,7 +50,7 @@ async fn questions_that_are_taken_back_cost_nobody_anything() {
     assert_eq!(house.house.office.requests().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_speaks_something_else_gets_no_answer_that_allows() {
     let house = GrpcHouse::start().await;
     for bytes in [
@@ -65,7 +65,7 @@ async fn whoever_speaks_something_else_gets_no_answer_that_allows() {
     house.ask(&Question::get(INBOX)).await.assert_refuses();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unix_socket_has_its_mode_and_its_peers_are_proxies_if_that_is_said() {
     for (trust, status) in [("", 200), ("[trust]\nproxies = [\"127.0.0.0/8\"]", 403)] {
         let folder = tempfile::tempdir().unwrap();
@@ -82,7 +82,7 @@ async fn a_unix_socket_has_its_mode_and_its_peers_are_proxies_if_that_is_said() 
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_end_nobody_new_is_taken_and_the_question_under_way_does_not_hold_it_up_for_ever() {
     let mut house = GrpcHouse::with("[limits]\ndrain_timeout = \"1s\"", |setup| setup).await;
     house.house.office.misbehave(Some(Fault::Hang));

@@ -1,4 +1,6 @@
 //! Envoy's ext_authz over gRPC, against the program itself: as Envoy asks, and as nobody should.
+//!
+//! Each test has threads beside its own: connections of HTTP/2 end by talking, also while a test ends the program.
 #![cfg(feature = "grpc")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 

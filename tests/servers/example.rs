@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use keyward::demo::process::free_address;
+
 use crate::browser::HOST;
 use crate::web_server::Places;
 use crate::world::PORTAL;
@@ -45,9 +47,11 @@ pub fn replaced(text: &str, places: &Places) -> String {
 /// The example's `keyward.toml`, with routes before its own for what every web server is asked.
 pub fn config(name: &str, places: &Places) -> String {
     let own = folder(name).join("keyward.toml");
-    // The files of nginx are older than its configuration.
-    let path = if own.is_file() { own } else { folder("axigen").join("keyward.toml") };
+    // That of nginx has other applications as well.
+    let path = if name == "nginx" { folder("axigen").join("keyward.toml") } else { own };
     let text = replaced(&std::fs::read_to_string(path).unwrap(), places);
+    // No web server has to do with the portals' API.
+    let text = text.replace("127.0.0.1:8423", &free_address().unwrap().to_string());
     assert!(text.contains(PORTAL.secret) && text.contains(PORTAL.cookie), "examples/{name} has another portal");
     let backend = backend(&text);
     let at = text.find("[[route]]").unwrap();

@@ -24,6 +24,7 @@ mod world;
 mod apache;
 mod caddy;
 mod envoy;
+mod haproxy;
 mod lighttpd;
 mod nginx;
 mod traefik;

@@ -1,0 +1,30 @@
+//! HAProxy, which asks from Lua.
+
+use keyward::demo::process::{Address, Process, Workspace};
+
+use crate::web_server::{Abilities, Places, WebServer};
+use crate::{example, installed, suite};
+
+/// HAProxy with the files of `examples/haproxy/`.
+pub struct Haproxy {
+    _process: Process,
+}
+
+impl WebServer for Haproxy {
+    const NAME: &'static str = "haproxy";
+    const ABILITIES: Abilities =
+        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+
+    async fn start(folder: &Workspace, places: &Places) -> Self {
+        installed::write(folder, &example::files(Self::NAME, places));
+        let program = installed::program("haproxy");
+        let mut process = Process::start("haproxy", &program, &["-f", "haproxy.cfg"], folder).unwrap();
+        process.ready(&Address::Tcp(places.public)).await.unwrap();
+        Self { _process: process }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_asks_from_lua() {
+    suite::run::<Haproxy>().await;
+}
