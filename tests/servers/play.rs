@@ -55,6 +55,12 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
                 false => must(kept.is_err(), || "it can, and its abilities say that it cannot".to_owned()),
             }
         }
+        Expects::ArrivesOrNot(person) => match arrived.is_empty() {
+            true => status(&answer, &[400]),
+            false => {
+                Arrival { person: Some(person), cookies: "", keyed: true }.check(world, row, &call.target, &arrived)
+            }
+        },
         Expects::Gated(person) => {
             status(&answer, &[200])?;
             Arrival { person: Some(person), cookies: "", keyed: false }.check(world, row, &call.target, &arrived)
