@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, Upstream, fill, outage};
+use super::{Door, File, Host, Site, SnippetError, Upstream, clients, fill, outage};
 
 /// How Envoy asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,11 +28,11 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
         By::Grpc => ("envoy-grpc", "over gRPC"),
         By::Http => ("envoy", "over HTTP"),
     };
-    let identity: Vec<String> = site.identity_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
-    let each = |indent: &str, word: &str| -> String {
-        let lines: Vec<String> = identity.iter().map(|name| format!("{indent}- {word}: {name}")).collect();
-        lines.join("\n")
+    let each = |names: &[&str], indent: &str, word: &str| -> String {
+        let lines = names.iter().map(|name| format!("{indent}- {word}: {}", name.to_ascii_lowercase()));
+        lines.collect::<Vec<_>>().join("\n")
     };
+    let identity: Vec<&str> = site.identity_headers.iter().map(String::as_str).collect();
     let seconds = timeout(site).to_string();
     let names: Vec<&str> = site.hosts.iter().map(|host| host.name.as_str()).collect();
     let hosts: String = site.hosts.iter().map(|host| virtual_host(host, &seconds)).collect();
@@ -43,8 +43,8 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
         ("ADDRESS", site.public.ip().to_string()),
         ("PORT", site.public.port().to_string()),
         ("BEFORE", if by == By::Http { include_str!("templates/envoy/cookies.part") } else { "" }.to_owned()),
-        ("ASK", ask(site, by, &seconds, &each("                    ", "exact"))),
-        ("REMOVE_IDENTITY", each("              ", "remove")),
+        ("ASK", ask(site, by, &seconds, &each(&identity, "                    ", "exact"))),
+        ("REMOVE", each(&clients::not_theirs(site), "              ", "remove")),
         ("VIRTUAL_HOSTS", hosts),
         ("CLUSTERS", clusters(site, by)?),
         ("KEYWARD_DOWN", page(&outage::of_keyward())),
@@ -108,13 +108,7 @@ fn clusters(site: &Site, by: By) -> Result<String, SnippetError> {
             grpc.ok_or_else(|| SnippetError::at("listen.grpc", "is off, and Envoy asks there; write ip:port"))?;
         text += &cluster("keyward_grpc", "STATIC", include_str!("templates/envoy/http2.part"), &door(grpc));
     }
-    let mut known: Vec<&Upstream> = Vec::new();
-    for upstream in site.hosts.iter().flat_map(|host| &host.places).filter_map(|place| place.upstream.as_ref()) {
-        if !known.contains(&upstream) {
-            known.push(upstream);
-            text += &application(upstream);
-        }
-    }
+    text.extend(site.upstreams().into_iter().map(application));
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
@@ -155,4 +149,59 @@ fn page(text: &str) -> String {
     let lines: Vec<String> =
         text.lines().map(|line| format!("                    {}", line.replace('%', "%%"))).collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{place, site};
+    use super::*;
+
+    fn text(site: &Site, by: By) -> String {
+        write(site, by).unwrap().remove(0).text
+    }
+
+    #[test]
+    fn it_asks_where_keyward_listens() {
+        let mut site = site();
+        assert_eq!(write(&site, By::Grpc).unwrap_err().key, "listen.grpc");
+        site.grpc = Some(Door::Unix("/run/keyward/grpc.sock".to_owned()));
+        assert!(text(&site, By::Grpc).contains("pipe: { path: \"/run/keyward/grpc.sock\" }"));
+        assert!(text(&site, By::Http).contains("address: \"127.0.0.1\", port_value: 8420 }"));
+    }
+
+    #[test]
+    fn it_waits_longer_than_a_question_takes() {
+        let mut site = site();
+        site.longest_question = std::time::Duration::from_millis(40_500);
+        assert!(text(&site, By::Http).contains("timeout: 41s"));
+    }
+
+    #[test]
+    fn an_application_is_found_by_its_name_or_address_and_known_by_its_certificate() {
+        let mut site = site();
+        site.hosts[0].places = vec![place("/mail", "https", "mail.example.test:8443", true)];
+        let named = text(&site, By::Http);
+        for part in [
+            "type: STRICT_DNS",
+            "sni: \"mail.example.test\"",
+            "san_type: DNS",
+            "port_value: 8443 }",
+            "path_separated_prefix: \"/mail\"",
+            "                - exact: authorization\n",
+        ] {
+            assert!(named.contains(part), "{part} in {named}");
+        }
+        site.hosts[0].places = vec![place("", "https", "[2001:db8::7]:443", false)];
+        let numbered = text(&site, By::Http);
+        assert!(numbered.contains("address: \"2001:db8::7\", port_value: 443 }") && numbered.contains("IP_ADDRESS"));
+        assert!(!numbered.contains("                - exact: authorization\n"));
+    }
+
+    #[test]
+    fn whoever_renames_a_header_has_it_cleared_and_set() {
+        let mut site = site();
+        site.identity_headers[0] = "X-Sso-User".to_owned();
+        let text = text(&site, By::Http);
+        assert!(text.contains("- remove: x-sso-user\n") && text.contains("- exact: x-sso-user\n"), "{text}");
+    }
 }
