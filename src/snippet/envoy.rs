@@ -42,7 +42,7 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
         ("HOSTNAMES", names.join(", ")),
         ("ADDRESS", site.public.ip().to_string()),
         ("PORT", site.public.port().to_string()),
-        ("BEFORE", if by == By::Http { include_str!("templates/envoy/cookies.part") } else { "" }.to_owned()),
+        ("BEFORE", if by == By::Http { include_str!("templates/envoy/before.part") } else { "" }.to_owned()),
         ("ASK", ask(site, by, &seconds, &each(&identity, "                    ", "exact"))),
         ("REMOVE", each(&clients::not_theirs(site), "              ", "remove")),
         ("VIRTUAL_HOSTS", hosts),
@@ -66,7 +66,7 @@ fn ask(site: &Site, by: By, seconds: &str, identity: &str) -> String {
                 false => "",
             };
             let values = [("TIMEOUT", seconds), ("CREDENTIALS", credentials), ("UPSTREAM_IDENTITY", identity)];
-            fill(include_str!("templates/envoy/http.part"), &values) + include_str!("templates/envoy/address.part")
+            fill(include_str!("templates/envoy/http.part"), &values) + include_str!("templates/envoy/behind.part")
         }
     }
 }
@@ -187,14 +187,14 @@ mod tests {
             "san_type: DNS",
             "port_value: 8443 }",
             "path_separated_prefix: \"/mail\"",
-            "                - exact: authorization\n",
+            "\n                - exact: authorization\n",
         ] {
             assert!(named.contains(part), "{part} in {named}");
         }
         site.hosts[0].places = vec![place("", "https", "[2001:db8::7]:443", false)];
         let numbered = text(&site, By::Http);
         assert!(numbered.contains("address: \"2001:db8::7\", port_value: 443 }") && numbered.contains("IP_ADDRESS"));
-        assert!(!numbered.contains("                - exact: authorization\n"));
+        assert!(!numbered.contains("\n                - exact: authorization\n"));
     }
 
     #[test]
