@@ -206,9 +206,9 @@ fn sources() -> Vec<String> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             match entry.extension() {
-                None => folders.push(entry),
+                _ if entry.is_dir() => folders.push(entry),
                 Some(ending) if ending == "rs" => sources.push(std::fs::read_to_string(entry).unwrap()),
-                Some(_) => {}
+                _ => {}
             }
         }
     }

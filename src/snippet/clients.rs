@@ -2,11 +2,10 @@
 
 use super::Site;
 
-/// Beside the headers that tell who somebody is.
-const NOT_THEIRS: [&str; 25] = [
+/// Beside the headers that tell who somebody is, and those of single applications, which stand in the templates.
+const NOT_THEIRS: [&str; 24] = [
     "Forwarded",
     "Proxy",
-    "X-Axigen-Session",
     "X-Forwarded-For",
     "X-Forwarded-Host",
     "X-Forwarded-Method",

@@ -10,12 +10,14 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
     let names = clients::not_theirs(site).into_iter().map(str::to_ascii_lowercase);
     let names: String = names.map(|name| format!("    [\"{name}\"] = true,\n")).collect();
     let give: String = identity.iter().map(|(header, name)| format!("give(\"{header}\", \"{name}\")\n")).collect();
+    let public = format!("http://{}", site.public);
     let (address, port) = (site.public.ip().to_string(), site.public.port().to_string());
     let address = if site.public.is_ipv6() { format!("[{address}]") } else { address };
     let page = outage::of_keyward();
     let values = [
         ("NAMES", names.as_str()),
         ("GIVE", &give),
+        ("PUBLIC", &public),
         ("ADDRESS", &address),
         ("PORT", &port),
         ("KEYWARD_DOWN", page.trim_end()),
@@ -63,14 +65,15 @@ fn places(host: &Host) -> Result<String, SnippetError> {
     let mut chain = String::new();
     for place in &host.places {
         let served = served(place)?;
+        let deeper = served.replace("        ", "            ");
         let link = if chain.is_empty() { "        " } else { "        else " };
         if place.path.is_empty() && chain.is_empty() {
             chain.push_str(&served);
         } else if place.path.is_empty() {
-            chain.push_str(&format!("        else {{\n    {served}        }}\n"));
+            chain.push_str(&format!("        else {{\n{deeper}        }}\n"));
         } else {
             let path = pattern(&place.path);
-            chain.push_str(&format!("{link}$HTTP[\"url\"] =~ \"^{path}(?:/|$)\" {{\n    {served}        }}\n"));
+            chain.push_str(&format!("{link}$HTTP[\"url\"] =~ \"^{path}(?:/|$)\" {{\n{deeper}        }}\n"));
         }
     }
     Ok(chain)
@@ -86,7 +89,9 @@ fn served(place: &Place) -> Result<String, SnippetError> {
     let (address, port) = upstream.authority.rsplit_once(':').unwrap_or((&upstream.authority, "80"));
     // Without the brackets of IPv6, as every other address here.
     let address = address.trim_matches(['[', ']']);
-    Ok(fill(include_str!("templates/lighttpd/place.part"), &[("ADDRESS", address), ("PORT", port)]))
+    let authority = format!("{}: http://{}", upstream.name, upstream.authority);
+    let values = [("AUTHORITY", authority.as_str()), ("ADDRESS", address), ("PORT", port)];
+    Ok(fill(include_str!("templates/lighttpd/place.part"), &values))
 }
 
 fn address_of(door: &Door) -> String {
@@ -120,12 +125,15 @@ mod tests {
         let at = lines.iter().position(|line| line.starts_with("proxy.header")).unwrap();
         let chain = [
             "$HTTP[\"url\"] =~ \"^/mail/v1\\.2(?:/|$)\" {",
+            "# mail: http://127.0.0.1:8001",
             "proxy.server = ( \"\" => (( \"host\" => \"127.0.0.1\", \"port\" => 8001, \"disable-time\" => 0 )) )",
             "}",
             "else $HTTP[\"url\"] =~ \"^/cal(?:/|$)\" {",
+            "# mail: http://[::1]:8002",
             "proxy.server = ( \"\" => (( \"host\" => \"::1\", \"port\" => 8002, \"disable-time\" => 0 )) )",
             "}",
             "else {",
+            "# mail: http://127.0.0.1:8000",
             "proxy.server = ( \"\" => (( \"host\" => \"127.0.0.1\", \"port\" => 8000, \"disable-time\" => 0 )) )",
             "}",
         ];

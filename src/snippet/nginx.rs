@@ -132,8 +132,8 @@ fn alone(host: &Host, upstream: &Upstream, application: &Application) -> String 
 fn together(host: &Host, there: &[(&Upstream, &Application)]) -> Result<String, SnippetError> {
     let mut text = "    include     keyward/server.inc;\n    proxy_hide_header Set-Cookie;\n".to_owned();
     for place in &host.places {
-        let found = there.iter().find(|(upstream, _)| place.upstream.as_ref() == Some(upstream));
-        text += &match found {
+        let behind = host.behind(place);
+        text += &match there.iter().find(|(upstream, _)| behind == Some(upstream)) {
             Some((upstream, application)) => location(host, place, upstream, application)?,
             None => format!("    location {} {{ return 404; }}\n", locator(place)),
         };

@@ -204,6 +204,15 @@ impl Upstream {
 }
 
 impl Host {
+    /// What is behind a place: its own application, or else that of the place around it.
+    #[must_use]
+    pub fn behind(&self, place: &Place) -> Option<&Upstream> {
+        let is_around = |other: &&Place| {
+            place.path.strip_prefix(&other.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.places.iter().filter(is_around).find_map(|around| around.upstream.as_ref())
+    }
+
     /// All hosts of these routes, in their order. Where several routes share a path, the first says what is behind it.
     ///
     /// # Errors

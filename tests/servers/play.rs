@@ -58,6 +58,12 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
                 false => must(kept.is_err(), || "it can, and its abilities say that it cannot".to_owned()),
             }
         }
+        Expects::ArrivesOrNot(person) => match arrived.is_empty() {
+            true => status(&answer, &[400]),
+            false => {
+                Arrival { person: Some(person), cookies: "", keyed: true }.check(world, row, &call.target, &arrived)
+            }
+        },
         Expects::Gated(person) => {
             status(&answer, &[200])?;
             Arrival { person: Some(person), cookies: "", keyed: false }.check(world, row, &call.target, &arrived)
@@ -123,10 +129,7 @@ impl Arrival<'_> {
     }
 
     fn check_target<S: WebServer>(&self, wanted: &str, arrived: &str) -> Outcome {
-        let wanted = match wanted.split_once('?') {
-            Some((path, query)) if !S::KEEPS_SEMICOLONS => format!("{path}?{}", query.replace(';', "&")),
-            _ => wanted.to_owned(),
-        };
+        let wanted = if S::CLEANS_ADDRESSES { cleaned(wanted) } else { wanted.to_owned() };
         let wrong = || format!("it arrived at {arrived:?} instead of {wanted:?}");
         // Where the web server cannot set it, pages have it in their address and nothing else has.
         if !self.keyed || (!S::ABILITIES.sets_query && arrived == wanted) {
@@ -193,6 +196,18 @@ fn check_lines(call: &Call, arrived: &Arrived) -> Outcome {
         must(held == [value.as_str()], || format!("{name} is {held:?} instead of {value:?}"))?;
     }
     Ok(())
+}
+
+/// See [`WebServer::CLEANS_ADDRESSES`].
+fn cleaned(target: &str) -> String {
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let mut cleaned = String::new();
+    let mut capitals = 0;
+    for letter in path.replace("//", "/").chars() {
+        cleaned.push(if capitals > 0 { letter.to_ascii_uppercase() } else { letter });
+        capitals = if letter == '%' { 2 } else { usize::saturating_sub(capitals, 1) };
+    }
+    query.map_or(cleaned.clone(), |query| format!("{cleaned}?{}", query.replace(';', "&")))
 }
 
 /// Nothing of what a client said of itself, and nothing of what Keyward said to the web server alone.

@@ -42,6 +42,8 @@ pub enum Expects {
     ArrivesAt(Person, &'static str, &'static str),
     /// It arrives where the web server can leave an encoded slash alone, and else it does not arrive like that.
     KeepsEncodedSlash(Person),
+    /// It arrives, or is no request to the web server or to Keyward.
+    ArrivesOrNot(Person),
     /// It arrives, with the identity and no key.
     Gated(Person),
     /// It arrives without anybody's identity or keys.
@@ -51,8 +53,8 @@ pub enum Expects {
 }
 
 use Expects::{
-    Arrives, ArrivesAt, Denied, DeniedPage, Gated, Judged, KeepsEncodedSlash, NoDoor, Public, Refused, Shown, SignIn,
-    SignInPage,
+    Arrives, ArrivesAt, ArrivesOrNot, Denied, DeniedPage, Gated, Judged, KeepsEncodedSlash, NoDoor, Public, Refused,
+    Shown, SignIn, SignInPage,
 };
 use Who::{Has, Lines, Stranger};
 
@@ -150,7 +152,13 @@ fn addresses() -> Vec<Row> {
     vec![
         at("two slashes go on as they came", "/a//b"),
         at("a query with a question mark goes on as it came", "/list?a=?&b=/?/&c=://"),
-        at("brackets and quotes go on as they came", "/list?a[]=1&b={x}|y^`'\"<>"),
+        at("brackets and an apostrophe go on as they came", "/list?a[]=1&b='x'"),
+        row(
+            "what should be encoded and is not goes on as it came, or nowhere",
+            Has(ALICE),
+            Call::get("/list?b={x}|y^`\"<>"),
+            ArrivesOrNot(ALICE),
+        ),
         at("an empty query goes on as it came", "/list?"),
         at("a letter beyond ASCII goes on as it came", "/d%C3%ADa%e2%82%ac"),
         row("a host has no case", Has(ALICE), Call::get("/inbox").host("WebMail.EXAMPLE.test"), Arrives(ALICE, "")),

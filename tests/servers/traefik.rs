@@ -18,9 +18,9 @@ pub struct Traefik {
 impl WebServer for Traefik {
     const NAME: &'static str = "traefik";
     const ABILITIES: Abilities =
-        Abilities { sets_query: false, when_down: 500, when_hanging: 500, keeps_encoded_slash: false };
+        Abilities { sets_query: false, when_down: 500, when_hanging: 500, keeps_encoded_slash: true };
     const HANDS_COOKIES: bool = false;
-    const KEEPS_SEMICOLONS: bool = false;
+    const CLEANS_ADDRESSES: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         let folder = folder.with_our_rights();

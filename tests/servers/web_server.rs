@@ -45,8 +45,9 @@ pub trait WebServer: Sized {
     /// Whether browsers get Keyward's own cookies on a yes by the files of the example, whatever their names.
     const HANDS_COOKIES: bool = true;
 
-    /// Whether a semicolon in a query stays one.
-    const KEEPS_SEMICOLONS: bool = true;
+    /// Whether it cleans addresses before it asks about them: one slash for two, capitals in what is encoded, and in a
+    /// query an ampersand for a semicolon.
+    const CLEANS_ADDRESSES: bool = false;
 
     /// Whether it asks about an address that no request line should hold, and still may; else it is refused.
     const TAKES_ODD_ADDRESSES: bool = true;

@@ -17,7 +17,6 @@ local not_for_clients = {
     ["remote-groups"] = true,
     ["forwarded"] = true,
     ["proxy"] = true,
-    ["x-axigen-session"] = true,
     ["x-forwarded-for"] = true,
     ["x-forwarded-host"] = true,
     ["x-forwarded-method"] = true,
@@ -40,6 +39,7 @@ local not_for_clients = {
     ["x-upstream-cookie"] = true,
     ["x-upstream-uri"] = true,
     ["x-webobjects-remote-user"] = true,
+    ["x-axigen-session"] = true,
 }
 
 local gone = {}

@@ -11,7 +11,8 @@ end
 
 -- Names as many applications see them: for those Remote_User is the same as Remote-User.
 local not_for_clients = {
-@NAMES@}
+@NAMES@    ["x-axigen-session"] = true,
+}
 
 local gone = {}
 for name in pairs(headers) do
