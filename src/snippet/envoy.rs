@@ -35,7 +35,9 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
     let identity: Vec<&str> = site.identity_headers.iter().map(String::as_str).collect();
     let seconds = timeout(site).to_string();
     let names: Vec<&str> = site.hosts.iter().map(|host| host.name.as_str()).collect();
-    let hosts: String = site.hosts.iter().map(|host| virtual_host(host, &seconds)).collect();
+    // What nobody is asked about has no answer to wait for.
+    let open = if by == By::Http { include_str!("templates/envoy/open.part") } else { "" };
+    let hosts: String = site.hosts.iter().map(|host| virtual_host(host, &seconds, open)).collect();
     let values = [
         ("SERVER", server.to_owned()),
         ("HOW", how.to_owned()),
@@ -46,6 +48,7 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
         ("ASK", ask(site, by, &seconds, &each(&identity, "                    ", "exact"))),
         ("REMOVE", each(&clients::not_theirs(site), "              ", "remove")),
         ("VIRTUAL_HOSTS", hosts),
+        ("OPEN", open.to_owned()),
         ("CLUSTERS", clusters(site, by)?),
         ("KEYWARD_DOWN", page(&outage::of_keyward())),
         ("APPLICATION_DOWN", page(&outage::of_application())),
@@ -76,10 +79,13 @@ fn timeout(site: &Site) -> u64 {
     site.longest_question.as_secs() + 1
 }
 
-fn virtual_host(host: &Host, seconds: &str) -> String {
+fn virtual_host(host: &Host, seconds: &str, open: &str) -> String {
     let places: String = host.places.iter().map(route).collect();
     let places = places.trim_end_matches('\n');
-    fill(include_str!("templates/envoy/host.part"), &[("NAME", &host.name), ("TIMEOUT", seconds), ("PLACES", places)])
+    fill(
+        include_str!("templates/envoy/host.part"),
+        &[("NAME", &host.name), ("TIMEOUT", seconds), ("OPEN", open), ("PLACES", places)],
+    )
 }
 
 fn route(place: &Place) -> String {

@@ -34,8 +34,6 @@ impl WebServer for EnvoyGrpc {
 impl WebServer for Envoy {
     const NAME: &'static str = "envoy";
     const ABILITIES: Abilities = ABILITIES;
-    // The address stands in the request line of the question.
-    const TAKES_ODD_ADDRESSES: bool = false;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         Self { _process: start(Self::NAME, folder, places).await }

@@ -49,9 +49,6 @@ pub trait WebServer: Sized {
     /// query an ampersand for a semicolon.
     const CLEANS_ADDRESSES: bool = false;
 
-    /// Whether it asks about an address that no request line should hold, and still may; else it is refused.
-    const TAKES_ODD_ADDRESSES: bool = true;
-
     /// Starts it in this folder with the files of the example, less their addresses, and waits until it answers.
     fn start(folder: &Workspace, places: &Places) -> impl Future<Output = Self>;
 }
