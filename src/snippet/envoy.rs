@@ -35,17 +35,20 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
     let identity: Vec<&str> = site.identity_headers.iter().map(String::as_str).collect();
     let seconds = timeout(site).to_string();
     let names: Vec<&str> = site.hosts.iter().map(|host| host.name.as_str()).collect();
-    let hosts: String = site.hosts.iter().map(|host| virtual_host(host, &seconds)).collect();
+    // What nobody is asked about has no answer to wait for.
+    let open = if by == By::Http { include_str!("templates/envoy/open.part") } else { "" };
+    let hosts: String = site.hosts.iter().map(|host| virtual_host(host, &seconds, open)).collect();
     let values = [
         ("SERVER", server.to_owned()),
         ("HOW", how.to_owned()),
         ("HOSTNAMES", names.join(", ")),
         ("ADDRESS", site.public.ip().to_string()),
         ("PORT", site.public.port().to_string()),
-        ("BEFORE", if by == By::Http { include_str!("templates/envoy/cookies.part") } else { "" }.to_owned()),
+        ("BEFORE", if by == By::Http { include_str!("templates/envoy/before.part") } else { "" }.to_owned()),
         ("ASK", ask(site, by, &seconds, &each(&identity, "                    ", "exact"))),
         ("REMOVE", each(&clients::not_theirs(site), "              ", "remove")),
         ("VIRTUAL_HOSTS", hosts),
+        ("OPEN", open.to_owned()),
         ("CLUSTERS", clusters(site, by)?),
         ("KEYWARD_DOWN", page(&outage::of_keyward())),
         ("APPLICATION_DOWN", page(&outage::of_application())),
@@ -66,7 +69,7 @@ fn ask(site: &Site, by: By, seconds: &str, identity: &str) -> String {
                 false => "",
             };
             let values = [("TIMEOUT", seconds), ("CREDENTIALS", credentials), ("UPSTREAM_IDENTITY", identity)];
-            fill(include_str!("templates/envoy/http.part"), &values) + include_str!("templates/envoy/address.part")
+            fill(include_str!("templates/envoy/http.part"), &values) + include_str!("templates/envoy/behind.part")
         }
     }
 }
@@ -76,10 +79,13 @@ fn timeout(site: &Site) -> u64 {
     site.longest_question.as_secs() + 1
 }
 
-fn virtual_host(host: &Host, seconds: &str) -> String {
+fn virtual_host(host: &Host, seconds: &str, open: &str) -> String {
     let places: String = host.places.iter().map(route).collect();
     let places = places.trim_end_matches('\n');
-    fill(include_str!("templates/envoy/host.part"), &[("NAME", &host.name), ("TIMEOUT", seconds), ("PLACES", places)])
+    fill(
+        include_str!("templates/envoy/host.part"),
+        &[("NAME", &host.name), ("TIMEOUT", seconds), ("OPEN", open), ("PLACES", places)],
+    )
 }
 
 fn route(place: &Place) -> String {
@@ -187,14 +193,14 @@ mod tests {
             "san_type: DNS",
             "port_value: 8443 }",
             "path_separated_prefix: \"/mail\"",
-            "                - exact: authorization\n",
+            "\n                - exact: authorization\n",
         ] {
             assert!(named.contains(part), "{part} in {named}");
         }
         site.hosts[0].places = vec![place("", "https", "[2001:db8::7]:443", false)];
         let numbered = text(&site, By::Http);
         assert!(numbered.contains("address: \"2001:db8::7\", port_value: 443 }") && numbered.contains("IP_ADDRESS"));
-        assert!(!numbered.contains("                - exact: authorization\n"));
+        assert!(!numbered.contains("\n                - exact: authorization\n"));
     }
 
     #[test]
