@@ -32,7 +32,11 @@ const WIRE_ROOMS: [&str; 3] = ["transport", "app", "demo"];
 /// Files that may name one of the kinds all the same. The paths by which a portal's host finds us are, where
 /// nobody sets them, those of the one host whose protocol it is; and a client could say an application's own header
 /// through any web server, whatever is behind it.
-const MAY_NAME: &[(&str, &str)] = &[("portal/one_time_token/settings.rs", "epixel"), ("snippet/clients.rs", "axigen")];
+const MAY_NAME: &[(&str, &str)] = &[
+    ("portal/one_time_token/settings.rs", "epixel"),
+    ("snippet/clients.rs", "axigen"),
+    ("snippet/traefik.rs", "axigen"),
+];
 
 /// Kinds that are no webmail, but a way to describe one, in a word that stands everywhere.
 const NO_WEBMAILS: [&str; 1] = ["form"];

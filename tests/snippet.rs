@@ -1,5 +1,5 @@
 //! `keyward snippet`: what it writes is what the examples hold, and no configuration makes it write anything else.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

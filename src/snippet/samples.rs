@@ -28,7 +28,7 @@ pub fn site() -> Site {
 pub fn place(path: &str, scheme: &str, authority: &str, takes_authorization: bool) -> Place {
     let upstream = Upstream {
         name: "mail".to_owned(),
-        kind: "any".to_owned(),
+        kind: "form".to_owned(),
         secure: scheme == "https",
         authority: authority.to_owned(),
         query_key: true,

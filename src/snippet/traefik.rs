@@ -1,6 +1,7 @@
 //! Traefik, which asks with its middleware `forwardAuth`. What each line is there for stands beside it in the templates;
 //! what was tried is in `examples/traefik/README.md`.
 
+use super::clients::{not_theirs, spellings};
 use super::site::Place;
 use super::{Door, File, Host, Site, SnippetError, Upstream, fill};
 
@@ -14,39 +15,17 @@ const ASKED_WITH: &[&str] = &[
     "Sec-Fetch-Mode",
     "Sec-Fetch-Site",
     "User-Agent",
-    "X-Request-Id",
     "X-Requested-With",
 ];
 
-/// What clients must not say, beside who they are.
-const FORGOTTEN: &[&str] = &[
-    "Forwarded",
-    "Proxy",
-    "X-Axigen-Session",
-    "X-Forward",
-    "X-Forwarded-Method",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Uri",
-    "X-Forwarded-User",
-    "X-Keyward-Reason",
-    "X-Original-Method",
-    "X-Original-Uri",
-    "X-Original-Url",
-    "X-Rewrite-Url",
-    "X-Set-Cookie-1",
-    "X-Set-Cookie-2",
-    "X-Upstream-Authorization",
-    "X-Upstream-Cookie",
-    "X-Upstream-Uri",
-    "X-Webobjects-Adaptor-Prefix",
-    "X-Webobjects-Auth-Type",
-    "X-Webobjects-Remote-Addr",
-    "X-Webobjects-Remote-Host",
-    "X-Webobjects-Remote-User",
-    "X-Webobjects-Server-Name",
-    "X-Webobjects-Server-Port",
-    "X-Webobjects-Server-Protocol",
-    "X-Webobjects-Server-Url",
+/// What Traefik itself says to applications.
+const ITS_OWN: &[&str] = &[
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Server",
+    "X-Real-IP",
 ];
 
 /// `dynamic/site.yml`, and what is beside it.
@@ -113,11 +92,8 @@ fn name_of(upstream: &Upstream) -> String {
 }
 
 fn keyward_file(site: &Site, auth: &str) -> String {
-    let mut forgotten: Vec<String> = FORGOTTEN.iter().map(|name| (*name).to_owned()).collect();
-    forgotten.extend(site.identity_headers.iter().flat_map(|name| spellings(name)));
-    forgotten.extend(FORGOTTEN.iter().filter(|name| name.ends_with("-User")).flat_map(|name| spellings(name)));
-    forgotten.sort_unstable();
-    forgotten.dedup();
+    let mut forgotten: Vec<String> = not_theirs(site).into_iter().flat_map(spellings).collect();
+    forgotten.retain(|name| !ITS_OWN.contains(&name.as_str()));
     let forget: String = forgotten.iter().map(|name| format!("          {name}: \"\"\n")).collect();
     let places = || site.hosts.iter().flat_map(|host| &host.places);
     let mut asks = String::new();
@@ -138,8 +114,7 @@ fn ask(site: &Site, auth: &str, name: &str, comment: &str, with_authorization: b
     if with_authorization {
         asked_with.push("Authorization");
     }
-    let mut answered = vec!["Cookie", "Authorization", "X-Axigen-Session"];
-    answered.extend(site.identity_headers.iter().map(String::as_str));
+    let answered: Vec<&str> = site.identity_headers.iter().map(String::as_str).collect();
     let mut names: Vec<&str> =
         site.upstreams().into_iter().flat_map(|upstream| &upstream.script_cookies).map(String::as_str).collect();
     names.sort_unstable();
@@ -162,26 +137,4 @@ fn ask(site: &Site, auth: &str, name: &str, comment: &str, with_authorization: b
         ("COOKIES", &cookies),
     ];
     fill(include_str!("templates/traefik/ask.part"), &values)
-}
-
-/// A header's name with every hyphen as it is or as an underscore.
-fn spellings(name: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    for letter in name.chars() {
-        let more = if letter == '-' { all.iter().map(|begun| format!("{begun}_")).collect() } else { Vec::new() };
-        all.iter_mut().for_each(|begun| begun.push(letter));
-        all.extend(more);
-    }
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_has_every_spelling_that_programs_take_for_it() {
-        assert_eq!(spellings("User"), ["User"]);
-        assert_eq!(spellings("A-B-C"), ["A-B-C", "A_B-C", "A-B_C", "A_B_C"]);
-    }
 }
