@@ -19,8 +19,13 @@ pub struct Envoy {
     _process: Process,
 }
 
-const ABILITIES: Abilities =
-    Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+const ABILITIES: Abilities = Abilities {
+    sets_query: true,
+    when_down: 503,
+    when_hanging: 503,
+    shows_page_when_down: true,
+    keeps_encoded_slash: true,
+};
 
 impl WebServer for EnvoyGrpc {
     const NAME: &'static str = "envoy-grpc";

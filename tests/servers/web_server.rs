@@ -27,6 +27,8 @@ pub struct Abilities {
     pub when_down: u16,
     /// The status where Keyward takes the question and never answers.
     pub when_hanging: u16,
+    /// A person gets a page with that, which says to wait.
+    pub shows_page_when_down: bool,
     /// It passes an encoded slash in a path on as it came.
     pub keeps_encoded_slash: bool,
 }
