@@ -27,7 +27,7 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
             sign_in_page(&answer, &world.url(&call.target))
         }
         Expects::SignIn => nothing(&arrived).and(status(&answer, &[401])).and(told(&answer)),
-        Expects::SignInForm => nothing(&arrived).and(status(&answer, &[401])).and(page(&answer)),
+        Expects::SignInForm => nothing(&arrived).and(status(&answer, &[401])).and(form_page(&answer)),
         Expects::Denied => nothing(&arrived).and(status(&answer, &[403])),
         Expects::Refused => nothing(&arrived).and(status(&answer, &[400, 403, 404, 421])),
         Expects::DeniedPage => nothing(&arrived).and(status(&answer, &[403])).and(page(&answer)),
@@ -57,8 +57,9 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
             }
         }
         Expects::ArrivesOrNot(person) => match arrived.is_empty() {
-            true => status(&answer, &[400]),
+            true => status(&answer, &[400]).and(must(S::REFUSES_RAW, || answer.everything())),
             false => {
+                must(!S::REFUSES_RAW, || "it can, and denies it".to_owned())?;
                 Arrival { person: Some(person), cookies: "", keyed: true }.check(world, row, &call.target, &arrived)
             }
         },
@@ -96,6 +97,11 @@ fn told(answer: &Answer) -> Outcome {
     let login = told["login"].as_str().is_some_and(|login| login.starts_with(LOGIN));
     let right = kind.starts_with("application/json") && told["reason"] == "no_session" && login;
     must(right, || format!("not told: {}", answer.everything()))
+}
+
+/// The answer is a page that leads to the sign-in page, for somebody who sent a form.
+fn form_page(answer: &Answer) -> Outcome {
+    page(answer).and(must(answer.text().contains(LOGIN), || format!("no way to sign in: {}", answer.everything())))
 }
 
 /// The answer is the page that says to wait, or none at all where the web server has no pages.
