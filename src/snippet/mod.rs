@@ -21,6 +21,7 @@ mod variables;
 
 pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
+use template::fill_made;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
 pub const SERVERS: &[Server] = &[
