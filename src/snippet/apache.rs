@@ -51,7 +51,10 @@ fn site_file(site: &Site) -> Result<String, SnippetError> {
     let fastcgi = match &site.fastcgi {
         Some(Door::Tcp(address)) => format!("fcgi://{address}/"),
         Some(Door::Unix(_)) => {
-            return Err(SnippetError::at("listen.fastcgi", "is a Unix socket, and Apache can only ask at a port; write ip:port"));
+            return Err(SnippetError::at(
+                "listen.fastcgi",
+                "is a Unix socket, and Apache can only ask at a port; write ip:port",
+            ));
         }
         None => return Err(SnippetError::at("listen.fastcgi", "is off, and Apache asks there; write ip:port")),
     };

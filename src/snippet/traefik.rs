@@ -31,7 +31,10 @@ const ITS_OWN: &[&str] = &[
 /// `dynamic/site.yml`, and what is beside it.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
     let Door::Tcp(auth) = &site.auth else {
-        return Err(SnippetError::at("listen.auth", "is a Unix socket, and Traefik can only ask at a port; write ip:port"));
+        return Err(SnippetError::at(
+            "listen.auth",
+            "is a Unix socket, and Traefik can only ask at a port; write ip:port",
+        ));
     };
     for (host, place) in site.hosts.iter().flat_map(|host| host.places.iter().map(move |place| (host, place))) {
         if place.lacks_key {
