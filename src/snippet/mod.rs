@@ -26,6 +26,7 @@ use template::fill_made;
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
 pub const SERVERS: &[Server] = &[
     Server { name: "nginx", about: "nginx, by auth_request", write: nginx::write },
+    Server { name: "nginx-fastcgi", about: "nginx, by auth_request over FastCGI", write: nginx::write_fastcgi },
     Server { name: "haproxy", about: "HAProxy, from Lua", write: haproxy::write },
     Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
     Server { name: "lighttpd", about: "lighttpd, over FastCGI, with Lua (mod_magnet)", write: lighttpd::write },

@@ -34,6 +34,7 @@ impl WebServer for EnvoyGrpc {
 impl WebServer for Envoy {
     const NAME: &'static str = "envoy";
     const ABILITIES: Abilities = ABILITIES;
+    const LEAVES_THE_REST: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         Self { _process: start(Self::NAME, folder, places).await }
