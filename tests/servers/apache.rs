@@ -1,6 +1,6 @@
 //! Apache httpd, which asks over FastCGI.
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
 use crate::web_server::{Abilities, Places, WebServer};
 use crate::{example, installed, suite};
@@ -24,9 +24,9 @@ impl WebServer for Apache {
         installed::write(folder, &example::files(Self::NAME, places));
         let home = folder.path().to_str().unwrap();
         let arguments = ["-d", home, "-f", "httpd.conf", "-DFOREGROUND"];
-        let mut process = Process::start("apache", &installed::program("apache2"), &arguments, folder).unwrap();
-        process.ready(&Address::Tcp(places.public)).await.unwrap();
-        Self { _process: process }
+        Self {
+            _process: installed::start(Self::NAME, &installed::program("apache2"), &arguments, folder, places).await,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
 use crate::web_server::{Abilities, Places, WebServer};
 use crate::{example, installed, suite};
@@ -48,9 +48,7 @@ impl WebServer for Lighttpd {
         }
         installed::write(folder, &files);
         let program = installed::program("lighttpd");
-        let mut process = Process::start("lighttpd", &program, &["-D", "-f", "lighttpd.conf"], folder).unwrap();
-        process.ready(&Address::Tcp(places.public)).await.unwrap();
-        Self { _process: process }
+        Self { _process: installed::start(Self::NAME, &program, &["-D", "-f", "lighttpd.conf"], folder, places).await }
     }
 }
 

@@ -50,6 +50,7 @@ async fn large_keys<S: WebServer>(world: &World<S>) -> Outcome {
 /// Something else where Keyward should be, in a world of its own: web servers may wait long for an answer.
 pub async fn broken<S: WebServer>(broken: Broken) -> (&'static str, Outcome) {
     let mut world = World::<S>::start(Kind::Mail).await;
+    let before = passes(&world, &ALICE.ticket().cookie()).await;
     drop(world.keyward.take());
     let in_place = InPlace::of(broken, &world.places).await;
     let outcome = match broken {
@@ -59,7 +60,7 @@ pub async fn broken<S: WebServer>(broken: Broken) -> (&'static str, Outcome) {
     };
     in_place.end().await;
     let leaks = std::mem::take(&mut *locked(&world.leaks));
-    (broken.says(), outcome.and(must(leaks.is_empty(), || leaks.concat())))
+    (broken.says(), before.and(outcome).and(must(leaks.is_empty(), || leaks.concat())))
 }
 
 /// All of them; the last ones break what the others need.
