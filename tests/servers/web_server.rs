@@ -41,6 +41,9 @@ pub trait WebServer: Sized {
     const ABILITIES: Abilities;
     /// Whether it has keys renewed, and asks again, where the application answers a GET as to a stranger.
     const RENEWS: bool = false;
+    /// Whether it takes the client's cookies and `Authorization` away only where a yes has others in their place. What
+    /// Keyward says always has.
+    const LEAVES_THE_REST: bool = false;
     /// Whether an address with marks in its query that belong encoded is no request to it.
     const REFUSES_RAW: bool = false;
     /// Whether it tries again at once where it could not reach somebody a moment ago; else a second or two later.
