@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{File, Host, Place, Site, SnippetError, Upstream, fill};
+use super::{File, Host, Place, Site, SnippetError, Upstream, fill, fill_made};
 
 mod files;
 
@@ -55,7 +55,7 @@ fn filled(site: &Site, path: &str, template: &str) -> String {
             ("GROUPS", &groups),
             ("BUFFER", &buffer.to_string()),
             ("TWO_BUFFERS", &(2 * buffer).to_string()),
-            ("WAIT", &(site.longest_question.as_millis().div_ceil(1000) + 1).to_string()),
+            ("WAIT", &site.patience().to_string()),
         ],
     )
 }
@@ -84,7 +84,7 @@ fn site_conf(site: &Site, fastcgi: &str) -> Result<String, SnippetError> {
         ("UPSTREAMS", upstreams),
         ("SERVERS", servers.join("\n")),
     ];
-    Ok(fill(SITE, &values.each_ref().map(|(name, value)| (*name, &**value))))
+    Ok(fill_made(SITE, &values))
 }
 
 /// The `server { }` of a host.

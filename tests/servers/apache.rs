@@ -12,8 +12,13 @@ pub struct Apache {
 
 impl WebServer for Apache {
     const NAME: &'static str = "apache";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 500, when_hanging: 500, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 500,
+        when_hanging: 500,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         installed::write(folder, &example::files(Self::NAME, places));

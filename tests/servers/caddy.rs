@@ -12,8 +12,13 @@ pub struct Caddy {
 
 impl WebServer for Caddy {
     const NAME: &'static str = "caddy";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 503,
+        when_hanging: 503,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         let folder = folder.with_our_rights();

@@ -18,8 +18,13 @@ pub struct Envoy {
     _process: Process,
 }
 
-const ABILITIES: Abilities =
-    Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+const ABILITIES: Abilities = Abilities {
+    sets_query: true,
+    when_down: 503,
+    when_hanging: 503,
+    shows_page_when_down: true,
+    keeps_encoded_slash: true,
+};
 
 impl WebServer for EnvoyGrpc {
     const NAME: &'static str = "envoy-grpc";
@@ -34,7 +39,7 @@ impl WebServer for EnvoyGrpc {
 impl WebServer for Envoy {
     const NAME: &'static str = "envoy";
     const ABILITIES: Abilities = ABILITIES;
-    const LEAVES_THE_REST: bool = true;
+    const REFUSES_RAW: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         Self { _process: start(Self::NAME, folder, places).await }

@@ -12,8 +12,13 @@ pub struct Haproxy {
 
 impl WebServer for Haproxy {
     const NAME: &'static str = "haproxy";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 503,
+        when_hanging: 503,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         installed::write(folder, &example::files(Self::NAME, places));

@@ -14,8 +14,13 @@ pub struct Lighttpd {
 
 impl WebServer for Lighttpd {
     const NAME: &'static str = "lighttpd";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 503,
+        when_hanging: 503,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
     // What it could not reach it takes for down until it looks again, once a second.
     const TRIES_AGAIN_AT_ONCE: bool = false;
 

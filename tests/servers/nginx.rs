@@ -14,8 +14,13 @@ pub struct Nginx {
 
 impl WebServer for Nginx {
     const NAME: &'static str = "nginx";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 503,
+        when_hanging: 503,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
     const RENEWS: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {

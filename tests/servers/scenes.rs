@@ -7,7 +7,7 @@ use crate::application::form_key;
 use crate::broken::{Broken, InPlace};
 use crate::browser::{Call, Connection};
 use crate::fakes::server::locked;
-use crate::play::{Outcome, check_spoofed, must, nothing, status};
+use crate::play::{Outcome, check_spoofed, must, nothing, outage, status};
 use crate::rows::spoofing;
 use crate::suite::Report;
 use crate::web_server::WebServer;
@@ -73,6 +73,7 @@ pub async fn all<S: WebServer>(world: &mut World<S>, report: &mut Report) {
     report.add("a no of the application to a page is shown, after a renewal where there is one", renewal(world).await);
     report.add("Keyward says who somebody is", whoami(world).await);
     report.add("its pages have their style", style(world).await);
+    report.add("Keyward knows who is connected, and not by their word", client(world).await);
     report.add("whoever signs out is out", sign_out(world).await);
     report.add("people who ask at once are not mixed up", crowd(world).await);
     drop(world.keyward.take());
@@ -153,6 +154,20 @@ async fn whoami<S: WebServer>(world: &World<S>) -> Outcome {
     must(who.to_string().contains("alice"), || who.to_string())
 }
 
+/// From an address of its own, which Keyward would take for that of one more proxy: it believes whoever stands behind it.
+async fn client<S: WebServer>(world: &World<S>) -> Outcome {
+    let (path, address) = (format!("/{}", world.name()), "127.0.0.77");
+    let call = spoofing(Call::get(&path));
+    let connection = Connection::open_from(address.parse().unwrap(), world.places.public).await;
+    let mut connection = connection.ok_or("nobody listens")?;
+    connection.send(&call.bytes(&world.name(), world.places.public.port())).await;
+    status(&connection.answer(false).await.ok_or("no answer")?, &[401])?;
+    let lines = world.log_lines();
+    let clients: Vec<_> =
+        lines.iter().filter(|line| line["path"] == path.as_str()).map(|line| line["client"].clone()).collect();
+    must(clients == [address], || format!("{clients:?} instead of {address}"))
+}
+
 async fn style<S: WebServer>(world: &World<S>) -> Outcome {
     let answer = world.browse(&world.name(), &Call::get("/.keyward/style.css")).await;
     status(&answer, &[200])?;
@@ -211,7 +226,11 @@ async fn closed<S: WebServer>(world: &World<S>, wanted: &[u16]) -> Outcome {
     let asked = calls.iter().map(async |call| {
         let name = world.name();
         let answer = world.browse(&name, call).await;
-        nothing(&world.arrived(&name)).and(status(&answer, wanted))
+        nothing(&world.arrived(&name))?;
+        status(&answer, wanted)?;
+        // A person looks at it.
+        let page = call.lines.iter().any(|(name, _)| name == "Accept");
+        if page { outage(&answer, S::ABILITIES.shows_page_when_down) } else { Ok(()) }
     });
     futures_util::future::join_all(asked).await.into_iter().collect()
 }
@@ -221,15 +240,10 @@ async fn believes_nobody<S: WebServer>(world: &World<S>) -> Outcome {
     for call in [Call::page("/inbox"), alice(Call::get("/inbox"))] {
         let name = world.name();
         world.browse(&name, &spoofing(call)).await;
-        for mut arrived in world.arrived(&name) {
+        for arrived in world.arrived(&name) {
             let [users, cookies] = ["Remote-User", "Cookie"].map(|name| arrived.all(name).concat());
             must(users.is_empty(), || users)?;
-            must(cookies.is_empty() || S::LEAVES_THE_REST, || cookies)?;
-            // What proves itself is no claim, and may be left by those who take away only what a yes says.
-            let left = |name: &str| {
-                ["Authorization", "Cookie"].iter().any(|held| held.eq_ignore_ascii_case(name)) && S::LEAVES_THE_REST
-            };
-            arrived.lines.retain(|(name, _)| !left(name));
+            must(cookies.is_empty(), || cookies)?;
             check_spoofed(&arrived)?;
         }
     }

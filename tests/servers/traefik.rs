@@ -15,8 +15,13 @@ pub struct Traefik {
 
 impl WebServer for Traefik {
     const NAME: &'static str = "traefik";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: false, when_down: 500, when_hanging: 500, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: false,
+        when_down: 500,
+        when_hanging: 500,
+        shows_page_when_down: false,
+        keeps_encoded_slash: true,
+    };
     const HANDS_COOKIES: bool = false;
     const CLEANS_ADDRESSES: bool = true;
 
