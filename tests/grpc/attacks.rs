@@ -203,7 +203,7 @@ async fn peers_that_are_no_proxies_are_refused_whatever_they_bring() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_is_no_proxy_has_no_room_to_talk() {
     let house = GrpcHouse::with("[trust]\nproxies = [\"192.0.2.0/24\"]", |setup| setup).await;
-    let long = Question::get(INBOX).line("x-long", &"x".repeat(200_000));
+    let long = Question::get(INBOX).line("x-long", "x".repeat(200_000));
     let mut refused = 0;
     while house.envoy.clone().check(long.message()).await.is_ok() {
         refused += 1;
