@@ -9,6 +9,7 @@ use keyward::backend::KINDS;
 use keyward::domain::{Reason, Ruling};
 use keyward::handover::WhoAmI;
 use keyward::observe::Metrics;
+use keyward::snippet::SERVERS;
 
 /// What `check` says of a secret that everybody can read here.
 const PUBLISHED: &str = ".secret: is the one from the examples";
@@ -85,7 +86,7 @@ fn what_an_example_says_to_write_in_the_place_of_its_own_is_right_as_well() {
 }
 
 #[test]
-fn the_readme_has_a_row_for_every_kind() {
+fn the_readme_has_a_row_for_every_kind_and_web_server() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     for kind in KINDS {
         let row = format!("| [`{0}`](examples/{0}/) | ", kind.name);
@@ -98,6 +99,10 @@ fn the_readme_has_a_row_for_every_kind() {
             kind.name
         );
     }
+    for server in SERVERS {
+        let cell = format!(" | [`{0}`](examples/{0}/) |", server.name);
+        assert!(readme.contains(&cell), "README.md has no row for the web server {}", server.name);
+    }
 }
 
 #[test]
@@ -108,7 +113,6 @@ fn every_file_that_a_readme_links_to_is_there() {
         "SECURITY.md",
         "examples/container/README.md",
         "examples/systemd/README.md",
-        "examples/nginx/README.md",
         "examples/handover/README.md",
         "examples/introspect/README.md",
         "examples/keycloak-openldap/README.md",
@@ -119,7 +123,8 @@ fn every_file_that_a_readme_links_to_is_there() {
     ]
     .map(str::to_owned)
     .to_vec();
-    names.extend(KINDS.iter().map(|kind| format!("examples/{}/README.md", kind.name)));
+    let folders = KINDS.iter().map(|kind| kind.name).chain(SERVERS.iter().map(|server| server.name));
+    names.extend(folders.map(|folder| format!("examples/{folder}/README.md")));
     for name in names {
         let file = root().join(&name);
         let text = std::fs::read_to_string(&file).unwrap();

@@ -172,10 +172,6 @@ fn refused(from: &str, to: &str) -> String {
 #[test]
 fn what_could_mean_something_else_is_refused_with_its_key_and_the_remedy() {
     for (from, to, key) in [
-        ("\"portal_session\"", "\"$request_uri\"", "portal.cookie"),
-        ("\"portal_session\"", "\"it's\"", "portal.cookie"),
-        ("\"portal_session\"", "\"`id`\"", "portal.cookie"),
-        ("\"portal_session\"", "\"a#b\"", "portal.cookie"),
         ("[logout]", "[listen]\nauth = \"unix:/run/key ward.sock\"\n[logout]", "listen.auth"),
         ("[logout]", "[listen]\nauth = \"unix:/run/a;b\"\n[logout]", "listen.auth"),
         ("[logout]", "[listen]\nauth = 'unix:/run/\"a\"'\n[logout]", "listen.auth"),
@@ -191,7 +187,7 @@ fn what_could_mean_something_else_is_refused_with_its_key_and_the_remedy() {
 fn written(values: &Values) -> Result<Vec<(String, String)>, SnippetError> {
     let url = Url::parse(&format!("http://{}:8000", values.authority));
     let url = url.map_err(|_| SnippetError::at("backend.url", "is none"))?;
-    let upstream = Upstream::new(&values.name, "form", &url)?;
+    let upstream = Upstream::new(&values.name, "form", &url)?.wanting(false, vec![values.cookie.clone()])?;
     let route = RouteSettings {
         host: values.host.clone(),
         path: values.path.clone(),
@@ -215,7 +211,6 @@ fn written(values: &Values) -> Result<Vec<(String, String)>, SnippetError> {
         signed_out: Some(Site::in_query(&url)),
         answer_limit: 8192,
         longest_question: Duration::from_secs(20),
-        portal_cookies: vec![values.cookie.clone()],
         hosts: Host::of_routes(&[route], &[upstream])?,
     };
     let site = site.checked()?;

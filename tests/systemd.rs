@@ -6,13 +6,15 @@ mod fakes;
 mod support;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use keyward::demo::process::find_program;
+use keyward::demo::process::{find_program, free_address};
 use support::{Ask, Door, House, SMALLEST, Setup, Sidecar, Ticket, mailboxes, until};
-use tokio::net::UnixDatagram;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixDatagram};
 
 const UNIT: &str = include_str!("../examples/systemd/keyward.service");
 const README: &str = include_str!("../examples/systemd/README.md");
@@ -120,7 +122,20 @@ fn supervised(config: &str, manager: &Manager) -> Setup {
 async fn answers(keyward: &Sidecar) {
     assert_eq!(keyward.operator("/readyz").await.status, 200);
     assert_eq!(keyward.call("GET /v1/openapi.json HTTP/1.1\r\nHost: api\r\n\r\n").await.status, 401, "it has no key");
-    keyward.ask(Door::AuthRequest, &Ask::get("https://public.example.test/")).await.assert_allows("");
+    for door in [Door::AuthRequest, Door::Fastcgi] {
+        keyward.ask(door, &Ask::get("https://public.example.test/")).await.assert_allows("");
+    }
+}
+
+/// At once as well, where Envoy would ask.
+async fn speaks_http_2(address: SocketAddr) {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    // The preface, and settings without any.
+    connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut frame = [0; 9];
+    let answer = tokio::time::timeout(COMES_WITHIN, connection.read_exact(&mut frame)).await;
+    answer.expect("no answer came").unwrap();
+    assert_eq!(frame[3..], [4, 0, 0, 0, 0, 0], "settings are answered");
 }
 
 /// Microseconds since the machine started, which is no less than its monotonic clock says.
@@ -133,9 +148,12 @@ fn uptime() -> u64 {
 #[tokio::test]
 async fn the_manager_hears_of_listeners_reloads_and_the_end() {
     let manager = Manager::listen();
-    let mut keyward = supervised(SMALLEST, &manager).with_api().spawn();
+    let grpc = free_address().unwrap();
+    let listening = supervised(SMALLEST, &manager).with_api().environment("KEYWARD__LISTEN__GRPC", &grpc.to_string());
+    let mut keyward = listening.spawn();
     assert_eq!(manager.hears().await, ["READY=1", "STATUS=answering"]);
     answers(&keyward).await;
+    speaks_http_2(grpc).await;
 
     let mut last = 0;
     for (config, status) in [
@@ -152,6 +170,7 @@ async fn the_manager_hears_of_listeners_reloads_and_the_end() {
         assert_eq!(manager.hears().await, ["READY=1", status]);
     }
     answers(&keyward).await;
+    speaks_http_2(grpc).await;
 
     keyward.signal("TERM");
     assert_eq!(manager.hears().await, ["STOPPING=1", "STATUS=draining: running requests finish"]);

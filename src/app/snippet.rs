@@ -62,7 +62,6 @@ fn site(parts: &Parts, options: &SnippetOptions) -> Result<Site, SnippetError> {
         signed_out: settings.logout_return_to.first().map(Site::in_query),
         answer_limit: settings.answer_limit,
         longest_question: logins.max().unwrap_or_default() + PORTAL_PATIENCE,
-        portal_cookies: parts.portals.iter().map(|portal| portal.cookie().to_owned()).collect(),
         hosts: Host::of_routes(&settings.routes, &upstreams.collect::<Result<Vec<_>, _>>()?)?,
     };
     site.checked()

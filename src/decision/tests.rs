@@ -1,5 +1,7 @@
 //! What several portals say, and what is made of it.
 
+mod address;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -59,6 +61,21 @@ impl House {
         let (host, access) = ("app.test".to_owned(), Access::SignedIn(terms));
         let route = Route { host, path: String::new(), methods: Vec::new(), access, backend: None };
         Self { gate: Gate::new(Router::new(vec![route]), portals, keys, clock, 4096), asked }
+    }
+
+    /// One portal that knows alice, and this application behind it.
+    fn before(application: impl Fn(&Arc<dyn Clock>) -> Arc<Guarded>, url_key: UrlKey) -> Self {
+        let known = HashMap::from([("a", ALICE)]);
+        let portals = vec![Scripted { cookie: "c1", answers: known, ..Scripted::default() }.build("one", &[])];
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1000));
+        let keys = KeyStore::new(9, Arc::clone(&clock), tokio::runtime::Handle::current());
+        let backend = application(&clock);
+        keys.configure(9, &[Arc::clone(&backend)]);
+        let portals_here = Portals::new(portals.clone()).unwrap();
+        let terms = Terms { portals: portals_here, authorization: false, roles: Vec::new(), url_key };
+        let (host, access) = ("app.test".to_owned(), Access::SignedIn(terms));
+        let route = Route { host, path: String::new(), methods: Vec::new(), access, backend: Some(backend) };
+        Self { gate: Gate::new(Router::new(vec![route]), portals, keys, clock, 4096), asked: Default::default() }
     }
 
     async fn decide(&self, cookies: &str, browser: &dyn Browser) -> String {

@@ -69,12 +69,6 @@ impl PortalPlan {
         &self.name
     }
 
-    /// The name of its cookie.
-    #[must_use]
-    pub fn cookie(&self) -> &str {
-        self.verifier.cookie()
-    }
-
     /// Whether it is told of its sessions through the API.
     #[must_use]
     pub fn registers(&self) -> bool {

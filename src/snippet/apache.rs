@@ -2,7 +2,7 @@
 //! templates; what was tried is in `examples/apache/README.md`.
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, clients, fill, outage, variables};
+use super::{Door, File, Host, Site, SnippetError, clients, fill, fill_made, outage, variables};
 
 /// Longest line of headers that Apache takes from an authorizer, in bytes: 8150 passed and 8500 did not (seen,
 /// 2.4.71). What is behind it would go to the browser as the body of a page, keys and all.
@@ -35,8 +35,7 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
         ("APPLICATION_DOWN", application_down),
         ("SSL", if is_secure { ssl } else { "" }.to_owned()),
     ];
-    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let file = |path, template| File { path, text: fill(template, &values) };
+    let file = |path, template| File { path, text: fill_made(template, &values) };
     Ok(vec![
         File { path: "site.conf", text: site_file(site)? },
         file("httpd.conf", include_str!("templates/apache/httpd.conf")),
@@ -52,7 +51,10 @@ fn site_file(site: &Site) -> Result<String, SnippetError> {
     let fastcgi = match &site.fastcgi {
         Some(Door::Tcp(address)) => format!("fcgi://{address}/"),
         Some(Door::Unix(_)) => {
-            return Err(SnippetError::at("listen.fastcgi", "is a Unix socket, and Apache can only ask at a port"));
+            return Err(SnippetError::at(
+                "listen.fastcgi",
+                "is a Unix socket, and Apache can only ask at a port; write ip:port",
+            ));
         }
         None => return Err(SnippetError::at("listen.fastcgi", "is off, and Apache asks there; write ip:port")),
     };
@@ -79,10 +81,7 @@ fn place_part(place: &Place, host: &str) -> String {
     let credentials = include_str!("templates/apache/authorization.part");
     let authorization = if place.takes_authorization { credentials } else { "" };
     let (template, url) = match &place.upstream {
-        Some(upstream) => {
-            let scheme = if upstream.secure { "https" } else { "http" };
-            (include_str!("templates/apache/place.part"), format!("{scheme}://{}", upstream.authority))
-        }
+        Some(upstream) => (include_str!("templates/apache/place.part"), upstream.url()),
         None => (include_str!("templates/apache/bare.part"), String::new()),
     };
     fill(template, &[("AUTHORIZATION", authorization), ("PATH", path), ("URL", &url), ("HOST", host)])

@@ -2,10 +2,7 @@
 //! it in the templates; what was tried is in `examples/caddy/README.md`.
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, fill, outage};
-
-/// What Caddy may take beside the question itself, in seconds.
-const GRACE: u64 = 1;
+use super::{Door, File, Host, Site, SnippetError, fill, fill_made, outage};
 
 /// `Caddyfile`, and what it includes.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
@@ -31,22 +28,20 @@ fn keyward_file(site: &Site) -> String {
         |line: &dyn Fn(&str) -> String| -> String { site.identity_headers.iter().map(|name| line(name)).collect() };
     let values = [
         ("AUTH", auth),
-        ("PATIENCE", format!("{}s", site.longest_question.as_secs() + GRACE)),
+        ("PATIENCE", format!("{}s", site.patience())),
         ("LIMIT", format!("{}B", site.answer_limit)),
         ("FORGET", each(&|name| format!("\trequest_header -{name}\n"))),
         ("TAKE", each(&|name| format!("\timport keyward_take {name} {name}\n"))),
         ("KEYWARD_DOWN", outage::of_keyward()),
         ("APPLICATION_DOWN", outage::of_application()),
     ];
-    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    fill(include_str!("templates/caddy/keyward.caddy"), &values)
+    fill_made(include_str!("templates/caddy/keyward.caddy"), &values)
 }
 
 fn host_part(host: &Host, ip: &str, port: u16) -> String {
     let places: String = host.places.iter().enumerate().map(|(number, place)| place_part(place, number)).collect();
     let values = [("ADDRESS", address(&host.name, port)), ("IP", ip.to_owned()), ("PLACES", places)];
-    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    fill(include_str!("templates/caddy/host.part"), &values)
+    fill_made(include_str!("templates/caddy/host.part"), &values)
 }
 
 /// Caddy's own matcher for paths takes small letters for large ones, and Keyward does not.
@@ -63,10 +58,7 @@ fn place_part(place: &Place, number: usize) -> String {
         false => "\t\t\t\trequest_header -Authorization\n",
     };
     let (template, url) = match &place.upstream {
-        Some(upstream) => {
-            let scheme = if upstream.secure { "https" } else { "http" };
-            (include_str!("templates/caddy/place.part"), format!("{scheme}://{}", upstream.authority))
-        }
+        Some(upstream) => (include_str!("templates/caddy/place.part"), upstream.url()),
         None => (include_str!("templates/caddy/bare.part"), String::new()),
     };
     fill(template, &[("MATCH", &matched), ("AUTHORIZATION", authorization), ("URL", &url)])

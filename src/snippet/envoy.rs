@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, Upstream, clients, fill, outage};
+use super::{Door, File, Host, Site, SnippetError, Upstream, clients, fill, fill_made, outage};
 
 /// How Envoy asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
         lines.collect::<Vec<_>>().join("\n")
     };
     let identity: Vec<&str> = site.identity_headers.iter().map(String::as_str).collect();
-    let seconds = timeout(site).to_string();
+    let seconds = site.patience().to_string();
     let names: Vec<&str> = site.hosts.iter().map(|host| host.name.as_str()).collect();
     // What nobody is asked about has no answer to wait for.
     let open = if by == By::Http { include_str!("templates/envoy/open.part") } else { "" };
@@ -53,8 +53,7 @@ fn write(site: &Site, by: By) -> Result<Vec<File>, SnippetError> {
         ("KEYWARD_DOWN", page(&outage::of_keyward())),
         ("APPLICATION_DOWN", page(&outage::of_application())),
     ];
-    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let text = fill(include_str!("templates/envoy/envoy.yaml"), &values);
+    let text = fill_made(include_str!("templates/envoy/envoy.yaml"), &values);
     Ok(vec![File { path: "envoy.yaml", text }])
 }
 
@@ -63,8 +62,7 @@ fn ask(site: &Site, by: By, seconds: &str, identity: &str) -> String {
     match by {
         By::Grpc => fill(include_str!("templates/envoy/grpc.part"), &[("TIMEOUT", seconds)]),
         By::Http => {
-            let mut places = site.hosts.iter().flat_map(|host| &host.places);
-            let credentials = match places.any(|place| place.takes_authorization) {
+            let credentials = match site.places().any(|place| place.takes_authorization) {
                 true => "                - exact: authorization\n",
                 false => "",
             };
@@ -72,11 +70,6 @@ fn ask(site: &Site, by: By, seconds: &str, identity: &str) -> String {
             fill(include_str!("templates/envoy/http.part"), &values) + include_str!("templates/envoy/behind.part")
         }
     }
-}
-
-/// One second more than the longest question, so that it is Keyward who says what took so long.
-fn timeout(site: &Site) -> u64 {
-    site.longest_question.as_secs() + 1
 }
 
 fn virtual_host(host: &Host, seconds: &str, open: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Door, File, Host, Place, Site, SnippetError, fill};
+use super::{Door, File, Host, Place, Site, SnippetError, fill_made};
 
 const CONFIGURATION: &str = include_str!("templates/haproxy/haproxy.cfg");
 const LUA: &str = include_str!("../../examples/haproxy/keyward/keyward.lua");
@@ -54,7 +54,7 @@ fn configuration(site: &Site) -> Result<String, SnippetError> {
         ("PUBLIC", site.public.to_string()),
         ("ANSWER", site.answer_limit.to_string()),
         ("BUFFER", (site.answer_limit + site.answer_limit.max(SMALLEST_REQUEST)).to_string()),
-        ("WAIT", (site.longest_question.as_millis().div_ceil(1000) + 1).to_string()),
+        ("WAIT", site.patience().to_string()),
         ("USER", user.clone()),
         ("NAME", name.clone()),
         ("EMAIL", email.clone()),
@@ -66,7 +66,7 @@ fn configuration(site: &Site) -> Result<String, SnippetError> {
         ("PAGE_HEADERS", PAGE_HEADERS.to_owned()),
         ("BACKENDS", backends.trim_end().to_owned()),
     ];
-    Ok(fill(CONFIGURATION, &values.each_ref().map(|(name, value)| (*name, &**value))))
+    Ok(fill_made(CONFIGURATION, &values))
 }
 
 /// What the frontend says of a host: how it is known, in which condition, whose credentials count, and what is behind.

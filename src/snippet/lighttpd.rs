@@ -2,7 +2,7 @@
 //! beside it in the templates; what was tried is in `examples/lighttpd/README.md`.
 
 use super::site::Place;
-use super::{Door, File, Host, Site, SnippetError, clients, fill, outage, variables};
+use super::{Door, File, Host, Site, SnippetError, clients, fill, fill_made, outage, variables};
 
 /// `site.conf`, and what it includes.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
@@ -42,8 +42,7 @@ fn site_file(site: &Site) -> Result<String, SnippetError> {
     let Some(fastcgi) = &site.fastcgi else {
         return Err(SnippetError::at("listen.fastcgi", "is off, and lighttpd asks there; write ip:port or unix:/path"));
     };
-    // Never before Keyward itself has given up.
-    let timeout = (site.longest_question.as_secs() + 1).to_string();
+    let timeout = site.patience().to_string();
     let (auth, fastcgi) = (address_of(&site.auth), address_of(fastcgi));
     let mut hosts = String::new();
     for host in &site.hosts {
@@ -54,8 +53,7 @@ fn site_file(site: &Site) -> Result<String, SnippetError> {
             ("FASTCGI", fastcgi.clone()),
             ("TIMEOUT", timeout.clone()),
         ];
-        let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        hosts.push_str(&fill(include_str!("templates/lighttpd/host.part"), &values));
+        hosts.push_str(&fill_made(include_str!("templates/lighttpd/host.part"), &values));
     }
     Ok(fill(include_str!("templates/lighttpd/site.conf"), &[("HOSTS", hosts.trim_end())]))
 }

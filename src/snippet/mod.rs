@@ -21,17 +21,19 @@ mod variables;
 
 pub use site::{Door, Host, Place, Site, SnippetError, Upstream};
 pub use template::fill;
+use template::fill_made;
 
 /// Every web server there is a snippet for. A new one is a file, its `mod` line above and its line here.
 pub const SERVERS: &[Server] = &[
     Server { name: "nginx", about: "nginx, by auth_request", write: nginx::write },
+    Server { name: "nginx-fastcgi", about: "nginx, by auth_request over FastCGI", write: nginx::write_fastcgi },
     Server { name: "haproxy", about: "HAProxy, from Lua", write: haproxy::write },
     Server { name: "apache", about: "Apache httpd, over FastCGI (mod_authnz_fcgi)", write: apache::write },
     Server { name: "lighttpd", about: "lighttpd, over FastCGI, with Lua (mod_magnet)", write: lighttpd::write },
-    Server { name: "envoy", about: "Envoy, over HTTP (ext_authz): envoy.yaml", write: envoy::write_http },
-    Server { name: "envoy-grpc", about: "Envoy, over gRPC (ext_authz): envoy.yaml", write: envoy::write_grpc },
     Server { name: "caddy", about: "Caddy, by the long form of forward_auth", write: caddy::write },
     Server { name: "traefik", about: "Traefik, by forwardAuth, with its file provider", write: traefik::write },
+    Server { name: "envoy-grpc", about: "Envoy, over gRPC (ext_authz): envoy.yaml", write: envoy::write_grpc },
+    Server { name: "envoy", about: "Envoy, over HTTP (ext_authz): envoy.yaml", write: envoy::write_http },
 ];
 
 /// One web server.

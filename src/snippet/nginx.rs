@@ -1,25 +1,40 @@
-//! nginx: the question by `auth_request`, over HTTP.
+//! nginx: the question by `auth_request`, over HTTP, or over FastCGI. The second has no files of its own but those
+//! that differ.
 
 use std::fmt::Write;
 
-use super::{File, Host, Place, Site, SnippetError, Upstream, fill};
+use super::{File, Host, Place, Site, SnippetError, Upstream, fill, fill_made};
 
 mod files;
 
-use files::{APPLICATIONS, Application, FIXED, SITE, TEMPLATES};
+use files::{APPLICATIONS, ASK_FASTCGI, Application, FIXED, OVER_FASTCGI, OVER_HTTP, SERVER, SITE, TEMPLATES};
 
 /// Smallest header buffers in KiB. Portals' cookies need as much, however short Keyward's own answers are.
 const SMALLEST_BUFFER: usize = 16;
 /// Names of upstreams that are taken.
-const TAKEN: [&str; 2] = ["keyward", "portal"];
+const TAKEN: [&str; 3] = ["keyward", "keyward_fastcgi", "portal"];
 
 /// `site.conf`, and the whole folder `keyward/`.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
-    let mut files = vec![File { path: "site.conf", text: site_conf(site)? }];
+    let mut files = vec![File { path: "site.conf", text: site_conf(site, "")? }];
     files.extend(TEMPLATES.map(|(path, template)| File { path, text: filled(site, path, template) }));
     files.extend(FIXED.map(|(path, text)| File { path, text: text.to_owned() }));
     files.extend(APPLICATIONS.map(|application| File { path: application.path, text: application.file.to_owned() }));
     Ok(files)
+}
+
+/// What takes the place of three files of [`write`], for the question over FastCGI.
+pub(super) fn write_fastcgi(site: &Site) -> Result<Vec<File>, SnippetError> {
+    let Some(fastcgi) = &site.fastcgi else {
+        let message = "is off, and nginx asks there; write ip:port or unix:/path, or take the snippet for nginx";
+        return Err(SnippetError::at("listen.fastcgi", message));
+    };
+    let upstream = format!("upstream keyward_fastcgi {{ server {fastcgi}; }}\n");
+    Ok(vec![
+        File { path: "site.conf", text: site_conf(site, &upstream)? },
+        File { path: "keyward/server.inc", text: SERVER.replacen(OVER_HTTP, OVER_FASTCGI, 1) },
+        File { path: "keyward/ask-fastcgi.inc", text: filled(site, "keyward/ask-fastcgi.inc", ASK_FASTCGI) },
+    ])
 }
 
 fn filled(site: &Site, path: &str, template: &str) -> String {
@@ -40,12 +55,12 @@ fn filled(site: &Site, path: &str, template: &str) -> String {
             ("GROUPS", &groups),
             ("BUFFER", &buffer.to_string()),
             ("TWO_BUFFERS", &(2 * buffer).to_string()),
-            ("WAIT", &(site.longest_question.as_millis().div_ceil(1000) + 1).to_string()),
+            ("WAIT", &site.patience().to_string()),
         ],
     )
 }
 
-fn site_conf(site: &Site) -> Result<String, SnippetError> {
+fn site_conf(site: &Site, fastcgi: &str) -> Result<String, SnippetError> {
     let mut upstreams = String::new();
     for upstream in site.upstreams() {
         let key = format!("backend[{}]", upstream.name);
@@ -63,12 +78,13 @@ fn site_conf(site: &Site) -> Result<String, SnippetError> {
     let servers = site.hosts.iter().map(|host| server(site, host)).collect::<Result<Vec<_>, _>>()?;
     let values = [
         ("AUTH", site.auth.to_string()),
+        ("FASTCGI", fastcgi.to_owned()),
         ("PUBLIC", site.public.to_string()),
         ("SIGNED_OUT", site.signed_out.clone().unwrap_or_else(|| "\"\"".to_owned())),
         ("UPSTREAMS", upstreams),
         ("SERVERS", servers.join("\n")),
     ];
-    Ok(fill(SITE, &values.each_ref().map(|(name, value)| (*name, &**value))))
+    Ok(fill_made(SITE, &values))
 }
 
 /// The `server { }` of a host.
@@ -177,4 +193,24 @@ fn locator(place: &Place) -> String {
 /// A path and all below it, as a regular expression.
 fn below(path: &str) -> String {
     format!("^{}(?:/|$)", path.replace('.', "\\."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Door;
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn over_fastcgi_only_the_question_differs() {
+        assert_eq!(SERVER.matches(OVER_HTTP).count(), 1);
+        let mut site = samples::site();
+        site.fastcgi = Some(Door::Unix("/run/keyward/fastcgi.sock".to_owned()));
+        let files = write_fastcgi(&site).unwrap();
+        assert!(files[0].text.contains("upstream keyward_fastcgi { server unix:/run/keyward/fastcgi.sock; }"));
+        let server = files.iter().find(|file| file.path == "keyward/server.inc").unwrap();
+        assert!(server.text.contains("ask-fastcgi.inc") && server.text.contains("http://keyward/authz/renew"));
+        site.fastcgi = None;
+        assert_eq!(write_fastcgi(&site).unwrap_err().key, "listen.fastcgi");
+    }
 }

@@ -16,7 +16,6 @@ pub fn site() -> Site {
         signed_out: None,
         answer_limit: 8192,
         longest_question: Duration::from_secs(20),
-        portal_cookies: vec!["portal_session".to_owned()],
         hosts: vec![Host {
             name: "webmail.example.test".to_owned(),
             places: vec![place("", "http", "127.0.0.1:8000", false)],

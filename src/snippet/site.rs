@@ -28,8 +28,6 @@ pub struct Site {
     pub answer_limit: usize,
     /// The longest time that a question may take: a portal that is asked, and a login.
     pub longest_question: Duration,
-    /// Names of cookies that no application may see, where they are known beforehand.
-    pub portal_cookies: Vec<String>,
     /// The hosts, in the order of the routes.
     pub hosts: Vec<Host>,
 }
@@ -101,17 +99,26 @@ impl Site {
         for header in &self.identity_headers {
             check("headers", header, b"-")?;
         }
-        for cookie in &self.portal_cookies {
-            check("portal.cookie", cookie, b"-_.")?;
-        }
         Ok(self)
+    }
+
+    /// How many seconds a web server waits for an answer: longer than the longest question, so that Keyward says
+    /// itself what took so long.
+    #[must_use]
+    pub fn patience(&self) -> u64 {
+        self.longest_question.as_secs() + 1
+    }
+
+    /// The places of all hosts.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.hosts.iter().flat_map(|host| &host.places)
     }
 
     /// The applications behind all routes, each once, in the order of the hosts.
     #[must_use]
     pub fn upstreams(&self) -> Vec<&Upstream> {
         let mut upstreams = Vec::new();
-        for upstream in self.hosts.iter().flat_map(|host| &host.places).filter_map(|place| place.upstream.as_ref()) {
+        for upstream in self.places().filter_map(|place| place.upstream.as_ref()) {
             if !upstreams.contains(&upstream) {
                 upstreams.push(upstream);
             }
@@ -189,6 +196,13 @@ impl Upstream {
         let (name, kind) = (name.to_owned(), kind.to_owned());
         let secure = url.scheme() == "https";
         Ok(Self { name, kind, secure, authority, query_key: false, script_cookies: Vec::new() })
+    }
+
+    /// Scheme, host and port.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
     }
 
     /// The same with what it wants of addresses and browsers.

@@ -10,6 +10,12 @@ pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
+/// The same with values that were made for it.
+pub(super) fn fill_made(template: &str, values: &[(&str, String)]) -> String {
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    fill(template, &values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,7 +31,10 @@ const ITS_OWN: &[&str] = &[
 /// `dynamic/site.yml`, and what is beside it.
 pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
     let Door::Tcp(auth) = &site.auth else {
-        return Err(SnippetError::at("listen.auth", "is a Unix socket, and Traefik can only ask at a port"));
+        return Err(SnippetError::at(
+            "listen.auth",
+            "is a Unix socket, and Traefik can only ask at a port; write ip:port",
+        ));
     };
     for (host, place) in site.hosts.iter().flat_map(|host| host.places.iter().map(move |place| (host, place))) {
         if place.lacks_key {
@@ -81,9 +84,7 @@ fn router(host: &Host, name: &str, place: &Place) -> String {
 }
 
 fn service(upstream: &Upstream) -> String {
-    let scheme = if upstream.secure { "https" } else { "http" };
-    let url = format!("{scheme}://{}", upstream.authority);
-    fill(include_str!("templates/traefik/service.part"), &[("NAME", &name_of(upstream)), ("URL", &url)])
+    fill(include_str!("templates/traefik/service.part"), &[("NAME", &name_of(upstream)), ("URL", &upstream.url())])
 }
 
 /// Beside Keyward's own service, whatever a back-end is called.
@@ -95,12 +96,11 @@ fn keyward_file(site: &Site, auth: &str) -> String {
     let mut forgotten: Vec<String> = not_theirs(site).into_iter().flat_map(spellings).collect();
     forgotten.retain(|name| !ITS_OWN.contains(&name.as_str()));
     let forget: String = forgotten.iter().map(|name| format!("          {name}: \"\"\n")).collect();
-    let places = || site.hosts.iter().flat_map(|host| &host.places);
     let mut asks = String::new();
-    if places().any(|place| !place.takes_authorization) {
+    if site.places().any(|place| !place.takes_authorization) {
         asks += &ask(site, auth, "keyward-ask", "# The question.", false);
     }
-    if places().any(|place| place.takes_authorization) {
+    if site.places().any(|place| place.takes_authorization) {
         let comment = "# The question where the client's own Authorization may be for Keyward (authorization = true).";
         asks += &ask(site, auth, "keyward-ask-with-authorization", comment, true);
     }

@@ -77,6 +77,8 @@ async fn whatever_happens_at_once_nobody_is_ever_somebody_else() {
         }
     });
     tokio::join!(people, ends, join_all(looks));
+    // Nobody waits for what was asked behind a request, and its answer may still be on the way.
+    world.settle().await;
     // When all is quiet, the portal's word counts: a new session is let in, and nothing of the old ones.
     for cookie in COOKIES {
         world.script.signs_out(cookie);

@@ -1,6 +1,6 @@
 //! Apache httpd, which asks over FastCGI.
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
 use crate::web_server::{Abilities, Places, WebServer};
 use crate::{example, installed, suite};
@@ -12,16 +12,21 @@ pub struct Apache {
 
 impl WebServer for Apache {
     const NAME: &'static str = "apache";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 500, when_hanging: 500, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 500,
+        when_hanging: 500,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         installed::write(folder, &example::files(Self::NAME, places));
         let home = folder.path().to_str().unwrap();
         let arguments = ["-d", home, "-f", "httpd.conf", "-DFOREGROUND"];
-        let mut process = Process::start("apache", &installed::program("apache2"), &arguments, folder).unwrap();
-        process.ready(&Address::Tcp(places.public)).await.unwrap();
-        Self { _process: process }
+        Self {
+            _process: installed::start(Self::NAME, &installed::program("apache2"), &arguments, folder, places).await,
+        }
     }
 }
 

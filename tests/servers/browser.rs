@@ -1,10 +1,10 @@
 //! A browser in bytes: nothing here repairs what a row wants to send, or hides what came back.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::Answer;
 
@@ -96,6 +96,14 @@ pub struct Connection {
 impl Connection {
     pub async fn open(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
+        Some(Self { stream, buffer: Vec::new() })
+    }
+
+    /// From this address of our own.
+    pub async fn open_from(ours: IpAddr, address: SocketAddr) -> Option<Self> {
+        let socket = TcpSocket::new_v4().ok()?;
+        socket.bind(SocketAddr::new(ours, 0)).ok()?;
+        let stream = socket.connect(address).await.ok()?;
         Some(Self { stream, buffer: Vec::new() })
     }
 

@@ -1,11 +1,9 @@
 //! Caddy, which asks with the long form of `forward_auth`.
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
-use crate::example;
-use crate::suite;
-use crate::tools::tool;
 use crate::web_server::{Abilities, Places, WebServer};
+use crate::{example, installed, suite};
 
 /// Caddy with the files of `examples/caddy/`.
 pub struct Caddy {
@@ -14,26 +12,29 @@ pub struct Caddy {
 
 impl WebServer for Caddy {
     const NAME: &'static str = "caddy";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 503,
+        when_hanging: 503,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         let folder = folder.with_our_rights();
-        for (path, text) in example::files(Self::NAME, places) {
+        let mut files = example::files(Self::NAME, places);
+        for (_, text) in &mut files {
             // A site has its port in one line and its address in the next.
-            let port = format!(":{} {{", places.public.port());
-            let text = text.replace(":8080 {", &port);
-            let text = text.replace("bind 127.0.0.1", &format!("bind {}", places.public.ip()));
-            folder.write(&path, &text).unwrap();
+            *text = text.replace(":8080 {", &format!(":{} {{", places.public.port()));
+            *text = text.replace("bind 127.0.0.1", &format!("bind {}", places.public.ip()));
         }
+        installed::write(&folder, &files);
         // What it keeps, and where it takes orders, is of this folder alone.
         let home = format!("HOME={}", folder.path().display());
         let orders = format!("CADDY_ADMIN=unix/{}", folder.path().join("admin.sock").display());
-        let caddy = tool("caddy");
+        let caddy = installed::program("caddy");
         let arguments = [&home, &orders, caddy.to_str().unwrap(), "run", "--config", "Caddyfile"];
-        let mut process = Process::start("caddy", "/usr/bin/env".as_ref(), &arguments, &folder).unwrap();
-        process.ready(&Address::Tcp(places.public)).await.unwrap();
-        Self { _process: process }
+        Self { _process: installed::start(Self::NAME, "/usr/bin/env".as_ref(), &arguments, &folder, places).await }
     }
 }
 

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
-use crate::example;
-use crate::suite;
 use crate::web_server::{Abilities, Places, WebServer};
+use crate::{example, installed, suite};
 
 /// Envoy with the files of `examples/envoy-grpc/`.
 pub struct EnvoyGrpc {
@@ -19,12 +18,18 @@ pub struct Envoy {
     _process: Process,
 }
 
-const ABILITIES: Abilities =
-    Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+const ABILITIES: Abilities = Abilities {
+    sets_query: true,
+    when_down: 503,
+    when_hanging: 503,
+    shows_page_when_down: true,
+    keeps_encoded_slash: true,
+};
 
 impl WebServer for EnvoyGrpc {
     const NAME: &'static str = "envoy-grpc";
     const ABILITIES: Abilities = ABILITIES;
+    const LEAVES_THE_REST: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         Self { _process: start(Self::NAME, folder, places).await }
@@ -34,6 +39,7 @@ impl WebServer for EnvoyGrpc {
 impl WebServer for Envoy {
     const NAME: &'static str = "envoy";
     const ABILITIES: Abilities = ABILITIES;
+    const REFUSES_RAW: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         Self { _process: start(Self::NAME, folder, places).await }
@@ -67,9 +73,7 @@ async fn start(name: &str, folder: &Workspace, places: &Places) -> Process {
     let file = folder.write("envoy.yaml", &with_addresses(&text, places)).unwrap();
     // Two at a time would otherwise meet in the memory by which one takes over from another.
     let arguments = ["-c", file.to_str().unwrap(), "--disable-hot-restart", "--concurrency", "1", "-l", "warn"];
-    let mut process = Process::start("envoy", &program(), &arguments, folder).unwrap();
-    process.ready(&Address::Tcp(places.public)).await.unwrap();
-    process
+    installed::start("envoy", &program(), &arguments, folder, places).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

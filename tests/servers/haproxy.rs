@@ -1,6 +1,6 @@
 //! HAProxy, which asks from Lua.
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
 use crate::web_server::{Abilities, Places, WebServer};
 use crate::{example, installed, suite};
@@ -12,15 +12,18 @@ pub struct Haproxy {
 
 impl WebServer for Haproxy {
     const NAME: &'static str = "haproxy";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 503,
+        when_hanging: 503,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         installed::write(folder, &example::files(Self::NAME, places));
         let program = installed::program("haproxy");
-        let mut process = Process::start("haproxy", &program, &["-f", "haproxy.cfg"], folder).unwrap();
-        process.ready(&Address::Tcp(places.public)).await.unwrap();
-        Self { _process: process }
+        Self { _process: installed::start(Self::NAME, &program, &["-f", "haproxy.cfg"], folder, places).await }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
 use crate::web_server::{Abilities, Places, WebServer};
 use crate::{example, installed, suite};
@@ -14,8 +14,13 @@ pub struct Lighttpd {
 
 impl WebServer for Lighttpd {
     const NAME: &'static str = "lighttpd";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: true, when_down: 503, when_hanging: 503, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: true,
+        when_down: 503,
+        when_hanging: 503,
+        shows_page_when_down: true,
+        keeps_encoded_slash: true,
+    };
     // What it could not reach it takes for down until it looks again, once a second.
     const TRIES_AGAIN_AT_ONCE: bool = false;
 
@@ -43,9 +48,7 @@ impl WebServer for Lighttpd {
         }
         installed::write(folder, &files);
         let program = installed::program("lighttpd");
-        let mut process = Process::start("lighttpd", &program, &["-D", "-f", "lighttpd.conf"], folder).unwrap();
-        process.ready(&Address::Tcp(places.public)).await.unwrap();
-        Self { _process: process }
+        Self { _process: installed::start(Self::NAME, &program, &["-D", "-f", "lighttpd.conf"], folder, places).await }
     }
 }
 

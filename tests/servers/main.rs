@@ -1,5 +1,6 @@
 //! Every web server there is an example for, real, with the very files of `examples/<server>/`, and behind it the
 //! program: one suite of requests, the same decisions from every door.
+#![cfg(feature = "grpc")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 #[path = "../fakes/mod.rs"]
@@ -17,7 +18,6 @@ mod play;
 mod rows;
 mod scenes;
 mod suite;
-mod tools;
 mod web_server;
 mod world;
 

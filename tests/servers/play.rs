@@ -26,7 +26,8 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
             nothing(&arrived)?;
             sign_in_page(&answer, &world.url(&call.target))
         }
-        Expects::SignIn => nothing(&arrived).and(status(&answer, &[401])),
+        Expects::SignIn => nothing(&arrived).and(status(&answer, &[401])).and(told(&answer)),
+        Expects::SignInForm => nothing(&arrived).and(status(&answer, &[401])).and(form_page(&answer)),
         Expects::Denied => nothing(&arrived).and(status(&answer, &[403])),
         Expects::Refused => nothing(&arrived).and(status(&answer, &[400, 403, 404, 421])),
         Expects::DeniedPage => nothing(&arrived).and(status(&answer, &[403])).and(page(&answer)),
@@ -56,8 +57,9 @@ pub async fn row<S: WebServer>(world: &World<S>, row: &Row) -> Outcome {
             }
         }
         Expects::ArrivesOrNot(person) => match arrived.is_empty() {
-            true => status(&answer, &[400]),
+            true => status(&answer, &[400]).and(must(S::REFUSES_RAW, || answer.everything())),
             false => {
+                must(!S::REFUSES_RAW, || "it can, and denies it".to_owned())?;
                 Arrival { person: Some(person), cookies: "", keyed: true }.check(world, row, &call.target, &arrived)
             }
         },
@@ -86,6 +88,29 @@ pub fn status(answer: &Answer, wanted: &[u16]) -> Outcome {
 pub fn page(answer: &Answer) -> Outcome {
     let kind = answer.all("Content-Type").join(", ");
     must(kind.starts_with("text/html") && !answer.body.is_empty(), || format!("no page: {}", answer.everything()))
+}
+
+/// The answer tells a program why it must sign in, and where.
+fn told(answer: &Answer) -> Outcome {
+    let kind = answer.all("Content-Type").join(", ");
+    let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let login = told["login"].as_str().is_some_and(|login| login.starts_with(LOGIN));
+    let right = kind.starts_with("application/json") && told["reason"] == "no_session" && login;
+    must(right, || format!("not told: {}", answer.everything()))
+}
+
+/// The answer is a page that leads to the sign-in page, for somebody who sent a form.
+fn form_page(answer: &Answer) -> Outcome {
+    page(answer).and(must(answer.text().contains(LOGIN), || format!("no way to sign in: {}", answer.everything())))
+}
+
+/// The answer is the page that says to wait, or none at all where the web server has no pages.
+pub fn outage(answer: &Answer, shows_page: bool) -> Outcome {
+    if !shows_page {
+        return must(answer.body.is_empty(), || format!("it can, and its abilities deny it: {}", answer.everything()));
+    }
+    let friendly = answer.text().contains("<h1>One moment, please</h1>");
+    page(answer).and(must(friendly, || format!("another page: {}", answer.everything())))
 }
 
 /// The application heard nothing.

@@ -24,8 +24,10 @@ pub enum Who {
 pub enum Expects {
     /// It goes to the sign-in page of the portal, and back to where it wanted to go.
     SignInPage,
-    /// It is told that it must sign in.
+    /// It is told that it must sign in, and where, as programs read it.
     SignIn,
+    /// The same, and a person is told.
+    SignInForm,
     /// It may not, and is told so.
     Denied,
     /// The same, and a person is told.
@@ -54,7 +56,7 @@ pub enum Expects {
 
 use Expects::{
     Arrives, ArrivesAt, ArrivesOrNot, Denied, DeniedPage, Gated, Judged, KeepsEncodedSlash, NoDoor, Public, Refused,
-    Shown, SignIn, SignInPage,
+    Shown, SignIn, SignInForm, SignInPage,
 };
 use Who::{Has, Lines, Stranger};
 
@@ -110,7 +112,7 @@ fn strangers() -> Vec<Row> {
         nobody("a stranger's page leads to the sign-in page", Call::page("/inbox?a=1&b=%2Fx%20y"), SignInPage),
         nobody("so does its head", Call::page("/inbox").method("HEAD"), SignInPage),
         nobody("a stranger's script is told", Call::get("/inbox"), SignIn),
-        nobody("a stranger's form is told", Call::form("/inbox", "a=1&b=2"), SignIn),
+        nobody("a stranger's form is told", Call::form("/inbox", "a=1&b=2"), SignInForm),
         nobody("what is public is for everybody", Call::page("/public/logo"), Public),
         nobody("a host that nobody configured is refused", Call::page("/").host("nowhere.example.test"), Refused),
         nobody("nor does the request line name another", Call::page("http://nowhere.example.test/public/x"), Refused),

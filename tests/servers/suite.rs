@@ -1,5 +1,8 @@
 //! One web server, asked everything.
 
+use futures_util::future::join_all;
+
+use crate::broken::Broken;
 use crate::play;
 use crate::rows::rows;
 use crate::scenes;
@@ -26,10 +29,16 @@ impl Report {
 pub async fn run<S: WebServer>() {
     let mut report = Report::default();
     let mut world = World::<S>::start(Kind::Mail).await;
-    for row in rows() {
-        report.add(row.says, play::row(&world, &row).await);
+    let asking = async {
+        for row in rows() {
+            report.add(row.says, play::row(&world, &row).await);
+        }
+        scenes::all(&mut world, &mut report).await;
+    };
+    let ((), broken) = futures_util::future::join(asking, join_all(Broken::AT_ONCE.map(scenes::broken::<S>))).await;
+    for (says, outcome) in broken {
+        report.add(says, outcome);
     }
-    scenes::all(&mut world, &mut report).await;
     let form = World::<S>::start(Kind::Form).await;
     scenes::cookies_for_scripts(&form, &mut report).await;
     let mut leaks = std::mem::take(&mut *crate::fakes::server::locked(&world.leaks));

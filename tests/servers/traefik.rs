@@ -1,14 +1,12 @@
 //! Traefik, which asks with its middleware `forwardAuth`.
 
-use keyward::demo::process::{Address, Process, Workspace};
+use keyward::demo::process::{Process, Workspace};
 
 use crate::browser::{Call, Connection};
-use crate::example;
-use crate::suite;
 use crate::support::until;
-use crate::tools::tool;
 use crate::web_server::{Abilities, Places, WebServer};
 use crate::world::{ALICE, Kind, World};
+use crate::{example, installed, suite};
 
 /// Traefik with the files of `examples/traefik/`.
 pub struct Traefik {
@@ -17,19 +15,21 @@ pub struct Traefik {
 
 impl WebServer for Traefik {
     const NAME: &'static str = "traefik";
-    const ABILITIES: Abilities =
-        Abilities { sets_query: false, when_down: 500, when_hanging: 500, keeps_encoded_slash: true };
+    const ABILITIES: Abilities = Abilities {
+        sets_query: false,
+        when_down: 500,
+        when_hanging: 500,
+        shows_page_when_down: false,
+        keeps_encoded_slash: true,
+    };
     const HANDS_COOKIES: bool = false;
     const CLEANS_ADDRESSES: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         let folder = folder.with_our_rights();
-        folder.directory("dynamic").unwrap();
-        for (path, text) in example::files(Self::NAME, places) {
-            folder.write(&path, &text).unwrap();
-        }
-        let mut process = Process::start("traefik", &tool("traefik"), &["--configfile=traefik.yml"], &folder).unwrap();
-        process.ready(&Address::Tcp(places.public)).await.unwrap();
+        installed::write(&folder, &example::files(Self::NAME, places));
+        let program = installed::program("traefik");
+        let process = installed::start(Self::NAME, &program, &["--configfile=traefik.yml"], &folder, places).await;
         // It listens before it has read its routers; until then everything is 404.
         until("the routers", || async {
             let mut connection = Connection::open(places.public).await.unwrap();

@@ -27,6 +27,8 @@ pub struct Abilities {
     pub when_down: u16,
     /// The status where Keyward takes the question and never answers.
     pub when_hanging: u16,
+    /// A person gets a page with that, which says to wait.
+    pub shows_page_when_down: bool,
     /// It passes an encoded slash in a path on as it came.
     pub keeps_encoded_slash: bool,
 }
@@ -39,6 +41,8 @@ pub trait WebServer: Sized {
     const ABILITIES: Abilities;
     /// Whether it has keys renewed, and asks again, where the application answers a GET as to a stranger.
     const RENEWS: bool = false;
+    /// Whether an address with marks in its query that belong encoded is no request to it.
+    const REFUSES_RAW: bool = false;
     /// Whether it tries again at once where it could not reach somebody a moment ago; else a second or two later.
     const TRIES_AGAIN_AT_ONCE: bool = true;
 

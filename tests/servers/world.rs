@@ -179,6 +179,12 @@ impl<S: WebServer> World<S> {
         format!("http://{HOST}:{}{target}", self.places.public.port())
     }
 
+    /// What Keyward has logged since it was started.
+    pub fn log_lines(&self) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.folder.path().join("keyward/keyward.log")).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+    }
+
     /// What the application got on behalf of a row.
     pub fn arrived(&self, row: &str) -> Vec<crate::application::Arrived> {
         self.application.as_ref().map(|application| application.arrived(row)).unwrap_or_default()

@@ -4,6 +4,15 @@
 /// The administrator's.
 pub(super) const SITE: &str = include_str!("../templates/nginx/site.conf");
 
+/// Once in each `server { }`.
+pub(super) const SERVER: &str = include_str!("../../../examples/nginx/keyward/server.inc");
+/// How it asks.
+pub(super) const OVER_HTTP: &str = "    proxy_pass http://keyward/authz/auth-request;\n    include keyward/ask.inc;\n";
+/// How it asks instead.
+pub(super) const OVER_FASTCGI: &str = "    include keyward/ask-fastcgi.inc;\n";
+/// What that file says.
+pub(super) const ASK_FASTCGI: &str = include_str!("../templates/nginx/ask-fastcgi.inc");
+
 /// Those with places.
 pub(super) const TEMPLATES: [(&str, &str); 5] = [
     ("keyward/http.conf", include_str!("../templates/nginx/http.conf")),
@@ -15,7 +24,7 @@ pub(super) const TEMPLATES: [(&str, &str); 5] = [
 
 /// Those that are the same for everybody, but for the applications'.
 pub(super) const FIXED: [(&str, &str); 8] = [
-    ("keyward/server.inc", include_str!("../../../examples/nginx/keyward/server.inc")),
+    ("keyward/server.inc", SERVER),
     ("keyward/protected.inc", include_str!("../../../examples/nginx/keyward/protected.inc")),
     ("keyward/upstream.inc", include_str!("../../../examples/nginx/keyward/upstream.inc")),
     ("keyward/page.inc", include_str!("../../../examples/nginx/keyward/page.inc")),
