@@ -1,10 +1,14 @@
 //! `keyward snippet`: what it writes is what the examples hold, and no configuration makes it write anything else.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/command.rs"]
+mod command;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
+use command::{keyward, run};
 use keyward::config::RouteSettings;
 use keyward::demo::process::find_program;
 use keyward::domain::{ListenAddress, UrlKey};
@@ -15,19 +19,6 @@ use url::Url;
 /// Files in an example's folder that are not written by the command: read by people, the configuration that it is
 /// made from, and what is around it for trying it out.
 const BESIDE: [&str; 4] = ["README.md", "keyward.toml", "kustomization.yaml", "nginx.conf"];
-
-fn keyward(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KEYWARD")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    keyward(arguments).output().unwrap()
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

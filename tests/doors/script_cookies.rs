@@ -1,7 +1,7 @@
 //! Cookies that an application's scripts read.
 
 use crate::fakes::server::{Reply, Request, Server};
-use crate::support::{APP_PORTAL, Answer, Ask, DOORS, PortalKey, SMALLEST, Setup, Ticket};
+use crate::support::{APP_PORTAL, Answer, Ask, DOORS, PortalKey, SCRIPT_COOKIES, SMALLEST, Setup, Ticket};
 
 const LINES: [&str; 2] = ["csrf=C1; Path=/; SameSite=Strict; Secure", "lang=en; Path=/; SameSite=Strict; Secure"];
 
@@ -27,7 +27,7 @@ async fn a_browser_gets_the_cookies_that_scripts_read_unless_it_has_them() {
     let config = format!(
         "[[portal]]\nname = \"customers\"\nkind = \"ticket\"\ncookie = \"{cookie}\"\n\
          login_url = \"https://portal.example.test/?next={{url}}\"\n[[portal.key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
-         [[backend]]\nname = \"app\"\nkind = \"form\"\nurl = \"{}\"\n{DESCRIPTION}\n\
+         [[backend]]\nname = \"app\"\nkind = \"form\"\nurl = \"{}\"\n{SCRIPT_COOKIES}\n\
          [[route]]\nhost = \"app.example.test\"\nportal = \"customers\"\nbackend = \"app\"\n{SMALLEST}",
         application.url()
     );
@@ -53,23 +53,3 @@ async fn a_browser_gets_the_cookies_that_scripts_read_unless_it_has_them() {
         assert!(numbered(&keyward.ask(door, &Ask::get("https://app.example.test/")).await).is_empty(), "a stranger");
     }
 }
-
-const DESCRIPTION: &str = r#"
-[backend.submit]
-path = "/login"
-fields = { user = "{login}", password = "{password}" }
-[backend.success]
-cookies = ["sid"]
-[[backend.refusal]]
-means = "refused"
-status = [401]
-[backend.keys]
-cookies = ["sid", "csrf", "lang"]
-script_cookies = ["csrf", "lang"]
-[backend.keep_alive]
-path = "/alive"
-[backend.keep_alive.alive]
-body = ["here"]
-[backend.keep_alive.dead]
-status = [401]
-"#;

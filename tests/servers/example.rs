@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use keyward::demo::process::free_address;
 
 use crate::browser::HOST;
+use crate::support::SCRIPT_COOKIES;
 use crate::web_server::Places;
 use crate::world::PORTAL;
 
@@ -81,35 +82,12 @@ fn routes(backend: &str) -> String {
 /// The same portal and host before an application of kind `form`, two of whose cookies scripts read.
 pub fn form(name: &str, places: &Places) -> String {
     let text = config(name, places);
+    let (name, url) = (backend(&text), places.application);
     let application =
-        FORM.replace("@NAME@", backend(&text)).replace("@URL@", &format!("http://{}", places.application));
+        format!("[[backend]]\nname = \"{name}\"\nkind = \"form\"\nurl = \"http://{url}\"\n{SCRIPT_COOKIES}\n");
     let first = text.find("[[backend]]").unwrap();
     let rest = &text[first + 1..];
     // The others stay where they are.
     let next = ["[[backend]]", "[[route]]"].iter().filter_map(|start| rest.find(start)).min().unwrap();
     format!("{}{application}{}", &text[..first], &rest[next..])
 }
-
-const FORM: &str = r#"
-[[backend]]
-name = "@NAME@"
-kind = "form"
-url = "@URL@"
-[backend.submit]
-path = "/login"
-fields = { user = "{login}", password = "{password}" }
-[backend.success]
-cookies = ["sid"]
-[[backend.refusal]]
-means = "refused"
-status = [401]
-[backend.keys]
-cookies = ["sid", "csrf", "lang"]
-script_cookies = ["csrf", "lang"]
-[backend.keep_alive]
-path = "/alive"
-[backend.keep_alive.alive]
-body = ["here"]
-[backend.keep_alive.dead]
-status = [401]
-"#;

@@ -44,6 +44,27 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut()
 /// The smallest configuration there is: somebody may go somewhere.
 pub const SMALLEST: &str = "[[route]]\nhost = \"public.example.test\"\npublic = true\n";
 
+/// The rest of a back-end of kind `form` whose application sets three cookies at its login, of which scripts read two.
+pub const SCRIPT_COOKIES: &str = r#"
+[backend.submit]
+path = "/login"
+fields = { user = "{login}", password = "{password}" }
+[backend.success]
+cookies = ["sid"]
+[[backend.refusal]]
+means = "refused"
+status = [401]
+[backend.keys]
+cookies = ["sid", "csrf", "lang"]
+script_cookies = ["csrf", "lang"]
+[backend.keep_alive]
+path = "/alive"
+[backend.keep_alive.alive]
+body = ["here"]
+[backend.keep_alive.dead]
+status = [401]
+"#;
+
 /// How a `keyward serve` is to be started.
 pub struct Setup {
     config: String,
@@ -99,8 +120,8 @@ impl Setup {
         let with_api = self.with_api;
         let mut sidecar = self.spawn();
         sidecar.process.ready(&sidecar.auth).await.unwrap();
+        // It is opened last, after the doors that may be elsewhere than here is written.
         sidecar.process.ready(&Address::Tcp(sidecar.ops)).await.unwrap();
-        sidecar.process.ready(&Address::Tcp(sidecar.fastcgi)).await.unwrap();
         if with_api {
             sidecar.process.ready(&Address::Tcp(sidecar.api)).await.unwrap();
         }
