@@ -29,7 +29,6 @@ const ABILITIES: Abilities = Abilities {
 impl WebServer for EnvoyGrpc {
     const NAME: &'static str = "envoy-grpc";
     const ABILITIES: Abilities = ABILITIES;
-    const LEAVES_THE_REST: bool = true;
 
     async fn start(folder: &Workspace, places: &Places) -> Self {
         Self { _process: start(Self::NAME, folder, places).await }
