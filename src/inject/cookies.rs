@@ -31,10 +31,12 @@ fn hides(name: &[u8], pair: &[u8], cut: &impl Fn(&[u8]) -> bool) -> bool {
         return false;
     }
     pair.split(|byte| *byte == b',').any(|piece| {
+        // Names that are no token, for whoever takes all that stands before `=`.
+        let whole = piece[..memchr(b'=', piece).unwrap_or(piece.len())].trim_ascii();
         let start = piece.iter().position(|byte| is_token(*byte)).unwrap_or(piece.len());
         let token = &piece[start..];
         let end = token.iter().position(|byte| !is_token(*byte)).unwrap_or(token.len());
-        end > 0 && cut(&token[..end])
+        cut(whole) || (end > 0 && cut(&token[..end]))
     })
 }
 
@@ -45,7 +47,7 @@ mod tests {
     fn upstream(lines: &[&str], keys: &str) -> String {
         let sent = Cookies::new(lines.iter().map(|line| line.as_bytes()));
         let mut out = Vec::new();
-        write_upstream_cookies(&mut out, &sent, |name| name == b"portal" || name == b"_hmail", keys);
+        write_upstream_cookies(&mut out, &sent, |name| [&b"portal"[..], b"_hmail", b"ID1/app"].contains(&name), keys);
         String::from_utf8(out).unwrap()
     }
 
@@ -83,12 +85,15 @@ mod tests {
             "_hmail\"=evil",
             "_hmail?",
             "a=1,portal=t",
+            "a=1, ID1/app=evil",
+            "a=1,ID1/app = _hmail=evil",
         ] {
             let upstream = upstream(&["x=1,2; y=\"3\"", line], "_hmail=K");
             let (theirs, ours) = upstream.rsplit_once("; ").unwrap();
             assert_eq!(ours, "_hmail=K");
             assert!(theirs.starts_with("x=1,2; y=\"3\"") && !theirs.contains("_hmail=evil"), "{line}: {theirs}");
             assert!(!theirs.contains("portal") && !theirs.contains("_hmail"), "{line}: {theirs}");
+            assert!(!theirs.contains("ID1"), "{line}: {theirs}");
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Accepted {
     pub stream: Box<dyn Stream>,
     /// Whose it is; only a Unix socket has no address.
     pub peer: Option<IpAddr>,
+    /// Whether its word was taken when it came.
+    pub is_proxy: bool,
     /// Held as long as the connection lasts.
     pub place: OwnedSemaphorePermit,
 }
@@ -82,7 +84,7 @@ impl Acceptor {
                     let place =
                         if is_proxy { place.ok() } else { Arc::clone(&self.strangers).try_acquire_owned().ok() };
                     if let Some(place) = place {
-                        return Accepted { stream, peer, place };
+                        return Accepted { stream, peer, is_proxy, place };
                     }
                 }
                 Err(error) if is_about_one(&error) => {}

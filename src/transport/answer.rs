@@ -36,6 +36,8 @@ const ELSEWHERE_FRAMING: usize = FRAMING + 128;
 pub(super) enum Names {
     /// `X-Upstream-Cookie` and `X-Upstream-Authorization`: for web servers that are told what becomes of each.
     Upstream,
+    /// The same, and the query once more by itself: for FastCGI.
+    Variables,
     /// `Cookie` and `Authorization`: for those that copy a header of the answer under its own name only.
     Plain,
 }
@@ -124,10 +126,11 @@ fn allow(grant: &Grant<'_>, live: &Live, names: Names) -> Option<HttpResponse> {
     let [user, name, email, groups] = &live.identity_headers;
     let session = session.map(|(name, _)| HeaderName::from_static(name));
     let (cookie, authorization) = match names {
-        Names::Upstream => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
+        Names::Upstream | Names::Variables => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
         Names::Plain => (&header::COOKIE, &header::AUTHORIZATION),
     };
     let last = session.as_ref().unwrap_or(authorization);
+    let repeated = if names == Names::Variables { ends[1] - ends[0] } else { 0 };
     // Under its plain name `Authorization` is always there: where the answer has none, Envoy leaves the client's own.
     let has_authorization = names == Names::Plain || grant.authorization().is_some();
     // Who has a session header takes `Authorization` as well.
@@ -137,7 +140,7 @@ fn allow(grant: &Grant<'_>, live: &Live, names: Names) -> Option<HttpResponse> {
     let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
     let lines: SmallVec<[String; 2]> = grant.script_cookies().map(script_cookie).collect();
     let line_bytes: usize = lines.iter().map(|line| 2 * line.len() + SET_COOKIE_FRAMING).sum();
-    if text.len() + name_bytes + line_bytes + FRAMING > live.answer_limit {
+    if text.len() + repeated + name_bytes + line_bytes + FRAMING > live.answer_limit {
         return None;
     }
     let mut response = HttpResponse::new(StatusCode::OK);

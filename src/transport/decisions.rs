@@ -23,17 +23,8 @@ pub(super) struct DoorState {
 }
 
 impl DoorState {
-    pub fn new(door: Door, purpose: Purpose, state: &Arc<State>) -> Arc<Self> {
-        Arc::new(Self::with(Names::Upstream, door, purpose, state))
-    }
-
-    /// For web servers that copy a header of an answer under its own name only.
-    pub fn plain(door: Door, purpose: Purpose, state: &Arc<State>) -> Arc<Self> {
-        Arc::new(Self::with(Names::Plain, door, purpose, state))
-    }
-
-    fn with(names: Names, door: Door, purpose: Purpose, state: &Arc<State>) -> Self {
-        Self { door, purpose, names, metrics: state.metrics.door(door), state: Arc::clone(state) }
+    pub fn new(door: Door, purpose: Purpose, names: Names, state: &Arc<State>) -> Arc<Self> {
+        Arc::new(Self { door, purpose, names, metrics: state.metrics.door(door), state: Arc::clone(state) })
     }
 }
 

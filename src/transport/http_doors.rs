@@ -9,6 +9,7 @@ use actix_http::Request;
 use actix_web::HttpResponse;
 
 use super::State;
+use super::answer::Names;
 use super::decisions::{self, DoorState};
 use super::dialect::Dialect;
 use super::question::{self, Asked};
@@ -30,23 +31,23 @@ pub(super) struct HttpDoor {
 /// Every path.
 pub(super) fn doors(state: &Arc<State>) -> Vec<HttpDoor> {
     let doors = [
-        ("/authz/auth-request", Dialect::AuthRequest, Door::AuthRequest, Purpose::Pass),
-        ("/authz/renew", Dialect::AuthRequest, Door::AuthRequest, Purpose::Renew),
-        ("/authz/forward-auth", Dialect::ForwardAuth, Door::ForwardAuth, Purpose::Pass),
-        (EXT_AUTHZ, Dialect::ExtAuthz { prefix: EXT_AUTHZ }, Door::ExtAuthz, Purpose::Pass),
+        ("/authz/auth-request", Dialect::AuthRequest, Purpose::Pass, Names::Upstream),
+        ("/authz/auth-request-plain", Dialect::AuthRequest, Purpose::Pass, Names::Plain),
+        ("/authz/renew", Dialect::AuthRequest, Purpose::Renew, Names::Upstream),
+        ("/authz/forward-auth", Dialect::ForwardAuth, Purpose::Pass, Names::Upstream),
+        ("/authz/forward-auth-plain", Dialect::ForwardAuth, Purpose::Pass, Names::Plain),
+        (EXT_AUTHZ, Dialect::ExtAuthz { prefix: EXT_AUTHZ }, Purpose::Pass, Names::Upstream),
+        (EXT_AUTHZ_PLAIN, Dialect::ExtAuthz { prefix: EXT_AUTHZ_PLAIN }, Purpose::Pass, Names::Plain),
     ];
-    let plain = [
-        ("/authz/auth-request-plain", Dialect::AuthRequest, Door::AuthRequest),
-        ("/authz/forward-auth-plain", Dialect::ForwardAuth, Door::ForwardAuth),
-        (EXT_AUTHZ_PLAIN, Dialect::ExtAuthz { prefix: EXT_AUTHZ_PLAIN }, Door::ExtAuthz),
-    ];
-    let door = |(path, dialect, door, purpose)| HttpDoor { path, dialect, state: DoorState::new(door, purpose, state) };
-    let plain = plain.into_iter().map(|(path, dialect, door)| HttpDoor {
-        path,
-        dialect,
-        state: DoorState::plain(door, Purpose::Pass, state),
-    });
-    doors.into_iter().map(door).chain(plain).collect()
+    let door = |(path, dialect, purpose, names)| {
+        let door = match dialect {
+            Dialect::AuthRequest => Door::AuthRequest,
+            Dialect::ForwardAuth => Door::ForwardAuth,
+            Dialect::ExtAuthz { .. } => Door::ExtAuthz,
+        };
+        HttpDoor { path, dialect, state: DoorState::new(door, purpose, names, state) }
+    };
+    doors.into_iter().map(door).collect()
 }
 
 /// The door under a path, whatever the method: some proxies ask with that of the original request.

@@ -8,7 +8,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use futures_util::future::{Either, OptionFuture};
+use futures_util::future::{Either, OptionFuture, ready};
 use futures_util::{FutureExt, TryFutureExt};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,7 @@ pub struct Listeners<'a> {
 }
 
 /// Ends the listeners for decisions.
+#[derive(Clone)]
 pub struct Stop {
     decisions: ServerHandle,
     /// All but that one.
@@ -46,8 +47,19 @@ pub struct Stop {
 impl Stop {
     /// Takes no new connections from now on, and lets running requests finish.
     pub fn begin(&self) {
-        drop(self.decisions.stop(true));
         self.others.cancel();
+        drop(self.decisions.stop(true));
+    }
+
+    /// One of them has ended. Without having been told to it takes the others along: a process that lives and
+    /// answers at some of its doors only is one that nobody starts anew.
+    fn ended(&self, listener: &str, ended: io::Result<()>) -> io::Result<()> {
+        if self.others.is_cancelled() {
+            return ended;
+        }
+        self.begin();
+        let why = ended.err().map_or_else(|| "it ended by itself".to_owned(), |error| error.to_string());
+        Err(io::Error::other(format!("the listener {listener} broke: {why}")))
     }
 }
 
@@ -137,16 +149,18 @@ impl Servers {
     /// # Errors
     /// A listener that broke.
     pub async fn run(self) -> io::Result<()> {
+        let stop = self.stop();
         let (calls, operators) = (self.calls, self.operators);
         let calls_handle = calls.as_ref().map(Server::handle);
         let operators_handle = operators.as_ref().map(Server::handle);
         let decisions = async {
-            let (auth, stopping) = (self.decisions, self.stopping);
-            // One that broke takes the others along.
-            let auth = auth.inspect(|_| stopping.cancel());
-            let fastcgi = OptionFuture::from(self.fastcgi.map(FastcgiServer::run));
-            let grpc = OptionFuture::from(self.grpc.map(GrpcServer::run));
-            let (ended, _, _) = futures_util::future::join3(auth, fastcgi, grpc).await;
+            let auth = self.decisions.map(|ended| stop.ended("auth", ended));
+            let fastcgi = self.fastcgi.map(|server| server.run().map(|()| stop.ended("fastcgi", Ok(()))));
+            let fastcgi = OptionFuture::from(fastcgi).map(|ended| ended.unwrap_or(Ok(())));
+            let grpc = self.grpc.map(|server| server.run().map(|()| stop.ended("grpc", Ok(()))));
+            let grpc = OptionFuture::from(grpc).map(|ended| ended.unwrap_or(Ok(())));
+            let (auth, fastcgi, grpc) = futures_util::future::join3(auth, fastcgi, grpc).await;
+            let ended = auth.and(fastcgi).and(grpc);
             if let Some(handle) = calls_handle {
                 handle.stop(true).await;
             }
@@ -170,13 +184,21 @@ fn open(
     workers: usize,
     drain_timeout: Duration,
 ) -> Result<(Server, ListenAddress), ListenError> {
+    let is_port = matches!(address, ListenAddress::Tcp(_));
     let application = move || {
         // What a listener says of all the rest takes the place of this.
         let pages = App::new().default_service(web::to(nothing_here)).configure(&configure);
         let doors = doors.clone();
-        apply_fn_factory(pages, move |request: Request, pages: &_| match http_doors::at(&doors, request.path()) {
-            Some(door) => Either::Left(http_doors::answer(request, door).map(Ok)),
-            None => Either::Right(Service::call(pages, request).map_ok(HttpResponse::from)),
+        apply_fn_factory(pages, move |request: Request, pages: &_| {
+            // The system no longer knows who had a connection that was broken off. Only on a Unix socket is
+            // that one of ours.
+            if is_port && request.head().peer_addr.is_none() {
+                return Either::Left(Either::Left(ready(Ok(HttpResponse::Forbidden().finish()))));
+            }
+            match http_doors::at(&doors, request.path()) {
+                Some(door) => Either::Left(Either::Right(http_doors::answer(request, door).map(Ok))),
+                None => Either::Right(Service::call(pages, request).map_ok(HttpResponse::from)),
+            }
         })
     };
     let server = HttpServer::new(application)

@@ -125,6 +125,29 @@ async fn a_body_is_never_taken_for_the_next_question() {
     house.still_serves().await;
 }
 
+/// As a web server writes several lines of cookies that should not be joined so. It may be a value with a comma in it,
+/// too, so nobody is signed in by it, and nothing of the kind goes on.
+#[tokio::test]
+async fn cookies_joined_by_commas_sign_nobody_in_and_no_portals_cookie_goes_on() {
+    let house = House::start().await;
+    let ticket = Ticket::of("alice").cookie();
+    for (joined, rest) in [
+        ("a=1, {}", ""),
+        ("{}, a=1", ""),
+        ("a=1,{}", ""),
+        ("b=2; a=1,{}; c=3,4; d=5, e=6", "b=2; c=3,4; d=5, e=6"),
+        ("b=2; {}, a=1; {}x", "b=2"),
+    ] {
+        let cookies = joined.replace("{}", &ticket);
+        for door in DOORS {
+            let ask = |url: &str| Ask::get(url).cookie(&cookies);
+            house.keyward.ask(door, &ask(INBOX)).await.assert_refuses();
+            let answer = house.keyward.ask(door, &ask("https://app.example.test/public/x")).await;
+            assert_eq!(answer.assert_allows("").one("X-Upstream-Cookie"), rest, "{joined}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_client_is_found_behind_trusted_proxies_only() {
     let debug = "[log]\nlevel = \"debug\"\nformat = \"json\"\n[trust]\nproxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]";

@@ -172,6 +172,18 @@ async fn an_answer_beyond_a_record_arrives_whole() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_is_too_long_with_the_query_in_it_twice_is_none() {
+    let house = FastcgiHouse::with("[limits]\nanswer = 4096", |setup| setup).await;
+    let alice = Ticket::of("alice").cookie();
+    for (length, status) in [(1000, 200), (2500, 503)] {
+        let asked = nginx(&format!("{INBOX}?q={}", "x".repeat(length))).cookie(&alice);
+        let answer = house.ask(asked.by_nginx(0)).await;
+        assert_eq!(answer.status, status, "{length}");
+        assert_eq!(answer.maybe("X-Keyward-Reason").is_some_and(|reason| reason == "answer_too_large"), status == 503);
+    }
+}
+
 /// Variables that do not fit into one record.
 fn sent_in_pieces(name: &str, params: &Params) -> Vec<u8> {
     let role = if name == "nginx" { RESPONDER } else { AUTHORIZER };

@@ -64,6 +64,31 @@ async fn several_lines_of_cookies_are_read_as_over_http() {
     assert_eq!(both(&house, &planted).await.reason(), "forged");
 }
 
+/// Apache joins several lines by commas; other servers do not, and there a comma is part of a value.
+#[tokio::test]
+async fn lines_of_cookies_that_apache_joined_are_apart_and_no_portals_cookie_goes_on() {
+    let house = FastcgiHouse::start().await;
+    let ticket = Ticket::of("alice").cookie();
+    for (joined, rest) in [
+        ("a=1, {}", "a=1; "),
+        ("{}, a=1", "a=1; "),
+        ("a=1; b=2, {}, c=3; d=x, y", "a=1; b=2; c=3; d=x, y; "),
+        ("a=1, _hmail=evil, {}", "a=1; "),
+    ] {
+        let line = joined.replace("{}", &ticket);
+        let answer = both(&house, &apache(INBOX).cookie(&line)).await;
+        let cookies = answer.assert_allows("alice").one("X-Upstream-Cookie");
+        assert_eq!(cookies.rsplit_once("_hmail=").unwrap().0, rest, "{joined}");
+        let public = "https://app.example.test/public/x";
+        for params in [apache(public), lighttpd(public), nginx(public)] {
+            let answer = both(&house, &params.cookie(&line)).await;
+            assert!(!answer.assert_allows("").one("X-Upstream-Cookie").contains("kw1."), "{joined}: {answer:?}");
+        }
+        let elsewhere = both(&house, &lighttpd(INBOX).cookie(&line)).await;
+        assert!(!format!("{elsewhere:?}").contains("kw1."), "{joined}: {elsewhere:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_clients_own_identity_is_never_anybodys() {
     let house = FastcgiHouse::start().await;

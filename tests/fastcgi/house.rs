@@ -1,7 +1,5 @@
 //! The usual house, with a FastCGI door.
 
-use keyward::demo::process::free_address;
-
 use crate::peer::Peer;
 use crate::support::{Address, Answer, House, Setup};
 
@@ -17,10 +15,9 @@ impl FastcgiHouse {
 
     /// With more lines in the configuration, and the set-up changed.
     pub async fn with(more: &str, change: impl FnOnce(Setup) -> Setup) -> Self {
-        let address = free_address().unwrap();
-        let listen = |setup: Setup| setup.environment("KEYWARD__LISTEN__FASTCGI", &address.to_string());
-        let house = House::with(more, |setup| change(listen(setup))).await;
-        Self { house, address: Address::Tcp(address) }
+        let house = House::with(more, change).await;
+        let address = Address::Tcp(house.keyward.fastcgi);
+        Self { house, address }
     }
 
     pub async fn connect(&self) -> Peer {

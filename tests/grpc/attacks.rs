@@ -198,3 +198,18 @@ async fn peers_that_are_no_proxies_are_refused_whatever_they_bring() {
     assert_eq!(Verdict::of(nothing.into_inner()).reason(), "untrusted_peer");
     assert_eq!(house.house.office.requests().len(), 0);
 }
+
+/// Questions are held until they are whole, so strangers have no room for many of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_no_proxy_has_no_room_to_talk() {
+    let house = GrpcHouse::with("[trust]\nproxies = [\"192.0.2.0/24\"]", |setup| setup).await;
+    let long = Question::get(INBOX).line("x-long", "x".repeat(200_000));
+    let mut refused = 0;
+    while house.envoy.clone().check(long.message()).await.is_ok() {
+        refused += 1;
+        assert!(refused < 8, "its connection was not ended");
+    }
+    assert!(refused > 0);
+    // Nor does it keep others out, or itself for ever.
+    assert_eq!(house.ask(&Question::get(INBOX)).await.reason(), "untrusted_peer");
+}

@@ -120,8 +120,8 @@ impl Setup {
         let with_api = self.with_api;
         let mut sidecar = self.spawn();
         sidecar.process.ready(&sidecar.auth).await.unwrap();
+        // It is opened last, after the doors that may be elsewhere than here is written.
         sidecar.process.ready(&Address::Tcp(sidecar.ops)).await.unwrap();
-        sidecar.process.ready(&Address::Tcp(sidecar.fastcgi)).await.unwrap();
         if with_api {
             sidecar.process.ready(&Address::Tcp(sidecar.api)).await.unwrap();
         }

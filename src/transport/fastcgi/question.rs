@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::str;
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
 
 use super::params::Params;
 use crate::transport::question::{Original, is_secure};
@@ -13,11 +14,37 @@ use crate::transport::question::{Original, is_secure};
 /// `None` where one holds what no header may: some server would then have let a line break through.
 pub fn headers(params: &Params) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
+    // Only Apache says this, and no browser can.
+    let is_apache = params.get("FCGI_APACHE_ROLE").is_some();
     for (name, value) in params.headers() {
         let name = HeaderName::from_bytes(&name).ok()?;
-        headers.append(name, HeaderValue::from_maybe_shared(value.clone()).ok()?);
+        let lines = if is_apache && name == header::COOKIE { apart(value) } else { vec![value.clone()] };
+        for line in lines {
+            headers.append(name.clone(), HeaderValue::from_maybe_shared(line).ok()?);
+        }
     }
     Some(headers)
+}
+
+/// Lines of cookies that Apache joined by `, ` (seen, 2.4). What stands behind a comma is a line of its own only where
+/// it begins as a cookie does: browsers send commas in values, too. No other server joins so, and there a comma is
+/// part of a value: to divide it would make cookies that the browser does not have.
+fn apart(joined: &Bytes) -> Vec<Bytes> {
+    let (mut lines, mut start) = (Vec::new(), 0);
+    for (comma, _) in joined.windows(2).enumerate().filter(|(_, pair)| pair == b", ") {
+        if begins_a_cookie(&joined[comma + 2..]) {
+            lines.push(joined.slice(start..comma));
+            start = comma + 2;
+        }
+    }
+    lines.push(joined.slice(start..));
+    lines
+}
+
+/// Whether a name and `=` stand here.
+fn begins_a_cookie(text: &[u8]) -> bool {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || b",;=".contains(byte);
+    text.iter().position(ends).is_some_and(|end| end > 0 && text[end] == b'=')
 }
 
 /// The address that the web server saw; `Some(None)` where it was asked over a Unix socket.
@@ -151,6 +178,25 @@ mod tests {
         assert_eq!(found.len(), 3);
         for value in ["a\r\nX: y", "a\0", "a\n", "\u{7f}"] {
             assert!(headers(&params(&[("HTTP_X_ANY", Some(value))])).is_none(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_apache_joined_are_apart_again() {
+        let lines = |role: Option<&str>, joined: &str| {
+            let found = headers(&params(&[("FCGI_APACHE_ROLE", role), ("HTTP_COOKIE", Some(joined))])).unwrap();
+            let line = |line: &HeaderValue| line.to_str().unwrap().to_owned();
+            found.get_all(header::COOKIE).map(line).collect::<Vec<_>>()
+        };
+        for (joined, expected) in [
+            ("a=1", &["a=1"][..]),
+            ("a=1; b=2, c=3, d=4; e=5", &["a=1; b=2", "c=3", "d=4; e=5"]),
+            ("a=1,b=2; c=x, y; d=1,, e=5", &["a=1,b=2; c=x, y; d=1,", "e=5"]),
+            ("a=1, =2, b, c;=d, ", &["a=1, =2, b, c;=d, "]),
+            (", a=1", &["", "a=1"]),
+        ] {
+            assert_eq!(lines(Some("AUTHENTICATOR"), joined), expected, "{joined}");
+            assert_eq!(lines(None, joined), [joined]);
         }
     }
 }

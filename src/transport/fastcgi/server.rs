@@ -14,6 +14,7 @@ use crate::domain::ListenAddress;
 use crate::observe::Door;
 use crate::transport::State;
 use crate::transport::accept::{Accepted, Acceptor};
+use crate::transport::answer::Names;
 use crate::transport::decisions::DoorState;
 use crate::transport::socket::ListenError;
 
@@ -40,7 +41,8 @@ impl FastcgiServer {
         drain_timeout: Duration,
     ) -> Result<Self, ListenError> {
         let acceptor = Acceptor::open(state, address, MOST_CONNECTIONS)?;
-        Ok(Self { acceptor, door: DoorState::new(Door::Fastcgi, Purpose::Pass, state), stopping, drain_timeout })
+        let door = DoorState::new(Door::Fastcgi, Purpose::Pass, Names::Variables, state);
+        Ok(Self { acceptor, door, stopping, drain_timeout })
     }
 
     /// Where it is.
@@ -64,7 +66,7 @@ impl FastcgiServer {
     async fn accept(&mut self, connections: &mut JoinSet<()>) {
         loop {
             while connections.try_join_next().is_some() {}
-            let Accepted { stream, peer, place } = tokio::select! {
+            let Accepted { stream, peer, place, .. } = tokio::select! {
                 () = self.stopping.cancelled() => return,
                 accepted = self.acceptor.next() => accepted,
             };

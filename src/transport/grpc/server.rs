@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
@@ -20,7 +20,8 @@ use crate::decision::Purpose;
 use crate::domain::ListenAddress;
 use crate::observe;
 use crate::transport::State;
-use crate::transport::accept::{Accepted, Acceptor};
+use crate::transport::accept::{Accepted, Acceptor, Stream};
+use crate::transport::answer::Names;
 use crate::transport::decisions::DoorState;
 use crate::transport::socket::ListenError;
 
@@ -31,6 +32,9 @@ const MOST_CONNECTIONS: usize = 1024;
 const MOST_STREAMS: u32 = 1024;
 /// Longest question. Envoy lets a request's headers have 60 KiB, where nobody raised that.
 const LONGEST_QUESTION: usize = 256 * 1024;
+/// Most bytes of somebody who is no proxy, for all of a connection: questions are held until they are whole, and there
+/// is room for very many of them. Whoever becomes a proxy by a reload comes anew.
+const LONGEST_TALK_OF_STRANGERS: usize = 1024 * 1024;
 /// Longest headers of the call itself, in which Envoy tells of traces and deadlines.
 const LONGEST_HEADERS: u32 = 16 * 1024;
 /// How often a peer must show that it is still there, and how long it may take for that.
@@ -60,7 +64,7 @@ impl GrpcServer {
         drain_timeout: Duration,
     ) -> Result<Self, ListenError> {
         let acceptor = Acceptor::open(state, address, MOST_CONNECTIONS)?;
-        let door = DoorState::new(observe::Door::Grpc, Purpose::Pass, state);
+        let door = DoorState::new(observe::Door::Grpc, Purpose::Pass, Names::Upstream, state);
         Ok(Self { acceptor, door, stopping, drain_timeout })
     }
 
@@ -74,7 +78,7 @@ impl GrpcServer {
         let Self { acceptor, door, stopping, drain_timeout } = self;
         let service = AuthorizationServer::new(Door(door)).max_decoding_message_size(LONGEST_QUESTION);
         let connections = stream::unfold(acceptor, async |mut acceptor| {
-            let connection = Connection(acceptor.next().await);
+            let connection = Connection::new(acceptor.next().await);
             Some((Ok::<_, Infallible>(connection), acceptor))
         });
         let serving = Server::builder()
@@ -96,25 +100,46 @@ impl GrpcServer {
 }
 
 /// One connection, for the server of the library.
-struct Connection(Accepted);
+struct Connection {
+    accepted: Accepted,
+    /// Bytes that may still come; of a proxy as many as it likes.
+    left: Option<usize>,
+}
+
+impl Connection {
+    fn new(accepted: Accepted) -> Self {
+        let left = (!accepted.is_proxy).then_some(LONGEST_TALK_OF_STRANGERS);
+        Self { accepted, left }
+    }
+
+    fn stream(&mut self) -> Pin<&mut (dyn Stream + 'static)> {
+        Pin::new(&mut *self.accepted.stream)
+    }
+}
 
 impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        Peer(self.0.peer)
+        Peer(self.accepted.peer)
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, task: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_read(task, into)
+        let before = into.filled().len();
+        ready!(self.stream().poll_read(task, into))?;
+        if let Some(left) = &mut self.left {
+            let talk = into.filled().len() - before;
+            *left = left.checked_sub(talk).ok_or(io::ErrorKind::PermissionDenied)?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.stream).poll_write(task, bytes)
+        self.stream().poll_write(task, bytes)
     }
 
     fn poll_write_vectored(
@@ -122,18 +147,18 @@ impl AsyncWrite for Connection {
         task: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.stream).poll_write_vectored(task, pieces)
+        self.stream().poll_write_vectored(task, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.stream.is_write_vectored()
+        self.accepted.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_flush(task)
+        self.stream().poll_flush(task)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.stream).poll_shutdown(task)
+        self.stream().poll_shutdown(task)
     }
 }
