@@ -93,6 +93,26 @@ fn a_web_server_that_nobody_knows_is_told_which_are_known() {
 }
 
 #[test]
+fn a_web_server_waits_longer_than_the_portals_of_a_route_and_a_login_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("keyward.toml");
+    let example = std::fs::read_to_string(example("nginx-fastcgi").join("keyward.toml")).unwrap();
+    for (timeout, expected) in [("3s", "proxy_read_timeout    21s;"), ("40s", "proxy_read_timeout    51s;")] {
+        let asked = format!(
+            "[[portal]]\nname = \"asked\"\nkind = \"introspect\"\ncookie = \"asked\"\n\
+             url = \"http://127.0.0.1:8002/who\"\ntimeout = \"{timeout}\"\n\
+             login_url = \"https://portal.example.test/?next={{url}}\"\n[[backend]]"
+        );
+        let text = example.replacen("[[backend]]", &asked, 1);
+        let text = text.replace("portal  = \"customer-portal\"", "portal = [\"customer-portal\", \"asked\"]");
+        std::fs::write(&configuration, text).unwrap();
+        let output = run(&["snippet", "nginx", "-c", configuration.to_str().unwrap()]);
+        let files = String::from_utf8(output.stdout).unwrap();
+        assert!(files.contains(expected), "{timeout}: {files}");
+    }
+}
+
+#[test]
 fn what_is_there_stays_unless_force_is_given() {
     let directory = tempfile::tempdir().unwrap();
     let into = directory.path().join("new/folder");

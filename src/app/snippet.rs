@@ -9,12 +9,12 @@ use super::cli::SnippetOptions;
 use super::{FAILED, MISTAKES, complain, configuration_file, lines, say};
 use crate::backend::BackendPlan;
 use crate::domain::{Clock, SystemClock};
-use crate::portal::Sessions;
+use crate::portal::{PortalPlan, Sessions};
 use crate::snippet::{Door, File, Host, SERVERS, Site, SnippetError, Upstream};
 use crate::wire::Errands;
 
-/// What a portal that is asked may take on top of a login.
-const PORTAL_PATIENCE: Duration = Duration::from_secs(10);
+/// What portals may take on top of a login at least, so that a web server need not be told of each that comes.
+const LEAST_FOR_PORTALS: Duration = Duration::from_secs(10);
 
 /// Prints the configuration of a web server, or writes it into a folder.
 pub(super) fn run(options: SnippetOptions) -> ExitCode {
@@ -61,10 +61,20 @@ fn site(parts: &Parts, options: &SnippetOptions) -> Result<Site, SnippetError> {
         identity_headers: settings.identity_headers.clone(),
         signed_out: settings.logout_return_to.first().map(Site::in_query),
         answer_limit: settings.answer_limit,
-        longest_question: logins.max().unwrap_or_default() + PORTAL_PATIENCE,
+        longest_question: logins.max().unwrap_or_default().saturating_add(longest_for_portals(parts)),
         hosts: Host::of_routes(&settings.routes, &upstreams.collect::<Result<Vec<_>, _>>()?)?,
     };
     site.checked()
+}
+
+/// The longest that the portals of one route take, asked one after the other.
+fn longest_for_portals(parts: &Parts) -> Duration {
+    let longest = |name: &String| {
+        let portal = parts.portals.iter().find(|portal| portal.name() == name);
+        portal.map_or(Duration::ZERO, PortalPlan::longest_answer)
+    };
+    let of_routes = parts.settings.routes.iter().map(|route| route.portals.iter().map(longest).sum::<Duration>());
+    of_routes.max().unwrap_or_default().max(LEAST_FOR_PORTALS)
 }
 
 /// One file as it is, several each under its name.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -85,6 +86,12 @@ impl PortalPlan {
     #[must_use]
     pub fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
         self.verifier.passwords()
+    }
+
+    /// The longest that asking it takes; see [`Verifier::longest_answer`].
+    #[must_use]
+    pub fn longest_answer(&self) -> Duration {
+        self.verifier.longest_answer()
     }
 
     /// Takes it into use.

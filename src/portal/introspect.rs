@@ -333,6 +333,10 @@ fn looked_at<'a>(values: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
 }
 
 impl Verifier for Introspect {
+    fn longest_answer(&self) -> Duration {
+        self.0.caller.timeout()
+    }
+
     fn cookie(&self) -> &str {
         &self.0.cookie
     }

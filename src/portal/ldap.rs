@@ -22,6 +22,7 @@ pub use directory::{Changed, Directory, Member, Refusal};
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -104,6 +105,10 @@ struct Ldap {
 }
 
 impl Verifier for Ldap {
+    fn longest_answer(&self) -> Duration {
+        self.credentials.directory.longest_answer()
+    }
+
     fn cookie(&self) -> &str {
         self.sessions.cookie()
     }

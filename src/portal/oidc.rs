@@ -100,6 +100,10 @@ struct House {
 }
 
 impl Verifier for Oidc {
+    fn longest_answer(&self) -> Duration {
+        self.house.provider.longest_answer()
+    }
+
     fn cookie(&self) -> &str {
         self.sessions.cookie()
     }

@@ -120,6 +120,11 @@ pub trait Verifier: Send + Sync + 'static {
         None
     }
 
+    /// The longest that [`Verifier::ask`] takes; nothing where nobody is asked.
+    fn longest_answer(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Where people's passwords can be changed from here, as in a directory: how.
     fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {
         None

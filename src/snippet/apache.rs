@@ -39,7 +39,7 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
     Ok(vec![
         File { path: "site.conf", text: site_file(site)? },
         file("httpd.conf", include_str!("templates/apache/httpd.conf")),
-        file("keyward/server.conf", include_str!("templates/apache/server.conf")),
+        file("keyward/server.conf", include_str!("../../examples/apache/keyward/server.conf")),
         file("keyward/clients.conf", include_str!("templates/apache/clients.conf")),
         file("keyward/host.conf", include_str!("templates/apache/host.conf")),
         file("keyward/protected.conf", include_str!("templates/apache/protected.conf")),

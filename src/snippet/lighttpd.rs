@@ -26,9 +26,9 @@ pub(super) fn write(site: &Site) -> Result<Vec<File>, SnippetError> {
     Ok(vec![
         File { path: "site.conf", text: site_file(site)? },
         file("lighttpd.conf", include_str!("templates/lighttpd/lighttpd.conf")),
-        file("keyward/server.conf", include_str!("templates/lighttpd/server.conf")),
-        file("keyward/host.conf", include_str!("templates/lighttpd/host.conf")),
-        file("keyward/nobody.lua", include_str!("templates/lighttpd/nobody.lua")),
+        file("keyward/server.conf", include_str!("../../examples/lighttpd/keyward/server.conf")),
+        file("keyward/host.conf", include_str!("../../examples/lighttpd/keyward/host.conf")),
+        file("keyward/nobody.lua", include_str!("../../examples/lighttpd/keyward/nobody.lua")),
         file("keyward/request.lua", include_str!("templates/lighttpd/request.lua")),
         file("keyward/pass.lua", include_str!("templates/lighttpd/pass.lua")),
         file("keyward/answer.lua", include_str!("templates/lighttpd/answer.lua")),

@@ -1,8 +1,8 @@
 //! What a web server must be told so that it asks Keyward: written from the configuration, one file per web server.
 //!
 //! A [`Site`] is what the configuration means to a web server, and nothing in it can break out of a configuration
-//! file; each entry of [`SERVERS`] writes it in its server's language. Templates lie beside the code, and
-//! `examples/<server>/` holds what comes out for the `keyward.toml` there.
+//! file; each entry of [`SERVERS`] writes it in its server's language. `examples/<server>/` holds what comes out for
+//! the `keyward.toml` there. Files that are the same for everybody lie there only; templates lie beside the code.
 
 mod apache;
 mod caddy;

@@ -73,6 +73,11 @@ impl Caller {
         Along(named.collect())
     }
 
+    /// The longest wait for one answer.
+    pub(super) fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
     /// Who is signed in with this cookie?
     pub(super) async fn ask(&self, cookie: &str, along: &Along) -> Result<Said, Outage> {
         let request = self.request(self.settings.method.clone(), &self.target, cookie, along).repeatable();

@@ -26,6 +26,7 @@ mod settings;
 mod tls;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::config::Section;
 use crate::domain::{ExposeSecret, Identity, Outage, Secret};
@@ -104,6 +105,11 @@ impl Directory {
     #[must_use]
     pub const fn can_look_up(&self) -> bool {
         self.is_somebody || matches!(self.way, Way::Search { .. })
+    }
+
+    /// The longest that a question takes.
+    pub fn longest_answer(&self) -> Duration {
+        self.servers.longest_answer()
     }
 
     /// Who has this name and password. Nobody (`None`) looks the same and takes the same steps, whether the

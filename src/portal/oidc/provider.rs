@@ -282,6 +282,11 @@ impl Provider {
         Ok(())
     }
 
+    /// The longest that a question takes: for what the provider is, for tokens, and for its keys.
+    pub(super) fn longest_answer(&self) -> Duration {
+        self.settings.timeout.saturating_mul(3)
+    }
+
     /// Sends a request to one of the provider's addresses and waits as long as `timeout` says.
     pub(super) async fn send(&self, url: &Url, request: impl FnOnce(String) -> Request) -> Result<Answer, Outage> {
         let mut base = url.clone();

@@ -24,6 +24,11 @@ impl Servers {
         Self { portal: portal.to_owned(), servers, timeout, places: Semaphore::new(most) }
     }
 
+    /// The longest wait for a place and then for every server in turn.
+    pub(super) fn longest_answer(&self) -> Duration {
+        self.timeout.saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX).saturating_add(1))
+    }
+
     /// Waits for a place. Those who wait too long say nothing of any server.
     pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>, Outage> {
         match tokio::time::timeout(self.timeout, self.places.acquire()).await {

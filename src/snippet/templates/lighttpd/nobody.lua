@@ -1,2 +1,0 @@
--- For hosts that nobody knows.
-return 421
