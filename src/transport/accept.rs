@@ -31,6 +31,7 @@ pub(super) struct Accepted {
     /// Whose it is; only a Unix socket has no address.
     pub peer: Option<IpAddr>,
     /// Whether its word was taken when it came.
+    #[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "only the gRPC door bounds what strangers say"))]
     pub is_proxy: bool,
     /// Held as long as the connection lasts.
     pub place: OwnedSemaphorePermit,
