@@ -433,6 +433,7 @@ async fn the_operators_listener_can_be_off_and_nothing_of_it_is_elsewhere() {
     let house = House::start().await;
     let config = std::fs::read_to_string(house.keyward.config()).unwrap();
     let without = config.replace(&format!("ops = \"{}\"", house.keyward.ops), "ops = \"off\"");
+    let without = without.replace(&format!("fastcgi = \"{}\"", house.keyward.fastcgi), "");
     let address = free_address().unwrap();
     let Address::Tcp(auth) = &house.keyward.auth else { panic!("a port") };
     let file = house.keyward.directory().join("off.toml");
