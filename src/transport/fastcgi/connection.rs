@@ -1,11 +1,11 @@
 //! One connection, from its first byte to its last.
 
-use std::future::pending;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::OptionFuture;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -42,15 +42,12 @@ enum Broken {
     Silent,
 }
 
-/// An answer, in time.
-pub type Answering = Pin<Box<dyn Future<Output = Bytes> + Send>>;
-
 /// Serves a connection until it ends: by its peer, after one request or the last one, or in time. When `stopping`,
 /// it ends as soon as nobody waits for an answer.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
     stream: S,
     peer: Option<IpAddr>,
-    answer: impl Fn(Request) -> Answering,
+    answer: impl Fn(Request) -> A,
     stopping: CancellationToken,
 ) {
     let mut records = Framed::with_capacity(stream, Records, BUFFER);
@@ -64,22 +61,25 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+async fn converse<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
     records: &mut Framed<S, Records>,
-    answer: impl Fn(Request) -> Answering,
+    answer: impl Fn(Request) -> A,
     stopping: &CancellationToken,
 ) -> Result<(), Broken> {
     let mut conversation = Conversation::new(MOST_CONNECTIONS);
     let mut deadline = Instant::now() + ASKS_WITHIN;
-    let mut answering: Option<(u16, Answering)> = None;
+    // The request that waits, and its answer, which has one place for all requests instead of a box for each.
+    let mut waiting: Option<u16> = None;
+    let mut answering = pin!(OptionFuture::<A>::default());
     // A peer that sends no more may still wait for its answer.
     let mut listens = true;
-    while !conversation.is_over() && (listens || answering.is_some()) {
+    while !conversation.is_over() && (listens || waiting.is_some()) {
         let unasked = conversation.is_idle() && !conversation.is_fresh();
         let record = tokio::select! {
             biased;
-            (request, stdout) = finished(&mut answering) => {
-                answering = None;
+            Some((stdout, request)) = async { answering.as_mut().await.zip(waiting) }, if waiting.is_some() => {
+                waiting = None;
+                answering.set(None.into());
                 conversation.answered();
                 send(records, Reply::Answer { request, stdout }).await?;
                 deadline = Instant::now() + IDLE;
@@ -88,7 +88,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             // Whoever has just connected is about to ask.
             () = stopping.cancelled(), if unasked => return Err(Broken::Silent),
             // Before the records: there may always be another one.
-            () = sleep_until(deadline), if answering.is_none() => return Err(Broken::Silent),
+            () = sleep_until(deadline), if waiting.is_none() => return Err(Broken::Silent),
             record = records.next(), if listens => record,
         };
         let Some(record) = record.transpose()? else {
@@ -102,11 +102,13 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
                 continue;
             }
             Event::Asked(request) => {
-                answering = Some((request.id, answer(request)));
+                waiting = Some(request.id);
+                answering.set(Some(answer(request)).into());
                 continue;
             }
             Event::Aborted(reply) => {
-                answering = None;
+                waiting = None;
+                answering.set(None.into());
                 reply
             }
             Event::Reply(reply) => reply,
@@ -117,14 +119,6 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     Ok(())
-}
-
-/// The answer that somebody waits for; never, if nobody does.
-async fn finished(answering: &mut Option<(u16, Answering)>) -> (u16, Bytes) {
-    match answering {
-        Some((request, answer)) => (*request, answer.await),
-        None => pending().await,
-    }
 }
 
 /// Sends a reply in one piece.
@@ -167,11 +161,9 @@ mod tests {
         fn with(takes: Duration) -> Self {
             let (stream, theirs) = duplex(64);
             let stopping = CancellationToken::new();
-            let answer = move |_| -> Answering {
-                Box::pin(async move {
-                    tokio::time::sleep(takes).await;
-                    Bytes::from_static(b"yes")
-                })
+            let answer = move |_| async move {
+                tokio::time::sleep(takes).await;
+                Bytes::from_static(b"yes")
             };
             let served = tokio::spawn(serve(theirs, None, answer, stopping.clone()));
             Self { stream, served, stopping, since: Instant::now() }
@@ -252,7 +244,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_no_answer_is_left() {
         let (mut stream, theirs) = duplex(64);
-        let answer = |_| -> Answering { Box::pin(async { Bytes::from(vec![b'x'; 1000]) }) };
+        let answer = |_| async { Bytes::from(vec![b'x'; 1000]) };
         let served = tokio::spawn(serve(theirs, None, answer, CancellationToken::new()));
         let since = Instant::now();
         stream.write_all(ASKED).await.unwrap();

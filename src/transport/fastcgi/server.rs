@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, Answering};
+use super::connection;
 use super::decide;
 use crate::decision::Purpose;
 use crate::domain::ListenAddress;
@@ -71,7 +71,7 @@ impl FastcgiServer {
                 accepted = self.acceptor.next() => accepted,
             };
             let (door, stopping) = (Arc::clone(&self.door), self.stopping.clone());
-            let answer = move |request| -> Answering { Box::pin(decide(request, peer, Arc::clone(&door))) };
+            let answer = move |request| decide(request, peer, Arc::clone(&door));
             connections.spawn(async move {
                 connection::serve(stream, peer, answer, stopping).await;
                 drop(place);
