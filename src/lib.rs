@@ -80,5 +80,6 @@ pub mod observe;
 pub mod pages;
 pub mod portal;
 pub mod snippet;
+pub mod store;
 pub mod transport;
 pub mod wire;

@@ -8,6 +8,7 @@ use crate::config::{Document, Draft, Mistake, Mistakes, RouteSettings, Settings}
 use crate::domain::{Clock, CredentialSource, UrlKey};
 use crate::pages::Pages;
 use crate::portal::{PortalPlan, Sessions};
+use crate::store::StorePlan;
 use crate::wire::Errands;
 
 /// Everything that a configuration describes, ready to be wired. Nothing was contacted yet, and
@@ -21,6 +22,8 @@ pub struct Parts {
     pub backends: Vec<BackendPlan>,
     /// What people are shown.
     pub pages: Arc<Pages>,
+    /// What replicas share, where there are several.
+    pub store: Option<StorePlan>,
     /// What the operator should hear of, although all of it is right.
     pub warnings: Vec<Mistake>,
 }
@@ -112,12 +115,12 @@ fn build(
     sessions: &Arc<Sessions>,
     errands: &Arc<Errands>,
 ) -> (Parts, Mistakes) {
-    let Draft { settings, portals, backends, pages, mistakes } = Draft::read(document);
-    let pages = Pages::read(pages);
+    let Draft { settings, portals, backends, pages, store, mistakes } = Draft::read(document);
+    let (pages, store) = (Pages::read(pages), StorePlan::read(store));
     let portal = |portal| PortalPlan::read(portal, sessions, errands, &pages, clock);
     let portals = portals.into_iter().filter_map(portal).collect();
     let backends = backends.into_iter().filter_map(|backend| BackendPlan::read(backend, clock)).collect();
-    (Parts { settings, portals, backends, pages, warnings: mistakes.warnings() }, mistakes)
+    (Parts { settings, portals, backends, pages, store, warnings: mistakes.warnings() }, mistakes)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::transport::{Live, Trust};
 /// The configuration was checked, so nothing is missing; if something were, no route may become
 /// wider for it.
 pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live> {
-    let Foundation { keys, sessions, accounts, tokens, metrics, clock, .. } = foundation;
+    let Foundation { keys, sessions, accounts, tokens, metrics, clock, store, .. } = foundation;
     for warning in parts.warnings {
         tracing::warn!(%warning, "the configuration is right, and hardly meant so");
     }
@@ -59,6 +59,9 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     keys.configure(settings.key_limit, &backends);
     accounts.configure(portals.iter().filter_map(|portal| portal.passwords()).collect());
     sessions.set_limit(settings.session_limit);
+    if let (Some(store), Some(plan)) = (store, parts.store) {
+        store.configure(plan);
+    }
     let return_to = settings.logout_return_to;
     Ok(Live {
         reception: Reception::new(entrances.clone(), Arc::clone(keys), Arc::clone(tokens), Arc::clone(clock)),

@@ -12,6 +12,7 @@ use crate::handover::Tokens;
 use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
+use crate::store::{Store, StorePlan};
 use crate::wire::Errands;
 
 /// Sessions that are ended before other tasks get their turn.
@@ -26,6 +27,8 @@ pub(super) struct Foundation {
     pub tokens: Arc<Tokens>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<dyn Clock>,
+    /// What replicas share, where there are several.
+    pub store: Option<Arc<Store>>,
     /// By which sessions that have ended are forgotten.
     settled: SettledClock,
 }
@@ -38,6 +41,7 @@ impl Foundation {
         errands: Arc<Errands>,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
+        store: Option<StorePlan>,
     ) -> Self {
         let runtime = tokio::runtime::Handle::current();
         errands.run_on(runtime.clone());
@@ -47,7 +51,28 @@ impl Foundation {
         let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
         let settled = SettledClock::new(Arc::clone(&clock));
-        Self { keys, sessions, errands, accounts, tokens, metrics, clock, settled }
+        let store = store.map(|plan| Store::new(plan, Arc::clone(&clock)));
+        if let Some(store) = &store {
+            keys.share(store);
+            sessions.share(store);
+            tokens.share(store);
+            let (keys, sessions) = (Arc::downgrade(&keys), Arc::downgrade(&sessions));
+            store.listen(move |event| {
+                if let (Some(keys), Some(sessions)) = (keys.upgrade(), sessions.upgrade()) {
+                    sessions.hear(event);
+                    keys.hear(event);
+                }
+            });
+        }
+        Self { keys, sessions, errands, accounts, tokens, metrics, clock, store, settled }
+    }
+
+    /// Whether a running process can go on with this store: what is in it would be nowhere in another.
+    pub fn can_share(&self, plan: Option<&StorePlan>) -> bool {
+        match (&self.store, plan) {
+            (Some(store), Some(plan)) => store.is_as_planned(plan),
+            (store, plan) => store.is_none() == plan.is_none(),
+        }
     }
 
     /// Signs out of everywhere whose portal session has ended by itself.
@@ -93,7 +118,7 @@ mod tests {
         let settings = Draft::read(Document::parse("k.toml", "").unwrap()).settings;
         let (sessions, errands) = (Sessions::new(9), Errands::new());
         let at: Arc<dyn Clock> = clock.clone();
-        let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), at);
+        let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), at, None);
         let identity = Identity::new("ana", "", "", Vec::new()).unwrap();
         let session = HeldSession::new(identity, 5000, None);
         foundation.sessions.keep("p", "shown", session).unwrap();

@@ -25,7 +25,7 @@ pub fn run(path: &Path) -> ExitCode {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let metrics = Arc::new(Metrics::new());
     let (sessions, errands) = (Sessions::new(0), Errands::new());
-    let parts = match assemble::read(path, &clock, &sessions, &errands) {
+    let mut parts = match assemble::read(path, &clock, &sessions, &errands) {
         Ok(parts) => parts,
         Err(mistakes) => {
             let mistakes = lines(&mistakes);
@@ -38,9 +38,10 @@ pub fn run(path: &Path) -> ExitCode {
     count_panics(Arc::clone(&metrics));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = runtime.map_err(Failure::Start);
+    let store = parts.store.take();
     let serve = |runtime: tokio::runtime::Runtime| {
         let _context = runtime.enter();
-        let foundation = Foundation::new(&parts.settings, sessions, errands, metrics, clock);
+        let foundation = Foundation::new(&parts.settings, sessions, errands, metrics, clock, store);
         runtime.block_on(serve(path.to_owned(), parts, Arc::new(foundation)))
     };
     match ended.and_then(serve) {
@@ -145,7 +146,10 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 fn reload(path: &Path, running: &Settings, state: &State, foundation: &Foundation) -> bool {
     let Foundation { clock, sessions, errands, .. } = foundation;
     let read = assemble::read(path, clock, sessions, errands).and_then(|parts| {
-        let mistakes = needs_restart(path, running, &parts.settings);
+        let mut mistakes = needs_restart(path, running, &parts.settings);
+        if !foundation.can_share(parts.store.as_ref()) {
+            mistakes.push(stays(path, "store"));
+        }
         if mistakes.is_empty() { Ok(parts) } else { Err(mistakes) }
     });
     let wired = match read {
@@ -177,12 +181,15 @@ fn needs_restart(path: &Path, old: &Settings, new: &Settings) -> Vec<Mistake> {
         ("log.level", old.log_level != new.log_level),
         ("log.format", old.log_format != new.log_format),
     ];
-    let mistake = |(key, _): (&str, bool)| Mistake {
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| stays(path, key)).collect()
+}
+
+fn stays(path: &Path, key: &str) -> Mistake {
+    Mistake {
         file: path.display().to_string(),
         key: key.to_owned(),
         message: "cannot change while running; restart, or put the old value back".to_owned(),
-    };
-    changed.into_iter().filter(|(_, changed)| *changed).map(mistake).collect()
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +216,7 @@ mod tests {
             let errands = Errands::new();
             let parts = assemble::read(file.path(), &clock, &sessions, &errands).unwrap();
             let settings = parts.settings.clone();
-            let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), clock);
+            let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), clock, None);
             let state = State::new(connect(parts, &foundation).unwrap(), Arc::clone(&foundation.metrics));
             Self { file, settings, state, foundation }
         }

@@ -27,6 +27,8 @@ pub struct Draft {
     pub backends: Vec<BackendSettings>,
     /// `[pages]`, for whoever makes the pages.
     pub pages: Section,
+    /// `[store]`, for whoever contacts it.
+    pub store: Section,
     /// What was noted so far, and what the kinds will note.
     pub mistakes: Mistakes,
 }
@@ -120,6 +122,7 @@ impl Draft {
         let logout_return_to = read_return_to(&mut root);
         let identity_headers = read_headers(&mut root);
         let pages = root.section("pages");
+        let store = root.section("store");
         let portals = PortalSettings::read_all(&mut root);
         let api_keys = read_api(&mut root, &portals, api.is_some());
         let backends = BackendSettings::read_all(&mut root);
@@ -147,7 +150,7 @@ impl Draft {
             identity_headers,
             routes,
         };
-        Self { settings, portals, backends, pages, mistakes }
+        Self { settings, portals, backends, pages, store, mistakes }
     }
 }
 

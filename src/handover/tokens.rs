@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::domain::{Clock, Moment, Secret, SessionHandle};
+use crate::store::Store;
 
 /// How long a token works, and the state of a browser that waits for one.
 pub const LIFETIME: Duration = Duration::from_secs(60);
@@ -70,6 +71,7 @@ pub struct Passage {
 pub struct Tokens {
     clock: Arc<dyn Clock>,
     waiting: Mutex<VecDeque<Waiting>>,
+    store: OnceLock<Arc<Store>>,
 }
 
 struct Waiting {
@@ -82,7 +84,13 @@ impl Tokens {
     /// None yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, waiting: Mutex::default() })
+        Arc::new(Self { clock, waiting: Mutex::default(), store: OnceLock::new() })
+    }
+
+    /// Shares them with other replicas, from before the first request.
+    pub fn share(&self, store: &Arc<Store>) {
+        // A second call changes nothing.
+        let _ = self.store.set(Arc::clone(store));
     }
 
     /// A new token; `None` where too many wait. One session's oldest makes room for its newest.

@@ -20,6 +20,7 @@ mod login;
 mod outcome;
 mod refusals;
 mod revocations;
+mod shelf;
 mod sign_out;
 mod store;
 mod turns;

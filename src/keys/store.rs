@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -14,11 +14,13 @@ use super::entry::{Due, Entry, State, Wanted};
 use super::outcome::{Found, Obtained};
 use super::refusals::Refusals;
 use super::revocations::Revocations;
+use super::shelf::Shelf;
 use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::backend::{BackendId, Guarded};
 use crate::domain::{Client, Clock, Moment, UnixSeconds};
 use crate::portal::PortalSession;
+use crate::store::{Event, Place, Store};
 
 /// Most back-end sessions of one portal session. Where a back-end ties sessions to the browser's
 /// address, a roaming telephone would otherwise collect them.
@@ -112,6 +114,8 @@ pub struct KeyStore {
     pub(super) revocations: Revocations,
     wheel: Wheel,
     pub(super) chores: Chores,
+    /// What other replicas see of it, where there are several.
+    pub(super) shelf: OnceLock<Shelf>,
 }
 
 impl KeyStore {
@@ -129,9 +133,24 @@ impl KeyStore {
             revocations: Revocations::default(),
             wheel: Wheel::new(clock.now()),
             chores: Chores::new(runtime.clone()),
+            shelf: OnceLock::new(),
             clock,
             runtime,
         })
+    }
+
+    /// Shares what it holds with other replicas, from before the first request.
+    pub fn share(&self, store: &Arc<Store>) {
+        // A second call changes nothing.
+        let _ = self.shelf.set(Shelf::new(Arc::clone(store)));
+    }
+
+    /// Another replica says something.
+    pub fn hear(&self, event: &Event) {
+        let Some(shelf) = self.shelf.get() else { return };
+        if let Event::Settled { place } = event {
+            shelf.wake(&Place::from_bytes(*place));
+        }
     }
 
     /// Takes the back-ends of a new configuration. Sessions at back-ends that are gone are ended;

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
 use crate::domain::{Identity, Moment, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
+use crate::store::{Event, Store};
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
@@ -26,6 +27,7 @@ pub struct Sessions {
     hash: Hmac<Sha256>,
     seal: Seal,
     notes: Notes,
+    store: OnceLock<Arc<Store>>,
     at_the_end: OnceLock<AtTheEnd>,
     keepsakes: Mutex<HashMap<(String, TypeId), Weak<dyn Any + Send + Sync>>>,
 }
@@ -101,6 +103,7 @@ impl Sessions {
             hash,
             seal,
             notes: Notes::default(),
+            store: OnceLock::new(),
             at_the_end: OnceLock::new(),
             keepsakes: Mutex::default(),
         })
@@ -111,6 +114,16 @@ impl Sessions {
         // A second call changes nothing.
         let _ = self.at_the_end.set(Box::new(end));
     }
+
+    /// Shares what is kept with other replicas, from before the first request.
+    pub fn share(&self, store: &Arc<Store>) {
+        // A second call changes nothing.
+        let _ = self.store.set(Arc::clone(store));
+    }
+
+    /// Another replica says something.
+    #[expect(clippy::unused_self, reason = "not built yet")]
+    pub const fn hear(&self, _event: &Event) {}
 
     /// Takes another limit. Sessions above it stay until they end.
     pub fn set_limit(&self, limit: usize) {

@@ -1,0 +1,54 @@
+use serde::{Deserialize, Serialize};
+
+use crate::domain::UnixSeconds;
+
+/// Something that other replicas must hear of. It travels sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Event {
+    /// A portal session was ended, and is refused until then.
+    SessionEnded {
+        /// The portal's name.
+        portal: String,
+        /// The session's id in the house.
+        session: String,
+        /// When it would have ended by itself.
+        until: UnixSeconds,
+        /// When it was asked for, in milliseconds since 1970 by the store's clock; 0 where that is not known.
+        asked: u64,
+    },
+    /// What is kept of a portal session has changed or is gone: whoever has it in memory forgets it.
+    SessionChanged {
+        /// The portal's name.
+        portal: String,
+        /// The id under which it is kept.
+        id: String,
+    },
+    /// All back-end sessions of an account have ended: a new password, or no account any more. Those opened later
+    /// are not meant.
+    AccountEnded {
+        /// The back-end, as [`crate::store`] has no word for it: the bytes of its id, as a number.
+        backend: u64,
+        /// The name there.
+        login: String,
+        /// When, in milliseconds since 1970 by the store's clock.
+        at: u64,
+        /// Until when sessions opened before may still be somewhere.
+        until: UnixSeconds,
+    },
+    /// What others wait for at a place has been settled: they look again.
+    Settled {
+        /// The place's name.
+        place: [u8; 16],
+    },
+}
+
+impl Event {
+    /// Until when a replica that starts later must know of it; nothing where it need not.
+    #[must_use]
+    pub const fn stands_until(&self) -> Option<UnixSeconds> {
+        match self {
+            Self::SessionEnded { until, .. } | Self::AccountEnded { until, .. } => Some(*until),
+            Self::SessionChanged { .. } | Self::Settled { .. } => None,
+        }
+    }
+}

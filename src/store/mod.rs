@@ -1,0 +1,191 @@
+//! What several replicas have in common: a store on Valkey or Redis, `[store] kind = "redis"`.
+//!
+//! One replica needs none of this: its memory is all there is. Where there are several, memory stays in front,
+//! and the store is asked only where memory knows nothing. What stands in it can be read by nobody else: a
+//! [`Place`] is a keyed hash of what stands there, and every value is sealed for its place and version.
+//!
+//! [`Store`] is what other rooms use: values for a time, [`Script`]s that the server runs as one step, and
+//! [`Event`]s that every replica hears. [`link`] is the connection, [`journal`] brings the events,
+//! `names` and `ring` keep secrets, `plan` reads the settings. What is kept, and what it means, is the matter
+//! of the rooms that keep it.
+
+mod event;
+mod journal;
+mod link;
+mod names;
+mod outage;
+mod plan;
+mod ring;
+mod script;
+
+#[cfg(test)]
+pub(crate) mod scratch;
+
+pub use event::Event;
+pub use names::Place;
+pub use outage::StoreOutage;
+pub use plan::{StorePlan, WhenDown};
+pub use script::{Answer, Script};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::domain::Clock;
+use journal::Journal;
+use link::Link;
+use names::Names;
+use ring::Ring;
+
+/// The shared store, as long as the process lives. Every call fails within `[store] timeout`, and at once while
+/// the store is known to be down; dropping a call is no failure of anybody's.
+pub struct Store {
+    link: Link,
+    names: Names,
+    ring: ArcSwap<Ring>,
+    journal: Journal,
+    when_down: ArcSwap<WhenDown>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Store {
+    /// Contacts nobody yet.
+    #[must_use]
+    pub fn new(plan: StorePlan, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let StorePlan { terms, names, ring, when_down } = plan;
+        Arc::new(Self {
+            link: Link::new(terms),
+            names,
+            ring: ArcSwap::from_pointee(ring),
+            journal: Journal::default(),
+            when_down: ArcSwap::from_pointee(when_down),
+            clock,
+        })
+    }
+
+    /// Takes up what may change while running: the keys, and what happens without the store.
+    pub fn configure(&self, plan: StorePlan) {
+        self.ring.store(Arc::new(plan.ring));
+        self.when_down.store(Arc::new(plan.when_down));
+    }
+
+    /// Whether this is the same store, whatever the keys are by now.
+    #[must_use]
+    pub fn is_as_planned(&self, plan: &StorePlan) -> bool {
+        self.link.is_as_planned(&plan.terms) && self.names.are(&plan.names)
+    }
+
+    /// Whether people are to be signed in while the store cannot be asked.
+    #[must_use]
+    pub fn goes_on_without(&self) -> bool {
+        **self.when_down.load() == WhenDown::Login
+    }
+
+    /// Where a thing of this kind stands that these parts name. The same at every replica, and no two things
+    /// share a place.
+    #[must_use]
+    pub fn place(&self, kind: &str, parts: &[&[u8]]) -> Place {
+        self.names.place(kind, parts)
+    }
+
+    /// A key for keyed hashes of one purpose, the same at every replica and through every rotation.
+    #[must_use]
+    pub fn name_key(&self, purpose: &str) -> [u8; 64] {
+        self.names.key(purpose)
+    }
+
+    /// Seals a text with the first key of the ring, so that it opens at this place and version alone.
+    #[must_use]
+    pub fn seal(&self, place: &Place, version: u64, text: &[u8]) -> Vec<u8> {
+        self.ring.load().seal(&bound(place, version), text)
+    }
+
+    /// Opens what was sealed for this place and version, with whichever key it was sealed. `None` where it was
+    /// sealed for another, or changed, or by nobody of ours.
+    #[must_use]
+    pub fn unseal(&self, place: &Place, version: u64, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.ring.load().open(&bound(place, version), sealed)
+    }
+
+    /// Seals a text for whoever shows it again, such as a browser; `purpose` says what it is bound to.
+    #[must_use]
+    pub fn seal_for(&self, purpose: &[u8], text: &[u8]) -> Vec<u8> {
+        self.ring.load().seal(purpose, text)
+    }
+
+    /// Opens what was sealed so, by any replica.
+    #[must_use]
+    pub fn unseal_for(&self, purpose: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.ring.load().open(purpose, sealed)
+    }
+
+    /// Keeps a text at this place for so long, in the place of what was there.
+    ///
+    /// # Errors
+    /// The store could not be asked; it may have been kept nevertheless.
+    pub async fn put(&self, place: &Place, text: &[u8], life: Duration) -> Result<(), StoreOutage> {
+        let sealed = self.seal(place, 0, text);
+        self.run(&script::PUT, place, &[&sealed, &millis(life)]).await.map(drop)
+    }
+
+    /// The same where nothing is there yet. Of all replicas that do so at once, one is told that it was the one.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn put_new(&self, place: &Place, text: &[u8], life: Duration) -> Result<bool, StoreOutage> {
+        let sealed = self.seal(place, 0, text);
+        Ok(self.run(&script::PUT_NEW, place, &[&sealed, &millis(life)]).await?.number(0) == Some(1))
+    }
+
+    /// What is kept at this place. What does not open is not there.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn get(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreOutage> {
+        let answer = self.run(&script::GET, place, &[]).await?;
+        Ok(answer.bytes(0).and_then(|sealed| self.unseal(place, 0, sealed)))
+    }
+
+    /// Takes what is kept at this place: of all who do so, one has it.
+    ///
+    /// # Errors
+    /// The store could not be asked; it may be gone nevertheless.
+    pub async fn take(&self, place: &Place) -> Result<Option<Vec<u8>>, StoreOutage> {
+        let answer = self.run(&script::TAKE, place, &[]).await?;
+        Ok(answer.bytes(0).and_then(|sealed| self.unseal(place, 0, sealed)))
+    }
+
+    /// Runs a script of several steps as one, on keys of this place.
+    ///
+    /// # Errors
+    /// The store could not be asked; it may have run nevertheless.
+    pub async fn run(&self, script: &Script, place: &Place, arguments: &[&[u8]]) -> Result<Answer, StoreOutage> {
+        self.link.run(script, place, arguments).await
+    }
+
+    /// Has every other replica hear of something, and those that start later, too, as long as it stands. Where the
+    /// store cannot be asked it is told when it can, and this says so.
+    ///
+    /// # Errors
+    /// Others do not know yet.
+    pub async fn tell(&self, event: Event) -> Result<(), StoreOutage> {
+        self.journal.tell(self, event).await
+    }
+
+    /// Has this called for whatever another replica tells. It is called in order, does not wait, and bears to be
+    /// told the same thing again.
+    pub fn listen(&self, hear: impl Fn(&Event) + Send + Sync + 'static) {
+        self.journal.listen(Box::new(hear));
+    }
+}
+
+/// What a value is sealed for.
+fn bound(place: &Place, version: u64) -> Vec<u8> {
+    [place.as_bytes().as_slice(), &version.to_be_bytes()].concat()
+}
+
+/// A duration as scripts take it: in whole milliseconds, never none.
+pub(crate) fn millis(duration: Duration) -> Vec<u8> {
+    duration.as_millis().max(1).to_string().into_bytes()
+}

@@ -1,0 +1,83 @@
+//! A real server for unit tests, gone with whoever started it.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Store, StorePlan};
+use crate::config::Section;
+use crate::domain::Clock;
+
+/// A server that listens on a socket of its own and keeps nothing.
+pub(crate) struct Scratch {
+    server: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// Starts one.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("redis.sock");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
+        command.arg("--dir").arg(folder.path()).arg("--unixsocket").arg(&socket);
+        let server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let scratch = Self { server: server.expect("redis-server is installed"), folder };
+        let mut tries = 0;
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            tries += 1;
+            assert!(tries < 1000, "redis-server does not start");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        scratch
+    }
+
+    /// A replica's view of it. All of them can read each other's.
+    pub(crate) fn store(&self, clock: Arc<dyn Clock>) -> Arc<Store> {
+        let text = format!(
+            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\n\
+             names_secret = \"names names names names names 32!\"\n\
+             [[key]]\nid = \"a\"\nsecret = \"seals seals seals seals seals 32!\"\n",
+            self.folder.path().display()
+        );
+        let section = Section::from_toml(&text).unwrap();
+        Store::new(StorePlan::read(section).unwrap(), clock)
+    }
+
+    /// Says something to the server by its own client, and gives back what that printed.
+    pub(crate) fn say(&self, words: &[&str]) -> String {
+        let socket = self.folder.path().join("redis.sock");
+        let output = Command::new("redis-cli").arg("-s").arg(socket).args(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ManualClock;
+
+    #[tokio::test]
+    async fn what_one_replica_puts_another_has_once_and_nobody_else_can_read() {
+        let server = Scratch::start().await;
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+        let [one, other] = [(); 2].map(|()| server.store(Arc::clone(&clock)));
+        let place = one.place("test", &[b"ana"]);
+        assert_eq!(other.get(&place).await, Ok(None));
+        one.put(&place, b"ana's secret", Duration::from_secs(60)).await.unwrap();
+        assert_eq!(one.put_new(&place, b"other", Duration::from_secs(60)).await, Ok(false));
+        assert_eq!(other.get(&place).await.unwrap().as_deref(), Some(&b"ana's secret"[..]));
+        let all = server.say(&["--no-raw", "KEYS", "*"]) + &server.say(&["GET", &place.key("keyward", "v")]);
+        assert!(all.contains("keyward:{") && !all.contains("ana"), "{all}");
+        assert_eq!(other.take(&place).await.unwrap().as_deref(), Some(&b"ana's secret"[..]));
+        assert_eq!(one.take(&place).await, Ok(None));
+    }
+}
