@@ -340,7 +340,8 @@ impl Metrics {
     #[expect(clippy::expect_used, reason = "fixed names; the unit test would fail")]
     pub fn store(&self) -> StoreMetrics {
         let make = || {
-            let up = IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
+            let up =
+                IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
             let seconds = HistogramOpts::new("keyward_store_seconds", "Time that a call of the shared store took.");
             let seconds = Histogram::with_opts(seconds.buckets(STORE_BUCKETS.to_vec())).expect("valid name");
             let calls = Opts::new("keyward_store_calls_total", "Calls of the shared store, by outcome.");
