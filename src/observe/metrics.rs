@@ -46,6 +46,20 @@ const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10
 const STORE_BUCKETS: [f64; 9] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
+/// What becomes of events that replicas tell each other.
+pub struct JournalMetrics {
+    /// Written for others.
+    pub told: IntCounter,
+    /// Told by others, and new here.
+    pub heard: IntCounter,
+    /// Not understood.
+    pub skipped: IntCounter,
+    /// Times at which something was found missing.
+    pub lost: IntCounter,
+    /// Time from a sign-out until it had its effect here.
+    pub revocation_seconds: Histogram,
+}
+
 /// All metrics of the process.
 ///
 /// Labels come from the configuration and from closed enums, never from a request, so the number of
@@ -64,6 +78,7 @@ pub struct Metrics {
     logouts: IntCounterVec,
     logouts_waiting: IntGaugeVec,
     revocation_seconds: Histogram,
+    store_events: IntCounterVec,
     evictions: IntCounterVec,
     account_changes: IntCounterVec,
     account_changes_waiting: IntGaugeVec,
@@ -251,6 +266,11 @@ impl Metrics {
                 &["backend"],
             ),
             revocation_seconds,
+            store_events: counters(
+                "keyward_store_events_total",
+                "What replicas tell each other through the shared store, by what became of it.",
+                &["outcome"],
+            ),
             evictions: counters(
                 "keyward_evictions_total",
                 "Back-end sessions no longer held, by cause.",
@@ -340,7 +360,8 @@ impl Metrics {
     #[expect(clippy::expect_used, reason = "fixed names; the unit test would fail")]
     pub fn store(&self) -> StoreMetrics {
         let make = || {
-            let up = IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
+            let up =
+                IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
             let seconds = HistogramOpts::new("keyward_store_seconds", "Time that a call of the shared store took.");
             let seconds = Histogram::with_opts(seconds.buckets(STORE_BUCKETS.to_vec())).expect("valid name");
             let calls = Opts::new("keyward_store_calls_total", "Calls of the shared store, by outcome.");
@@ -419,6 +440,19 @@ impl Metrics {
     #[must_use]
     pub fn revocation_seconds(&self) -> Histogram {
         self.revocation_seconds.clone()
+    }
+
+    /// The counters of what replicas tell each other.
+    #[must_use]
+    pub fn journal(&self) -> JournalMetrics {
+        let outcome = |outcome| self.store_events.with_label_values(&[outcome]);
+        JournalMetrics {
+            told: outcome("told"),
+            heard: outcome("heard"),
+            skipped: outcome("skipped"),
+            lost: outcome("lost"),
+            revocation_seconds: self.revocation_seconds.clone(),
+        }
     }
 
     /// Counts a reload of the configuration.
