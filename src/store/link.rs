@@ -25,7 +25,12 @@ impl Link {
         self.terms == *terms
     }
 
-    pub(super) async fn run(&self, script: &Script, place: &Place, arguments: &[&[u8]]) -> Result<Answer, StoreOutage> {
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        place: &Place,
+        arguments: &[&[u8]],
+    ) -> Result<Answer, StoreOutage> {
         let mut invocation = script.code.prepare_invoke();
         for suffix in script.keys {
             invocation.key(place.key(&self.terms.prefix, suffix));
