@@ -236,7 +236,7 @@ impl Task {
                     let _ = tokio::time::timeout(LOOK, told).await;
                 }
                 Ok(Tend::Newer(found)) => return Next::Use(found),
-                Ok(Tend::Gone) if self.entry.shelving.may_be_lost(replicas.losses()) => {
+                Ok(Tend::Unknown) => {
                     self.entry.shelving.keep_apart(fence);
                     return self.check_apart(keys).await;
                 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Taken, Tend};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{BackendId, Guarded};
 use crate::domain::{Moment, SessionKeys, UnixSeconds};
-use crate::store::{Event, Place, Script, Store, StoreOutage};
+use crate::store::{Event, Place, Store, StoreOutage};
 
 /// How long a record stays longer than its session may live, for whoever has to end that.
 const LINGER: Duration = Duration::from_secs(3600);
@@ -24,11 +24,6 @@ const QUIET: Duration = Duration::from_secs(2);
 const MOST_UNSAID: usize = 100_000;
 /// Most accounts that are remembered to have ended.
 const MOST_ACCOUNTS: usize = 100_000;
-
-/// The store's own time, in milliseconds since 1970.
-static TIME: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(&["t"], "local t = redis.call('TIME') return {t[1] .. string.format('%03d', math.floor(t[2] / 1000))}")
-});
 
 /// The other replicas, as the store tells of them.
 pub(super) struct Replicas {
@@ -136,9 +131,8 @@ impl Replicas {
         used: Duration,
         backend: &Guarded,
     ) -> Result<Tend, StoreOutage> {
-        // Every replica's keep-alives lie within a tenth of the interval around it: whichever comes first has the
-        // turn, and finds that it was not just had.
-        let interval = backend.limits().keep_alive_interval.mul_f64(0.85);
+        // The earliest keep-alive lies nine tenths of the interval after the last, which the store saw a moment later.
+        let interval = backend.limits().keep_alive_interval.mul_f64(0.95);
         let turn = backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1);
         self.shelf.tend(spot, fence, used, interval, turn).await
     }
@@ -179,12 +173,6 @@ impl Replicas {
         } else if accounts.len() < MOST_ACCOUNTS {
             accounts.push(end);
         }
-    }
-
-    /// The store's own time, in milliseconds since 1970.
-    async fn time(&self) -> Result<u64, StoreOutage> {
-        let place = self.store.place("time", &[]);
-        Ok(self.store.run(&TIME, &place, &[]).await?.number(0).unwrap_or_default())
     }
 
     fn tell_later(&self, unsaid: Unsaid) {
@@ -235,6 +223,7 @@ impl KeyStore {
             Event::Settled { place } => replicas.shelf.wake(&Place::from_bytes(*place)),
             Event::SessionEnded { portal, session, until, .. } => self.end_here(portal, session, *until),
             Event::AccountEnded { backend, login, at, until } => self.hear_account_end(*backend, login, *at, *until),
+            Event::Lost => replicas.have_lost(),
             Event::SessionChanged { .. } => {}
         }
     }
@@ -482,14 +471,12 @@ impl KeyStore {
     pub(super) async fn tell_account_end(&self, backend: &Guarded, login: &str) {
         let Some(replicas) = self.replicas.get() else { return };
         let unix = self.clock.unix();
-        // Where the store cannot be asked for its time, ours is near enough.
-        let at = replicas.time().await.unwrap_or(unix.saturating_mul(1000));
         let until = unix.saturating_add((backend.limits().max_age + LINGER).as_secs());
         let end = AccountEnd { backend: backend.id(), login: login.to_owned(), at: self.clock.now(), until };
         replicas.note_account_end(end, unix);
         let backend = u64::from_be_bytes(backend.id().to_bytes());
         // Where it cannot be told now, it is told later.
-        let _ = replicas.store.tell(Event::AccountEnded { backend, login: login.to_owned(), at, until }).await;
+        let _ = replicas.store.tell(Event::AccountEnded { backend, login: login.to_owned(), at: 0, until }).await;
     }
 
     fn hear_account_end(&self, backend: u64, login: &str, at: u64, until: UnixSeconds) {
@@ -500,7 +487,8 @@ impl KeyStore {
         let login = login.to_owned();
         self.in_background(async move |store| {
             let Some(replicas) = store.replicas.get() else { return };
-            let time = replicas.time().await.unwrap_or(store.clock.unix().saturating_mul(1000));
+            // Where the store has not been heard yet, our own clock is near enough.
+            let time = replicas.store.server_now().unwrap_or(store.clock.unix().saturating_mul(1000));
             let at = store.clock.now().minus(Duration::from_millis(time.saturating_sub(at)));
             let end = AccountEnd { backend: backend.id(), login: login.clone(), at, until };
             replicas.note_account_end(end, store.clock.unix());

@@ -74,7 +74,13 @@ impl KeyStore {
             Ok(Tend::Yours) => self.refresh_in_turn(replicas, entry, backend, keys, (&spot, fence)).await,
             Ok(Tend::Rest(ages)) => entry.learn(self.clock.now(), &ages),
             Ok(Tend::Newer(found)) => self.replace(replicas, entry, backend, keys, *found),
-            Ok(Tend::Gone) => self.find_gone(replicas, entry, backend, keys).await,
+            Ok(Tend::Gone) => {
+                self.drop_copy(entry, backend, keys, Cause::Elsewhere);
+            }
+            Ok(Tend::Unknown) => {
+                entry.shelving.keep_apart(0);
+                self.offer(replicas, entry, backend, keys).await;
+            }
             // As one alone would do.
             Err(_) => {
                 replicas.pause(now);
@@ -104,22 +110,6 @@ impl KeyStore {
         };
         if self.settle_refresh(entry, backend, keys, liveness) {
             replicas.confirm(entry, backend, spot, fence, renewed.as_ref()).await;
-        }
-    }
-
-    /// The record is not there any more.
-    async fn find_gone(
-        self: &Arc<Self>,
-        replicas: &Replicas,
-        entry: &Arc<Entry>,
-        backend: &Arc<Guarded>,
-        keys: &Arc<SessionKeys>,
-    ) {
-        if entry.shelving.may_be_lost(replicas.losses()) {
-            entry.shelving.keep_apart(0);
-            self.offer(replicas, entry, backend, keys).await;
-        } else {
-            self.drop_copy(entry, backend, keys, Cause::Elsewhere);
         }
     }
 

@@ -45,6 +45,20 @@ const DECISION_BUCKETS: [f64; 9] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001,
 const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
+/// What becomes of events that replicas tell each other.
+pub struct JournalMetrics {
+    /// Written for others.
+    pub told: IntCounter,
+    /// Told by others, and new here.
+    pub heard: IntCounter,
+    /// Not understood.
+    pub skipped: IntCounter,
+    /// Times at which something was found missing.
+    pub lost: IntCounter,
+    /// Time from a sign-out until it had its effect here.
+    pub revocation_seconds: Histogram,
+}
+
 /// All metrics of the process.
 ///
 /// Labels come from the configuration and from closed enums, never from a request, so the number of
@@ -63,6 +77,7 @@ pub struct Metrics {
     logouts: IntCounterVec,
     logouts_waiting: IntGaugeVec,
     revocation_seconds: Histogram,
+    store_events: IntCounterVec,
     evictions: IntCounterVec,
     leases_lost: IntCounterVec,
     account_changes: IntCounterVec,
@@ -240,6 +255,11 @@ impl Metrics {
                 &["backend"],
             ),
             revocation_seconds,
+            store_events: counters(
+                "keyward_store_events_total",
+                "What replicas tell each other through the shared store, by what became of it.",
+                &["outcome"],
+            ),
             evictions: counters(
                 "keyward_evictions_total",
                 "Back-end sessions no longer held, by cause.",
@@ -386,6 +406,19 @@ impl Metrics {
     #[must_use]
     pub fn revocation_seconds(&self) -> Histogram {
         self.revocation_seconds.clone()
+    }
+
+    /// The counters of what replicas tell each other.
+    #[must_use]
+    pub fn journal(&self) -> JournalMetrics {
+        let outcome = |outcome| self.store_events.with_label_values(&[outcome]);
+        JournalMetrics {
+            told: outcome("told"),
+            heard: outcome("heard"),
+            skipped: outcome("skipped"),
+            lost: outcome("lost"),
+            revocation_seconds: self.revocation_seconds.clone(),
+        }
     }
 
     /// Counts a reload of the configuration.
