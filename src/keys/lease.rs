@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entry::State;
 use super::login::{Checked, Task, Work};
 use super::outcome::Obtained;
 use super::replicas::Replicas;
@@ -291,11 +292,11 @@ impl Task {
         Next::Get(self.entry.shelving.latest())
     }
 
-    /// The portal session was ended elsewhere, of which we hear only now.
+    /// The portal session was ended elsewhere. That is not noted here: whoever ended it tells until when.
     fn was_revoked(&mut self) -> Obtained {
-        let person = &self.applicant.person;
-        self.store.end_here(&person.session.portal, &person.session.id, person.expires);
-        self.give_way()
+        *self.entry.state.lock() = State::Ended;
+        let _ = self.give_way();
+        Obtained::Revoked
     }
 }
 

@@ -131,8 +131,7 @@ impl Replicas {
         used: Duration,
         backend: &Guarded,
     ) -> Result<Tend, StoreOutage> {
-        // The earliest keep-alive lies nine tenths of the interval after the last, which the store saw a moment later.
-        let interval = backend.limits().keep_alive_interval.mul_f64(0.95);
+        let interval = backend.limits().keep_alive_interval;
         let turn = backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1);
         self.shelf.tend(spot, fence, used, interval, turn).await
     }
@@ -338,7 +337,7 @@ impl KeyStore {
                     let _ = replicas.store.tell(event).await;
                 }
             };
-            let (ended, ()) = tokio::join!(replicas.shelf.end(&portal, &session, until), tell);
+            let (ended, ()) = tokio::join!(store.end_on_shelf(replicas, &portal, &session, until), tell);
             let mut done = HashSet::new();
             let is_known = ended.is_ok();
             for taken in ended.unwrap_or_default() {
@@ -361,13 +360,36 @@ impl KeyStore {
         }))
     }
 
+    /// Takes out all records of a portal session that has ended. Where it has ended by itself no new ones are kept
+    /// out: a new ticket of that name is none of it.
+    async fn end_on_shelf(
+        &self,
+        replicas: &Replicas,
+        portal: &str,
+        session: &str,
+        until: UnixSeconds,
+    ) -> Result<Vec<Shelved>, StoreOutage> {
+        if until > self.clock.unix() {
+            return replicas.shelf.end(portal, session, until).await;
+        }
+        let mut taken = Vec::new();
+        for found in replicas.shelf.of_session(portal, session).await? {
+            if let Ok(Taken::Ours(ours)) = replicas.shelf.take(&found.spot, found.fence).await {
+                taken.push(*ours);
+            }
+        }
+        Ok(taken)
+    }
+
     /// Tells the store what it could not be told before.
     pub(super) async fn tell_unsaid(&self, replicas: &Replicas) {
         let mut unsaid = std::mem::take(&mut *replicas.unsaid.lock()).into_iter();
         while let Some(one) = unsaid.next() {
             let told = match &one {
                 Unsaid::Record(spot, fence) => replicas.shelf.take(spot, *fence).await.map(|_| Vec::new()),
-                Unsaid::Session { portal, session, until, .. } => replicas.shelf.end(portal, session, *until).await,
+                Unsaid::Session { portal, session, until, .. } => {
+                    self.end_on_shelf(replicas, portal, session, *until).await
+                }
             };
             match (told, one) {
                 (Ok(taken), Unsaid::Session { done, .. }) => {

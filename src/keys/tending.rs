@@ -127,6 +127,13 @@ impl KeyStore {
         true
     }
 
+    /// Ends a session that only we hold, since its portal session was ended elsewhere.
+    fn end_copy(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
+        if self.drop_copy(entry, backend, keys, Cause::Logout) {
+            self.log_out(backend, Arc::clone(keys), Cause::Logout);
+        }
+    }
+
     /// Uses another replica's keys in the place of these.
     fn replace(
         &self,
@@ -169,10 +176,7 @@ impl KeyStore {
             Ok(Claim::Yours(fence)) => fence,
             Ok(Claim::Here(found)) => return self.replace(replicas, entry, backend, keys, *found),
             Ok(Claim::Theirs(_)) => return,
-            Ok(Claim::Revoked) => {
-                let (portal, session) = super::replicas::name_of(entry);
-                return self.end_here(portal, session, entry.shelving.expires());
-            }
+            Ok(Claim::Revoked) => return self.end_copy(entry, backend, keys),
             Err(_) => return replicas.pause(now),
         };
         let (losses, record) = (replicas.losses(), replicas.record_of(entry, keys));
@@ -185,10 +189,7 @@ impl KeyStore {
                 // They have ended here meanwhile, and were logged out.
                 let _ = replicas.shelf.take(&spot, fence).await;
             }
-            Ok(Commit::Revoked) => {
-                let (portal, session) = super::replicas::name_of(entry);
-                self.end_here(portal, session, entry.shelving.expires());
-            }
+            Ok(Commit::Revoked) => self.end_copy(entry, backend, keys),
             Ok(Commit::Superseded) => {}
             Err(_) => {
                 entry.shelving.keep_apart(fence);
@@ -233,7 +234,12 @@ impl KeyStore {
                 self.drop_copy(entry, backend, keys, cause);
                 self.log_out(backend, Arc::new(taken.record.keys), cause);
             }
-            Ok(Taken::InUse(_)) => {
+            // Nobody used it later than we did: it is only a while until that is certain.
+            Ok(Taken::InUse(ages)) if cause == Cause::Idle && ages.used + Duration::from_secs(1) >= used => {}
+            Ok(Taken::InUse(ages)) => {
+                // Whoever uses it may have said the same, and if not, somebody looks after it then.
+                let due = limits.idle_timeout.saturating_sub(ages.used);
+                let _ = replicas.shelf.due_in(&spot, due, limits.keep_alive_interval / 2).await;
                 self.drop_copy(entry, backend, keys, cause);
             }
             Ok(Taken::Gone) => {
