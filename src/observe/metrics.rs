@@ -80,6 +80,7 @@ pub struct Metrics {
     revocation_seconds: Histogram,
     store_events: IntCounterVec,
     evictions: IntCounterVec,
+    leases_lost: IntCounterVec,
     account_changes: IntCounterVec,
     account_changes_waiting: IntGaugeVec,
     backend_up: IntGaugeVec,
@@ -134,6 +135,7 @@ pub struct StoreMetrics {
 pub struct BackendMetrics {
     pub keys: IntGauge,
     pub hit: IntCounter,
+    pub shared: IntCounter,
     pub miss: IntCounter,
     pub joined: IntCounter,
     pub refused: IntCounter,
@@ -153,6 +155,8 @@ pub struct BackendMetrics {
     pub evicted_capacity: IntCounter,
     pub evicted_logout: IntCounter,
     pub evicted_dead: IntCounter,
+    pub evicted_elsewhere: IntCounter,
+    pub leases_lost: IntCounter,
     pub up: IntGauge,
     pub account_changes_waiting: IntGauge,
     account_changes: IntCounterVec,
@@ -275,6 +279,11 @@ impl Metrics {
                 "keyward_evictions_total",
                 "Back-end sessions no longer held, by cause.",
                 &["backend", "cause"],
+            ),
+            leases_lost: counters(
+                "keyward_leases_lost_total",
+                "Logins whose result another replica's has overtaken, so that it was thrown away and logged out.",
+                &["backend"],
             ),
             account_changes: counters(
                 "keyward_account_changes_total",
@@ -403,6 +412,7 @@ impl Metrics {
         BackendMetrics {
             keys: self.keys.with_label_values(&[name]),
             hit: lookup("hit"),
+            shared: lookup("shared"),
             miss: lookup("miss"),
             joined: lookup("joined"),
             refused: lookup("refused"),
@@ -422,6 +432,8 @@ impl Metrics {
             evicted_capacity: eviction("capacity"),
             evicted_logout: eviction("logout"),
             evicted_dead: eviction("dead"),
+            evicted_elsewhere: eviction("elsewhere"),
+            leases_lost: self.leases_lost.with_label_values(&[name]),
             up,
             account_changes_waiting: self.account_changes_waiting.with_label_values(&[name]),
             account_changes: self.account_changes.clone(),
