@@ -30,7 +30,7 @@ impl Shelf {
     /// Up to `most` records that nobody looks after any more. Each is given to one replica, and to another if it is
     /// not [due](Shelf::due_in) elsewhere or gone a minute later. Fewer where a part of the store cannot be asked.
     pub(in crate::keys) async fn orphans(&self, most: usize) -> Result<Vec<Shelved>, StoreOutage> {
-        let mut orphans = Vec::new();
+        let (mut orphans, mut failed) = (Vec::new(), None);
         let first: u8 = rand::random();
         for shard in 0..SHARDS {
             let left = most.saturating_sub(orphans.len());
@@ -39,12 +39,16 @@ impl Shelf {
             }
             match self.orphans_of(self.shard(first.wrapping_add(shard) % SHARDS), left).await {
                 Ok(found) => orphans.extend(found),
-                Err(outage) if orphans.is_empty() => return Err(outage),
-                // What was found is found for a minute only.
-                Err(_) => break,
+                // It may be this part alone.
+                Err(outage @ StoreOutage::Unable(_)) => failed = Some(outage),
+                Err(outage) => {
+                    failed = Some(outage);
+                    break;
+                }
             }
         }
-        Ok(orphans)
+        // What was found is given to nobody else for a minute.
+        failed.filter(|_| orphans.is_empty()).map_or(Ok(orphans), Err)
     }
 
     async fn orphans_of(&self, shard: Place, most: usize) -> Result<Vec<Shelved>, StoreOutage> {
