@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::Sessions;
 use crate::domain::{Outage, UnixSeconds};
-use crate::store::{Place, Script, Store, StoreOutage, millis};
+use crate::store::{Event, Place, Script, Store, StoreOutage, millis};
 use crate::wire::{Errands, Try};
 
 /// Most notes at once.
@@ -33,7 +34,10 @@ static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&["note"], "return 
 /// ended before it was known here. Only what somebody known has signed is noted, so nobody else can fill it.
 /// These are the notes of one process; replicas that share a store have theirs there as well.
 #[derive(Default)]
-pub(super) struct Notes(Mutex<Book>);
+pub(super) struct Notes {
+    book: Mutex<Book>,
+    heard: AtomicU64,
+}
 
 #[derive(Default)]
 struct Book {
@@ -41,10 +45,18 @@ struct Book {
     by_end: BTreeSet<(UnixSeconds, String)>,
 }
 
+/// An end that is noted: when it was, and until when somebody may come who must hear of it.
+#[derive(Clone)]
+pub(super) struct End {
+    pub name: String,
+    pub time: UnixSeconds,
+    pub until: UnixSeconds,
+}
+
 impl Notes {
     /// Notes a time under this name, until then. Says whether there was no such note; the later time stays.
     pub(super) fn put(&self, name: String, time: UnixSeconds, until: UnixSeconds, now: UnixSeconds) -> bool {
-        let mut book = self.0.lock();
+        let mut book = self.book.lock();
         book.forget_ended(now);
         let earlier = book.by_name.get(&name).copied();
         let (mut latest, mut end) = (time, until);
@@ -59,9 +71,23 @@ impl Notes {
         earlier.is_none()
     }
 
+    /// Another replica has noted something.
+    pub(super) fn hear(&self, event: &Event) {
+        if let Event::Noted { name, time, until } = event {
+            // By the clock of whoever noted it, it has not ended.
+            self.put(name.clone(), *time, *until, 0);
+            self.heard.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// How often that was: something else than before where there is a reason to look again.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Acquire)
+    }
+
     /// The time under this name.
     pub(super) fn get(&self, name: &str, now: UnixSeconds) -> Option<UnixSeconds> {
-        let book = self.0.lock();
+        let book = self.book.lock();
         book.by_name.get(name).filter(|(_, until)| *until > now).map(|(time, _)| *time)
     }
 }
@@ -92,28 +118,29 @@ impl Sessions {
         self.store().is_some_and(|store| store.goes_on_without())
     }
 
-    /// Notes a time here at once, and for other replicas as soon as the store can be asked.
-    pub(super) fn note_end(
-        &self,
-        errands: &Errands,
-        portal: &str,
-        name: String,
-        time: UnixSeconds,
-        until: UnixSeconds,
-        now: UnixSeconds,
-    ) {
-        if let Some(store) = self.store() {
-            let (store, name) = (Arc::clone(store), name.clone());
-            let one_try: Try = Box::new(move || {
-                let (store, name) = (Arc::clone(&store), name.clone());
-                Box::pin(async move {
-                    let put = put_shared(&store, &name, time, until.saturating_sub(now)).await;
-                    put.map(drop).map_err(|outage| Outage::Unreachable(outage.to_string()))
-                })
-            });
-            errands.begin(portal, "end", one_try);
+    /// Notes an end here at once, and for other replicas as soon as the store can be asked.
+    pub(super) fn note_end(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
+        self.notes().put(end.name.clone(), end.time, end.until, now);
+        let Some(store) = self.store() else { return };
+        let (store, end) = (Arc::clone(store), end.clone());
+        let one_try: Try = Box::new(move || {
+            let (store, end) = (Arc::clone(&store), end.clone());
+            Box::pin(async move {
+                let told = end.tell(&store, now).await;
+                told.map_err(|outage| Outage::Unreachable(outage.to_string()))
+            })
+        });
+        errands.begin(portal, "end", one_try);
+    }
+
+    /// The same, and others know by then, unless the store cannot be asked.
+    pub(super) async fn note_end_now(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
+        self.notes().put(end.name.clone(), end.time, end.until, now);
+        if let Some(store) = self.store()
+            && end.tell(store, now).await.is_err()
+        {
+            self.note_end(errands, portal, end, now);
         }
-        self.notes().put(name, time, until, now);
     }
 
     /// The latest time that any replica has noted under this name.
@@ -128,6 +155,16 @@ impl Sessions {
             Err(_) if store.goes_on_without() => Ok(here),
             Err(outage) => Err(outage),
         }
+    }
+}
+
+impl End {
+    async fn tell(&self, store: &Store, now: UnixSeconds) -> Result<(), StoreOutage> {
+        let Self { name, time, until } = self.clone();
+        put_shared(store, &name, time, until.saturating_sub(now)).await?;
+        // Where it cannot be told now it is told when it can.
+        drop(store.tell(Event::Noted { name, time, until }).await);
+        Ok(())
     }
 }
 
@@ -223,7 +260,7 @@ mod tests {
         assert_eq!(lenient.noted(&name("a"), 0).await, Ok(None));
         assert!(lenient.note(name("b"), 5, 100, 0).await.is_err());
         assert_eq!(lenient.noted(&name("b"), 0).await, Ok(None), "nothing stands in the way of a second try");
-        lenient.note_end(&errands, "p", name("c"), 7, 100, 0);
+        lenient.note_end_now(&errands, "p", &End { name: name("c"), time: 7, until: 100 }, 0).await;
         assert_eq!(lenient.noted(&name("c"), 0).await, Ok(Some(7)));
     }
 
@@ -233,10 +270,13 @@ mod tests {
         let [one, other] = [(); 2].map(|()| replica(&server, "refuse"));
         let errands = Errands::new();
         errands.run_on(tokio::runtime::Handle::current());
-        one.note_end(&errands, "p", name("a"), 7, 100, 0);
+        one.note_end(&errands, "p", &End { name: name("a"), time: 7, until: 100 }, 0);
         assert_eq!(one.notes().get(&name("a"), 0), Some(7), "here at once");
         errands.finish().await;
         assert_eq!(other.noted(&name("a"), 0).await, Ok(Some(7)));
+        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (None, 0));
+        other.hear(&Event::Noted { name: name("a"), time: 7, until: 100 });
+        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (Some(7), 1));
     }
 
     #[test]
@@ -255,10 +295,10 @@ mod tests {
         for number in 0..MOST as u64 + 10 {
             notes.put(number.to_string(), 0, 1000 + number, 0);
         }
-        assert_eq!(notes.0.lock().by_name.len(), MOST);
+        assert_eq!(notes.book.lock().by_name.len(), MOST);
         assert_eq!((notes.get("0", 0), notes.get("10", 0)), (None, Some(0)), "the first to end has to go");
         notes.put("last".to_owned(), 0, u64::MAX, u64::MAX - 1);
-        let book = notes.0.lock();
+        let book = notes.book.lock();
         assert_eq!((book.by_name.len(), book.by_end.len()), (1, 1));
     }
 }

@@ -127,8 +127,9 @@ impl Sessions {
     }
 
     /// Another replica says something.
-    #[expect(clippy::unused_self, reason = "not built yet")]
-    pub const fn hear(&self, _event: &Event) {}
+    pub fn hear(&self, event: &Event) {
+        self.notes().hear(event);
+    }
 
     /// Takes another limit. Sessions above it stay until they end.
     pub fn set_limit(&self, limit: usize) {

@@ -38,6 +38,8 @@ struct Seen {
     house: Arc<House>,
     good: DashMap<String, Arc<HeldSession>>,
     last_end: AtomicU64,
+    /// Up to where has been heard what other replicas noted.
+    heard: AtomicU64,
 }
 
 /// The token in an `Authorization` header.
@@ -50,7 +52,8 @@ pub(super) fn token(header: &str) -> Option<&str> {
 
 impl Bearers {
     pub(super) fn new(house: Arc<House>) -> Self {
-        let seen = Seen { house, good: DashMap::new(), last_end: AtomicU64::new(0) };
+        let (last_end, heard) = (AtomicU64::new(0), AtomicU64::new(house.kept.notes().heard()));
+        let seen = Seen { house, good: DashMap::new(), last_end, heard };
         Self { seen: Arc::new(seen) }
     }
 
@@ -60,6 +63,7 @@ impl Bearers {
             return Brought::Nothing;
         };
         let id = self.seen.id_of(token);
+        self.seen.forget_ended();
         let held = self.seen.good.get(&id).map(|held| Arc::clone(&held));
         if let Some(held) = held {
             return match held.expires > now {
@@ -171,12 +175,26 @@ impl Seen {
         self.keep(id.to_owned(), &held, now);
         // Looked at only now: an end that comes later finds the token itself.
         let issued = access.issued.unwrap_or(0);
-        if held.memos.iter().any(|memo| house.has_ended_here(memo, issued) || house.has_ended_here(&left(memo), issued))
-        {
+        if self.has_ended_here(&held, issued) {
             self.good.remove(id);
             return Err(Reason::Expired);
         }
         Ok((held, issued))
+    }
+
+    fn has_ended_here(&self, held: &HeldSession, issued: UnixSeconds) -> bool {
+        let has_ended = |memo: &str| self.house.has_ended_here(memo, issued);
+        held.memos.iter().any(|memo| has_ended(memo) || has_ended(&left(memo)))
+    }
+
+    /// Forgets the tokens of what has ended at another replica since somebody last looked. One that is good
+    /// nevertheless, since it was issued later, is looked at anew.
+    fn forget_ended(&self) {
+        let heard = self.house.kept.notes().heard();
+        if self.heard.load(Ordering::Relaxed) != heard {
+            self.heard.store(heard, Ordering::Relaxed);
+            self.good.retain(|_, held| !self.has_ended_here(held, 0));
+        }
     }
 
     /// A good token, as far as was known here.

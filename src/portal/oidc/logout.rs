@@ -11,6 +11,7 @@ use super::claims::{self, LogoutToken, OLDEST_LOGOUT};
 use super::settings::PostLogout;
 use super::{House, Oidc};
 use crate::domain::{Call, Desk, Reply, SessionHandle, UnixSeconds};
+use crate::portal::notes::End;
 use crate::store::StoreOutage;
 
 /// For how long it is remembered that a session has ended of which nothing is known here, in seconds: as long
@@ -59,15 +60,11 @@ impl House {
     /// Remembers that the provider has ended what it calls so, since a sign-in may be under way.
     pub(super) fn note_end(&self, memo: &str) {
         let now = self.clock.unix();
-        self.kept.note_end(&self.errands, &self.name, self.note(memo), now, now.saturating_add(REMEMBERED_FOR), now);
+        self.kept.note_end(&self.errands, &self.name, &self.end(memo, now, now), now);
     }
 
-    /// The same, and every replica knows by then, unless the store cannot be asked.
-    async fn note_end_at(&self, memo: &str, at: UnixSeconds, now: UnixSeconds) {
-        let (note, until) = (self.note(memo), now.saturating_add(REMEMBERED_FOR));
-        if self.kept.note(note.clone(), at, until, now).await.is_err() {
-            self.kept.note_end(&self.errands, &self.name, note, at, until, now);
-        }
+    fn end(&self, memo: &str, time: UnixSeconds, now: UnixSeconds) -> End {
+        End { name: self.note(memo), time, until: now.saturating_add(REMEMBERED_FOR) }
     }
 
     /// Whether a token that was issued then is of a session that has ended since, as far as is known here.
@@ -130,7 +127,8 @@ impl Oidc {
             (None, Some(subject)) => (format!("sub:{subject}"), None),
             (None, None) => return,
         };
-        self.house.note_end_at(&memo, token.issued, now).await;
+        let house = &self.house;
+        house.kept.note_end_now(&house.errands, &house.name, &house.end(&memo, token.issued, now), now).await;
         let mut ids = self.ids_with(&memo);
         if let Some(subject) = of_subject {
             let theirs = self.ids_with(&format!("sub:{subject}"));

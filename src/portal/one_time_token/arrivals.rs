@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Clock, Identity, Moment, UnixSeconds};
 use crate::portal::Sessions;
+use crate::portal::notes::End;
 use crate::store::{Place, Store, StoreOutage};
 use crate::wire::Errands;
 
@@ -125,8 +126,8 @@ impl Arrivals {
     /// Notes that a session of the host's has ended.
     pub(super) fn note_end(&self, api_sid: &str) {
         let now = self.clock.unix();
-        let until = now.saturating_add(ENDED_FOR);
-        self.kept.note_end(&self.errands, &self.portal, self.note(api_sid), now, until, now);
+        let end = End { name: self.note(api_sid), time: now, until: now.saturating_add(ENDED_FOR) };
+        self.kept.note_end(&self.errands, &self.portal, &end, now);
     }
 
     /// Whether it has ended, not long ago, as far as any replica knows.
