@@ -9,8 +9,18 @@ mod fakes;
 mod support;
 
 mod apart;
+mod canary;
 mod crowd;
+mod days;
+mod holders;
 mod house;
 mod ledger;
 mod person;
+#[path = "../real/redis.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod redis;
 mod replica;
+mod sign_out;
+mod stores;
+mod tokens;
+mod troubles;

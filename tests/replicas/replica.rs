@@ -11,7 +11,7 @@ use crate::support::{Answer, Ask, Connection, Door, until};
 /// A replica, running or not.
 pub struct Replica {
     process: Option<Process>,
-    config: PathBuf,
+    pub config: PathBuf,
     folder: TemporaryWorkspace,
     pub auth: SocketAddr,
     ops: SocketAddr,
@@ -24,11 +24,12 @@ const LOST: &str = "keyward_leases_lost_total";
 
 impl Replica {
     /// With a configuration that says nothing of where to listen. Not started yet.
-    pub fn new(config: &Path) -> Self {
+    pub fn new(config: &str) -> Self {
         let auth = free_address().unwrap();
         let ops = free_port(auth.ip()).unwrap();
         let folder = Workspace::temporary().unwrap();
-        Self { process: None, config: config.to_owned(), folder, auth, ops, before: 0.0 }
+        let config = folder.with_our_rights().write("keyward.toml", config).unwrap();
+        Self { process: None, config, folder, auth, ops, before: 0.0 }
     }
 
     /// Starts it, and waits until it answers.
