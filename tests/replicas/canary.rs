@@ -22,7 +22,7 @@ impl Monitor {
     async fn start(server: &Redis) -> Self {
         let mut command = Command::new(find_program("redis-cli").unwrap());
         command.arg("-s").arg(server.socket()).arg("MONITOR");
-        let client = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let client = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         until("a listener", || async { server.say(&["CLIENT", "LIST"]).contains("cmd=monitor") }).await;
         Self { client }
     }

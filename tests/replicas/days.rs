@@ -106,7 +106,7 @@ impl Day {
     /// Waits until everybody's keys stand in the store.
     async fn is_shelved(&self) {
         let people = self.crowd.people.len();
-        until("everybody's keys in the store", || async { self.store.size() >= people }).await;
+        until("everybody's keys in the store", || async { self.store.sessions() >= people }).await;
     }
 
     /// Everybody's keys are still on the shelf: whoever remembers nothing needs no login.

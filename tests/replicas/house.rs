@@ -28,12 +28,14 @@ pub struct Plan {
     pub choice: &'static str,
     /// More keys of the back-end.
     pub backend: String,
+    /// Portals, back-ends and routes in the place of all of them, with `MAIL` for the address of the mailbox server.
+    pub instead: Option<String>,
 }
 
 impl Plan {
     /// Replicas that share what stands in this store.
     pub fn sharing(stores: [String; 3]) -> Self {
-        Self { stores, host: HOST, choice: TURNS, backend: String::new() }
+        Self { stores, host: HOST, choice: TURNS, backend: String::new(), instead: None }
     }
 
     pub fn backend(self, lines: &str) -> Self {
@@ -41,6 +43,9 @@ impl Plan {
     }
 
     fn config(&self, store: &str, mail: &str) -> String {
+        if let Some(instead) = &self.instead {
+            return format!("[store]\n{store}\n{}", instead.replace("MAIL", mail));
+        }
         let crate::support::PortalKey { name, cookie, id, secret } = APP_PORTAL;
         format!(
             "[store]\n{store}\n\
@@ -70,7 +75,7 @@ impl House {
         let folder = Workspace::temporary().unwrap();
         let mut replicas: Vec<Replica> = Vec::new();
         for store in &plan.stores {
-            let mut replica = Replica::new(&plan.config(store, &mail.url()));
+            let mut replica = Replica::new(plan.config(store, &mail.url()));
             replica.start().await;
             replicas.push(replica);
         }

@@ -66,11 +66,10 @@ impl Store {
         self.servers().into_iter().filter(|server| server.tells("role:master")).collect()
     }
 
-    /// How many keys stand there.
-    pub fn size(&self) -> usize {
-        let size =
-            |server: &&Redis| server.say(&["DBSIZE"]).rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
-        self.primaries().iter().filter_map(size).sum::<usize>()
+    /// For how many portal sessions keys stand there.
+    pub fn sessions(&self) -> usize {
+        let count = |server: &Redis| server.say(&["--scan", "--pattern", "*:e"]).lines().count();
+        self.primaries().into_iter().map(count).sum()
     }
 
     /// Forgets everything, at once and everywhere.
