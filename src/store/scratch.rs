@@ -35,8 +35,13 @@ impl Scratch {
 
     /// A replica's view of it. All of them can read each other's.
     pub(crate) fn store(&self, clock: Arc<dyn Clock>) -> Arc<Store> {
+        self.store_when_down("refuse", clock)
+    }
+
+    /// The same, with what happens while it is down.
+    pub(crate) fn store_when_down(&self, when_down: &str, clock: Arc<dyn Clock>) -> Arc<Store> {
         let text = format!(
-            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\n\
+            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\nwhen_down = \"{when_down}\"\n\
              names_secret = \"names names names names names 32!\"\n\
              [[key]]\nid = \"a\"\nsecret = \"seals seals seals seals seals 32!\"\n",
             self.folder.path().display()
@@ -50,6 +55,16 @@ impl Scratch {
         let socket = self.folder.path().join("redis.sock");
         let output = Command::new("redis-cli").arg("-s").arg(socket).args(words).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// All that it keeps, as its own client prints it, without what is no text.
+    pub(crate) fn everything(&self) -> String {
+        self.say(&["--raw", "EVAL", include_str!("everything.lua"), "0"])
+    }
+
+    /// Ends the server.
+    pub(crate) fn stop(&self) {
+        self.say(&["SHUTDOWN", "NOSAVE"]);
     }
 }
 

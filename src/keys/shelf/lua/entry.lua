@@ -1,0 +1,103 @@
+-- What stands in front of the scripts that know entries. KEYS[1] is the hash of a portal session, with a field for
+-- each of its back-end sessions; KEYS[2] is there while the portal session is ended.
+local clock = redis.call('TIME')
+local micros = clock[1] * 1000000 + clock[2]
+local now = math.floor(micros / 1000)
+
+-- fence of the record, highest fence given, end of its lease (0: none), opened, confirmed, used, end of the turn,
+-- end of the record, whether somebody waits, whose the lease is; the sealed record is the rest. All times are the
+-- server's, in milliseconds.
+local LAYOUT = '>I8I8I8I8I8I8I8I8Bc8'
+local HEAD = 73
+local NOBODY = string.rep('\0', 8)
+-- Fences are kept an hour longer than what they are of, so that a late holder is known for one.
+local AFTER = 3600000
+
+local function vacant()
+  return { fence = 0, given = 0, lease = 0, opened = 0, confirmed = 0, used = 0, turn = 0, ends = 0, waited = 0,
+    holder = NOBODY, sealed = '' }
+end
+
+local function parse(raw)
+  local entry = vacant()
+  if not raw or #raw < HEAD then return entry end
+  entry.fence, entry.given, entry.lease, entry.opened, entry.confirmed, entry.used, entry.turn, entry.ends,
+    entry.waited, entry.holder = struct.unpack(LAYOUT, raw)
+  entry.sealed = string.sub(raw, HEAD + 1)
+  return entry
+end
+
+local function read(name)
+  return parse(redis.call('HGET', KEYS[1], name))
+end
+
+-- Has the hash stay for at least so long.
+local function keep(millis)
+  if redis.call('PTTL', KEYS[1]) < millis then
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', millis))
+  end
+end
+
+local function write(name, entry)
+  redis.call('HSET', KEYS[1], name, struct.pack(LAYOUT, entry.fence, entry.given, entry.lease, entry.opened,
+    entry.confirmed, entry.used, entry.turn, entry.ends, entry.waited, entry.holder) .. entry.sealed)
+  keep(math.max(entry.ends, entry.lease, now) - now + AFTER)
+end
+
+-- A full server refuses a script at its first step that could need memory, not later: what only makes room, or
+-- must not fail, makes another step first, which changes nothing.
+local function insist()
+  redis.call('HDEL', KEYS[1], '')
+end
+
+local function is_ended()
+  return redis.call('EXISTS', KEYS[2]) == 1
+end
+
+local function is_leased(entry)
+  return now < entry.lease
+end
+
+local function has_record(entry)
+  return entry.sealed ~= '' and now < entry.ends
+end
+
+local function age(time)
+  return math.max(now - time, 0)
+end
+
+local function shown(word, entry)
+  return { word, entry.fence, age(entry.opened), age(entry.confirmed), age(entry.used), entry.sealed }
+end
+
+-- An age from a replica. It may have heard later than others of a use that was earlier.
+local function note_use(entry, ago)
+  entry.used = math.max(entry.used, now - ago)
+end
+
+-- What is left knows the fences, and a lease that goes on.
+local function take_out(name, entry)
+  local answer = shown('ours', entry)
+  local rest = vacant()
+  rest.given, rest.lease, rest.waited, rest.holder = entry.given, entry.lease, entry.waited, entry.holder
+  insist()
+  write(name, rest)
+  if redis.call('HLEN', KEYS[1]) == 1 then
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(rest.lease - now, 0) + AFTER))
+  end
+  return answer
+end
+
+-- All entries of the session, one after the other.
+local function list()
+  local answer = {}
+  local all = redis.call('HGETALL', KEYS[1])
+  for at = 1, #all, 2 do
+    local entry = parse(all[at + 1])
+    for _, item in ipairs({ all[at], entry.waited, unpack(shown('', entry), 2) }) do
+      answer[#answer + 1] = item
+    end
+  end
+  return answer
+end
+

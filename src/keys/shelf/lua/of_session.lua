@@ -1,0 +1,2 @@
+if is_ended() then return {} end
+return list()
