@@ -19,12 +19,12 @@ const ALERTS: [(&str, &[(&str, &str)], &[(&str, &str)]); 6] = [
         "KeywardSignOutsLate",
         &[
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"1\"}", "0x30"),
-            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"5\"}", "0+1x30"),
+            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"10\"}", "0+1x30"),
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"+Inf\"}", "0+1x30"),
         ],
         &[
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"1\"}", "0+1x30"),
-            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"5\"}", "0+1x30"),
+            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"10\"}", "0+1x30"),
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"+Inf\"}", "0+1x30"),
         ],
     ),
