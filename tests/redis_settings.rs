@@ -70,6 +70,10 @@ impl Server {
         if files.contains(&"cluster.conf") {
             settings += &format!("cluster-port {}\n", free_port(address.ip()).unwrap().port());
         }
+        if files.contains(&"replicated.conf") {
+            // Others would see it come from 127.0.0.1, and look for it there.
+            settings += &format!("replica-announce-ip {}\nmasterauth of-replicas\n", address.ip());
+        }
         home.write("redis.conf", &(settings + more)).unwrap();
         let mut server = Self { process: None, home, address };
         server.run("redis-server", "redis.conf").await;
@@ -81,6 +85,29 @@ impl Server {
         let mut process = Process::start(program, &found, &[file], &self.home).unwrap();
         process.ready(&Address::Tcp(self.address)).await.unwrap();
         self.process = Some(process);
+    }
+
+    /// A Sentinel that watches this primary.
+    async fn guard(primary: SocketAddr) -> Self {
+        let (home, address) = (Workspace::temporary().unwrap(), free_address().unwrap());
+        let (ip, port) = (address.ip(), address.port());
+        let settings =
+            replaced(&read("sentinel.conf"), "127.0.0.1 6379", &format!("{} {}", primary.ip(), primary.port()));
+        let settings = replaced(&settings, "port 26379", &format!("port {port}\nbind {ip}\nsentinel announce-ip {ip}"));
+        let line = "# sentinel auth-pass keyward the password of that user";
+        let settings = replaced(&settings, line, "sentinel auth-pass keyward of-sentinels");
+        home.write("sentinel.conf", &settings).unwrap();
+        let mut guard = Self { process: None, home, address };
+        guard.run("redis-sentinel", "sentinel.conf").await;
+        guard
+    }
+
+    /// Says something to a Sentinel.
+    fn ask(&self, words: &[&str]) -> String {
+        let mut command = Command::new(find_program("redis-cli").expect("redis-cli is installed"));
+        command.args(["-h", &self.address.ip().to_string(), "-p", &self.address.port().to_string()]);
+        let output = command.args(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     /// Says something to it as somebody who may do everything.
@@ -186,14 +213,14 @@ async fn replicas(section: &str) -> [Sidecar; 2] {
 }
 
 /// Has people come and go at both replicas.
-async fn use_everything(replicas: &[Sidecar; 2]) {
+async fn use_everything(replicas: &[Sidecar; 2], user: &str) {
     for replica in replicas {
         until("a replica that is ready", || async { replica.operator("/readyz").await.status == 200 }).await;
     }
-    let cookie = Ticket::of("alice").cookie();
+    let cookie = Ticket::of(user).cookie();
     let [here, there] = replicas;
-    here.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&cookie)).await.assert_allows("alice");
-    there.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&cookie)).await.assert_allows("alice");
+    here.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&cookie)).await.assert_allows(user);
+    there.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&cookie)).await.assert_allows(user);
     let line = format!("Cookie: {cookie}");
     assert_eq!(there.get("/.keyward/logout", &[&line]).await.status, 200);
     until("the sign-out at the other", || async {
@@ -219,16 +246,57 @@ async fn keyward_may_do_all_it_does_by_every_way_to_a_server() {
             _ => more.to_owned(),
         };
         let replicas = replicas(&server.section(&more)).await;
-        use_everything(&replicas).await;
+        use_everything(&replicas, "alice").await;
         assert_eq!(server.say(&["ACL", "LOG"]), "", "{files:?}: the server refused something");
         assert_ne!(server.say(&["DBSIZE"]), "0", "{files:?}: nothing is there");
     }
 }
 
-/// What scripts of the program have a server do, in small letters.
-fn commands_of_scripts() -> BTreeSet<String> {
-    let call = Regex::new(r"redis\.p?call\('([A-Za-z]+)'").unwrap();
-    let (mut found, mut folders) = (BTreeSet::new(), vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")]);
+#[tokio::test]
+async fn sentinels_and_servers_may_do_what_a_failover_takes() {
+    let files = ["server.conf", "disk.conf", "replicated.conf"];
+    let primary = Server::start(&files, "").await;
+    let of = format!("replicaof {} {}\n", primary.address.ip(), primary.address.port());
+    let mut servers = vec![primary];
+    for _ in 0..2 {
+        servers.push(Server::start(&files, &of).await);
+    }
+    let tells =
+        |server: &Server, line: &str| server.say(&["INFO", "replication"]).lines().any(|told| told.trim() == line);
+    until("replicas in step", || async { tells(&servers[0], "min_slaves_good_slaves:2") }).await;
+    let mut guards = Vec::new();
+    for _ in 0..3 {
+        guards.push(Server::guard(servers[0].address).await);
+    }
+    let knows_all = |guard: &Server| {
+        let told = guard.ask(&["SENTINEL", "MASTER", "keyward"]);
+        let lines: Vec<&str> = told.lines().collect();
+        let is = |key, number| lines.windows(2).any(|pair| pair == [key, number]);
+        is("num-slaves", "2") && is("num-other-sentinels", "2")
+    };
+    until("Sentinels that know everybody", || async { guards.iter().all(knows_all) }).await;
+
+    let addresses: Vec<String> = guards.iter().map(|guard| guard.address.to_string()).collect();
+    let more = "mode = \"sentinel\"\nsentinel_name = \"keyward\"";
+    let replicas = replicas(&section(&addresses.join("\", \""), more)).await;
+    use_everything(&replicas, "alice").await;
+    assert_eq!(servers[0].say(&["ACL", "LOG"]), "");
+    servers[0].process = None;
+    until("a new primary", || async { servers[1..].iter().any(|server| tells(server, "role:master")) }).await;
+    let new = servers[1..].iter().find(|server| tells(server, "role:master")).unwrap();
+    until("its replica", || async { tells(new, "min_slaves_good_slaves:1") }).await;
+    until("that it takes what is written", || async { new.say(&["SET", "x", "y"]) == "OK" }).await;
+    use_everything(&replicas, "bob").await;
+    for server in &servers[1..] {
+        assert_eq!(server.say(&["ACL", "LOG"]), "", "the server refused something");
+    }
+}
+
+/// What the program has a server do: in scripts, and by itself.
+fn commands_of_the_program() -> BTreeSet<String> {
+    let call = Regex::new(r#"redis\.p?call\('([A-Za-z]+)'|\bcmd\("([A-Z]+)"\)(?:\.arg\("([A-Z]+)"\))?"#).unwrap();
+    let mut found: BTreeSet<String> = ["eval", "evalsha"].map(str::to_owned).into();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
@@ -238,28 +306,69 @@ fn commands_of_scripts() -> BTreeSet<String> {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             // Tests look at more.
             let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-            if !path.to_str().unwrap().contains("tests") && !text.starts_with("-- For tests") {
-                found.extend(call.captures_iter(text).map(|found| found[1].to_lowercase()));
+            if path.to_str().unwrap().contains("tests") || text.starts_with("-- For tests") {
+                continue;
+            }
+            for words in call.captures_iter(text) {
+                let words: Vec<&str> = words.iter().skip(1).flatten().map(|word| word.as_str()).collect();
+                found.insert(words.join("|").to_lowercase());
             }
         }
+    }
+    // The first is everybody's right; the second wants `database`, and the third is for Sentinels.
+    for other in ["auth", "select", "sentinel"] {
+        assert!(found.remove(other), "nobody says {other}");
     }
     found
 }
 
-/// What Keyward asks for by itself.
-const ASKED: [&str; 5] = ["eval", "evalsha", "ping", "script|load", "xread"];
-/// The same of a Cluster.
-const ASKED_OF_A_CLUSTER: [&str; 2] = ["cluster|slots", "readonly"];
-
 #[test]
-fn the_user_may_do_what_scripts_do_and_no_more() {
+fn the_user_may_do_what_the_program_does_and_no_more() {
     let users = read("users.acl");
     let line = users.lines().find(|line| line.starts_with("user keyward ")).unwrap();
-    let given: BTreeSet<String> =
-        line.split(' ').filter_map(|word| word.strip_prefix('+')).map(str::to_owned).collect();
-    let mut needed = commands_of_scripts();
-    needed.extend(ASKED.iter().chain(&ASKED_OF_A_CLUSTER).map(|word| (*word).to_owned()));
-    assert_eq!(given, needed);
+    let given: Vec<&str> = line.split(' ').filter_map(|word| word.strip_prefix('+')).collect();
+    let needed = commands_of_the_program();
+    assert_eq!(given, needed.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(read("README.md").contains("`+select`"));
+}
+
+/// A file of secrets for each that is named.
+fn with_secrets(config: &str, directory: &Path) -> String {
+    for (index, rest) in config.split("\"/etc/keyward/").skip(1).enumerate() {
+        let name = rest.split('"').next().unwrap();
+        let content = if name.ends_with(".crt") {
+            rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem()
+        } else {
+            format!("a secret of these tests, longer than 32 bytes: {index}")
+        };
+        std::fs::write(directory.join(name), content).unwrap();
+    }
+    config.replace("/etc/keyward", directory.to_str().unwrap())
+}
+
+fn check(config: &str) -> (bool, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keyward.toml");
+    std::fs::write(&file, with_secrets(config, directory.path())).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_keyward")).args(["check", "-c"]).arg(&file).output().unwrap();
+    (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+#[test]
+fn every_store_that_the_readme_shows_is_right() {
+    let (whole, readme) = (read("keyward.toml"), read("README.md"));
+    let (right, said) = check(&whole);
+    assert!(right && !said.contains("warning"), "{said}");
+    let own = format!("[store]{}", whole.split_once("[store]").unwrap().1.split_once("[[portal]]").unwrap().0);
+    let key = format!("[[store.key]]{}", own.split_once("[[store.key]]").unwrap().1);
+    let mut seen = 0;
+    for block in readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        let key = if block.contains("[[store.key]]") { "" } else { &key };
+        let (right, said) = check(&whole.replace(&own, &format!("{block}\n{key}")));
+        assert!(right, "{said}{block}");
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
 }
 
 #[tokio::test]
