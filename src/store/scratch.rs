@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Store, StorePlan};
 use crate::config::Section;
 use crate::domain::Clock;
+use crate::observe::Metrics;
 
 /// A server that listens on a socket of its own and keeps nothing.
 pub(crate) struct Scratch {
@@ -47,7 +48,7 @@ impl Scratch {
             self.folder.path().display()
         );
         let section = Section::from_toml(&text).unwrap();
-        Store::new(StorePlan::read(section).unwrap(), clock)
+        Store::new(StorePlan::read(section).unwrap(), clock, &Metrics::new())
     }
 
     /// Says something to the server by its own client, and gives back what that printed.
