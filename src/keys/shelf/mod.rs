@@ -124,14 +124,16 @@ pub(super) struct Said {
 pub(super) struct Shelf {
     store: Arc<Store>,
     waiting: Arc<Waiting>,
-    asking: Asking,
+    claims: Asking,
+    takes: Asking,
     /// How many records did not open.
     unopened: AtomicU64,
 }
 
 impl Shelf {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, waiting: Arc::default(), asking: Asking::default(), unopened: AtomicU64::new(0) }
+        let (claims, takes) = (Asking::default(), Asking::default());
+        Self { store, waiting: Arc::default(), claims, takes, unopened: AtomicU64::new(0) }
     }
 
     /// Whether people are to be signed in while the store cannot be asked.
@@ -155,10 +157,10 @@ impl Shelf {
     /// Asks for keys newer than these (zero: any), and for the right to log in for `lease` where there are none.
     /// Asked again after a call that failed or was dropped, it does not wait for the lease that may have been given.
     pub(super) async fn claim(&self, spot: &Spot, than: Fence, lease: Duration) -> Result<Claim, StoreOutage> {
-        let mut asked = self.asking.begin(spot.entry);
+        let mut asked = self.claims.begin(spot.entry);
         let mut than = than;
         loop {
-            let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(than), &millis(lease), &asked.name().clone()];
+            let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(than), &millis(lease), &asked.name()];
             let answer = asked.hear(self.store.run(&scripts::CLAIM, &spot.session, &arguments)).await?;
             return Ok(match answer.word(0) {
                 "here" => match self.shelved(spot, &answer, 1) {
@@ -270,9 +272,9 @@ impl Shelf {
     }
 
     /// Takes the keys of this fence out, whoever uses them: they are dead, or are to be given up. A call that failed
-    /// may have taken them out, and nobody will be told so again: whoever holds them ends them all the same.
+    /// or was dropped may have taken them out: for five minutes, asking again gets them nevertheless.
     pub(super) async fn take(&self, spot: &Spot, fence: Fence) -> Result<Taken, StoreOutage> {
-        self.taken(spot, &scripts::TAKE, &[spot.entry.as_bytes(), &number(fence)]).await
+        self.taken(spot, fence, &scripts::TAKE, &[]).await
     }
 
     /// The same, unless they were used anywhere within `idle` and are younger than `oldest`.
@@ -285,12 +287,12 @@ impl Shelf {
         oldest: Duration,
     ) -> Result<Taken, StoreOutage> {
         let [used, idle, oldest] = [millis(used), millis(idle), millis(oldest)];
-        let arguments: [&[u8]; 5] = [spot.entry.as_bytes(), &number(fence), &used, &idle, &oldest];
-        self.taken(spot, &scripts::TAKE_IDLE, &arguments).await
+        self.taken(spot, fence, &scripts::TAKE_IDLE, &[&used, &idle, &oldest]).await
     }
 
     /// Ends a portal session: takes all its records out, and has no new ones come until then. Of all who do so, one
-    /// gets each record. Done again, it lasts as long as the longest; a call that failed may have taken records out.
+    /// gets each record; done again after a call that failed or was dropped, it still gets those, for five minutes. The
+    /// longest end counts.
     pub(super) async fn end(
         &self,
         portal: &str,
@@ -300,7 +302,9 @@ impl Shelf {
         let place = self.session(portal, session);
         // The scripts' numbers are whole up to here.
         let until = until.saturating_mul(1000).min(1 << 53);
-        let answer = self.store.run(&scripts::END, &place, &[&number(until)]).await?;
+        let mut asked = self.takes.begin(place);
+        let arguments: [&[u8]; 2] = [&number(until), &asked.name()];
+        let answer = asked.hear(self.store.run(&scripts::END, &place, &arguments)).await?;
         for (entry, waited) in listed(&answer) {
             self.settled(&entry, waited).await;
         }
@@ -333,8 +337,11 @@ impl Shelf {
         }
     }
 
-    async fn taken(&self, spot: &Spot, script: &Script, arguments: &[&[u8]]) -> Result<Taken, StoreOutage> {
-        let answer = self.store.run(script, &spot.session, arguments).await?;
+    async fn taken(&self, spot: &Spot, fence: Fence, script: &Script, terms: &[&[u8]]) -> Result<Taken, StoreOutage> {
+        let mut asked = self.takes.begin(spot.entry);
+        let (name, fence) = (asked.name(), number(fence));
+        let arguments = [&[spot.entry.as_bytes().as_slice(), &fence, &name], terms].concat();
+        let answer = asked.hear(self.store.run(script, &spot.session, &arguments)).await?;
         Ok(match answer.word(0) {
             "ours" => self.shelved(spot, &answer, 1).map_or(Taken::Gone, |taken| Taken::Ours(Box::new(taken))),
             "in use" => Taken::InUse(ages(&answer, 2)),

@@ -1,5 +1,6 @@
 -- What stands in front of the scripts that know entries. KEYS[1] is the hash of a portal session, with a field for
--- each of its back-end sessions; KEYS[2] is there while the portal session is ended.
+-- each of its back-end sessions; KEYS[2] is there while the portal session is ended; KEYS[3] is a hash of what was
+-- taken out a moment ago.
 local clock = redis.call('TIME')
 local micros = clock[1] * 1000000 + clock[2]
 local now = math.floor(micros / 1000)
@@ -38,9 +39,13 @@ local function keep(millis)
   end
 end
 
+local function pack(entry)
+  return struct.pack(LAYOUT, entry.fence, entry.given, entry.lease, entry.opened, entry.confirmed, entry.used,
+    entry.turn, entry.ends, entry.waited, entry.holder) .. entry.sealed
+end
+
 local function write(name, entry)
-  redis.call('HSET', KEYS[1], name, struct.pack(LAYOUT, entry.fence, entry.given, entry.lease, entry.opened,
-    entry.confirmed, entry.used, entry.turn, entry.ends, entry.waited, entry.holder) .. entry.sealed)
+  redis.call('HSET', KEYS[1], name, pack(entry))
   keep(math.max(entry.ends, entry.lease, now) - now + AFTER)
 end
 
@@ -75,9 +80,23 @@ local function note_use(entry, ago)
   entry.used = math.max(entry.used, now - ago)
 end
 
+-- Whoever takes something out and does not hear the answer asks again, by the same name, and gets it again.
+local AGAIN = 300000
+
+local function lay_aside(name, entry, taker)
+  entry.holder = taker
+  redis.call('HSET', KEYS[3], name, pack(entry))
+  redis.call('PEXPIRE', KEYS[3], AGAIN)
+end
+
+local function taken_before(name, fence, taker)
+  local entry = parse(redis.call('HGET', KEYS[3], name))
+  if entry.sealed ~= '' and entry.fence == fence and entry.holder == taker then return shown('ours', entry) end
+  return { 'gone' }
+end
+
 -- What is left knows the fences, and a lease that goes on.
-local function take_out(name, entry)
-  local answer = shown('ours', entry)
+local function take_out(name, entry, taker)
   local rest = vacant()
   rest.given, rest.lease, rest.waited, rest.holder = entry.given, entry.lease, entry.waited, entry.holder
   insist()
@@ -85,19 +104,13 @@ local function take_out(name, entry)
   if redis.call('HLEN', KEYS[1]) == 1 then
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(rest.lease - now, 0) + AFTER))
   end
-  return answer
+  lay_aside(name, entry, taker)
+  return shown('ours', entry)
 end
 
--- All entries of the session, one after the other.
-local function list()
-  local answer = {}
-  local all = redis.call('HGETALL', KEYS[1])
-  for at = 1, #all, 2 do
-    local entry = parse(all[at + 1])
-    for _, item in ipairs({ all[at], entry.waited, unpack(shown('', entry), 2) }) do
-      answer[#answer + 1] = item
-    end
+local function append(answer, name, entry)
+  for _, item in ipairs({ name, entry.waited, unpack(shown('', entry), 2) }) do
+    answer[#answer + 1] = item
   end
-  return answer
 end
 
