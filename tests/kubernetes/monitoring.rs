@@ -118,7 +118,7 @@ fn every_alert_goes_off_on_what_it_is_about_and_not_before() {
 #[test]
 fn every_metric_that_is_asked_for_is_one_that_keyward_has() {
     let metrics = Metrics::new();
-    let (_portal, _backend) = (metrics.portal("customers"), metrics.backend("mail"));
+    let (_portal, _backend, _store) = (metrics.portal("customers"), metrics.backend("mail"), metrics.store());
     let known = metrics.render();
     let names = Regex::new(r"keyward_[a-z_]+").unwrap();
     let adapter = std::fs::read_to_string(example("monitoring/adapter-values.yaml")).unwrap();

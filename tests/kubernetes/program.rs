@@ -122,10 +122,11 @@ fn the_container_starts_keyward_with_the_file_and_the_secret_that_are_mounted_an
     assert!(setting(config_of("sidecar"), "auth").unwrap().starts_with("127.0.0.1:"), "nobody but nginx may ask");
 }
 
-/// An answer: its status, and its head in small letters.
+/// An answer: its status, its head and what follows.
 struct Answer {
     status: u16,
     head: String,
+    body: String,
 }
 
 impl Answer {
@@ -151,8 +152,9 @@ fn ask(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Answer {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let answer = String::from_utf8(answer).unwrap();
-    let head = answer.split_once("\r\n\r\n").unwrap().0.to_owned();
-    Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head }
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// The program with a folder's file; only addresses and secret are others.
@@ -230,13 +232,15 @@ async fn probes_and_metrics_are_answered_where_they_are_asked_for() {
     let [monitor] = of_kind(&FOLDERS["monitoring"], "ServiceMonitor")[..] else { panic!("not one monitor") };
     for folder in ["shared", "sidecar", "single"] {
         let keyward = keyward(config_of(folder)).await;
-        // Which it is once it has seen its store.
+        // It is ready once it has seen its store.
         for tries in 0.. {
-            let answer = ask(keyward.ops, "/readyz", &[]);
-            if answer.status == 200 {
+            let ready = ask(keyward.ops, "/readyz", &[("Host", HOST)]);
+            let metrics = ask(keyward.ops, "/metrics", &[("Host", HOST)]).body;
+            assert_eq!(metrics.contains("keyward_store_up"), folder == "shared", "{folder}");
+            if ready.status == 200 && (folder != "shared" || metrics.contains("keyward_store_up 1\n")) {
                 break;
             }
-            assert!(tries < 1000, "{folder}: {}", answer.head);
+            assert!(tries < 1000, "{folder}: {}", ready.head);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let (container, _) = keyward_of(folder);
