@@ -215,12 +215,18 @@ async fn replicas(section: &str) -> [Sidecar; 2] {
 /// Has people come and go at both replicas.
 async fn use_everything(replicas: &[Sidecar; 2], user: &str) {
     for replica in replicas {
-        until("a replica that is ready", || async { replica.operator("/readyz").await.status == 200 }).await;
+        until("a replica that is ready", || async {
+            replica.operator("/readyz").await.status == 200 && replica.metric("keyward_store_up").await > 0.0
+        })
+        .await;
     }
     let cookie = Ticket::of(user).cookie();
     let [here, there] = replicas;
     here.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&cookie)).await.assert_allows(user);
+    let opened = "keyward_backend_logins_total{backend=\"office\",outcome=\"opened\"}";
+    let before = there.metric(opened).await;
     there.ask(Door::AuthRequest, &Ask::get(INBOX).cookie(&cookie)).await.assert_allows(user);
+    assert_eq!(there.metric(opened).await, before, "it has the keys from the other");
     let line = format!("Cookie: {cookie}");
     assert_eq!(there.get("/.keyward/logout", &[&line]).await.status, 200);
     until("the sign-out at the other", || async {
