@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -43,6 +43,7 @@ impl Door {
 
 const DECISION_BUCKETS: [f64; 9] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.01, 0.1, 1.0, 10.0];
 const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
+const STORE_BUCKETS: [f64; 9] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
 /// What becomes of events that replicas tell each other.
@@ -86,6 +87,7 @@ pub struct Metrics {
     api_calls: IntCounterVec,
     reloads: IntCounterVec,
     panics: IntCounter,
+    store: OnceLock<StoreMetrics>,
     doors: Mutex<HashMap<Door, Arc<DoorMetrics>>>,
     backends: Mutex<HashMap<String, Arc<BackendMetrics>>>,
 }
@@ -113,6 +115,19 @@ pub struct PortalMetrics {
     pub genuine: IntCounter,
     pub rejected: IntCounter,
     pub unreachable: IntCounter,
+}
+
+/// Counters of the shared store, each outcome named as its label.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "the contract's own words")]
+pub struct StoreMetrics {
+    pub up: IntGauge,
+    pub seconds: Histogram,
+    pub done: IntCounter,
+    pub timed_out: IntCounter,
+    pub unreachable: IntCounter,
+    pub unable: IntCounter,
+    pub down: IntCounter,
 }
 
 /// Counters of one back-end, each named as its label.
@@ -292,6 +307,7 @@ impl Metrics {
                 &["outcome"],
             ),
             panics,
+            store: OnceLock::new(),
             doors: Mutex::new(HashMap::new()),
             backends: Mutex::new(HashMap::new()),
             registry,
@@ -344,6 +360,36 @@ impl Metrics {
     pub fn backend(&self, name: &str) -> Arc<BackendMetrics> {
         let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(backends.entry(name.to_owned()).or_insert_with(|| Arc::new(self.make_backend(name))))
+    }
+
+    /// The counters of the shared store. Without one there are none.
+    ///
+    /// # Panics
+    /// Never: the names are fixed, valid and different, which a test of this file proves.
+    #[expect(clippy::expect_used, reason = "fixed names; the unit test would fail")]
+    pub fn store(&self) -> StoreMetrics {
+        let make = || {
+            let up =
+                IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
+            let seconds = HistogramOpts::new("keyward_store_seconds", "Time that a call of the shared store took.");
+            let seconds = Histogram::with_opts(seconds.buckets(STORE_BUCKETS.to_vec())).expect("valid name");
+            let calls = Opts::new("keyward_store_calls_total", "Calls of the shared store, by outcome.");
+            let calls = IntCounterVec::new(calls, &["outcome"]).expect("valid name");
+            self.registry.register(Box::new(up.clone())).expect("registered once");
+            self.registry.register(Box::new(seconds.clone())).expect("registered once");
+            self.registry.register(Box::new(calls.clone())).expect("registered once");
+            let outcome = |outcome| calls.with_label_values(&[outcome]);
+            StoreMetrics {
+                up,
+                seconds,
+                done: outcome("done"),
+                timed_out: outcome("timed_out"),
+                unreachable: outcome("unreachable"),
+                unable: outcome("unable"),
+                down: outcome("down"),
+            }
+        };
+        self.store.get_or_init(make).clone()
     }
 
     fn make_backend(&self, name: &str) -> BackendMetrics {
@@ -456,6 +502,9 @@ mod tests {
         let metrics = Metrics::new();
         let _ = metrics.backend("mail");
         let _ = metrics.portal("customers");
+        assert!(!metrics.render().contains("keyward_store"), "there is none");
+        let _ = metrics.store();
+        let _ = metrics.store();
         let text = metrics.render();
         for series in [
             r#"keyward_decisions_total{decision="allow",door="auth-request",reason="ok"} 0"#,
@@ -464,6 +513,9 @@ mod tests {
             r#"keyward_portal_validations_total{portal="customers",verdict="genuine"} 0"#,
             r#"keyward_backend_up{backend="mail"} 1"#,
             r#"keyward_config_reloads_total{outcome="applied"} 0"#,
+            r#"keyward_store_calls_total{outcome="timed_out"} 0"#,
+            "keyward_store_up 0",
+            "keyward_store_seconds_count 0",
         ] {
             assert!(text.contains(series), "{series} is missing in\n{text}");
         }

@@ -1,10 +1,10 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue};
+use tokio::sync::watch;
 
-use crate::store::plan::LinkTerms;
+use crate::store::link::Link;
 use crate::store::{Answer, Place, Script, StoreOutage};
 
 /// The stream of events, and what stands: a sorted set, by its end in Unix seconds. In it, with an endless score, is
@@ -86,38 +86,25 @@ impl Look {
 /// An entry of the stream as it came: its id, and fields with their values.
 pub(super) type Entry = (String, Vec<Vec<u8>>);
 
-/// A connection of the reader's own: while it waits for events, nothing else can be asked on it.
-pub(super) struct Line {
-    connection: MultiplexedConnection,
-    timeout: Duration,
-    stream: String,
-    standing: String,
+/// What the reader reads, on a connection of its own: while it waits for events, nothing else can be asked there.
+/// It ends with the server's connection, since the server may be another one afterwards.
+pub(super) struct Line<'a> {
+    link: &'a Link,
+    house: &'a Place,
+    changes: watch::Receiver<u64>,
 }
 
-impl Line {
-    pub(super) async fn open(terms: &LinkTerms, house: &Place) -> Result<Self, StoreOutage> {
-        let address = terms.addresses.first().map(String::as_str).unwrap_or_default();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(terms.timeout.max(Duration::from_secs(1))))
-            .set_response_timeout(None);
-        let client = redis::Client::open(address).map_err(outage)?;
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(outage)?;
-        let [stream, standing] = [KEYS[0], KEYS[1]].map(|suffix| house.key(&terms.prefix, suffix));
-        Ok(Self { connection, timeout: terms.timeout, stream, standing })
+impl<'a> Line<'a> {
+    pub(super) fn open(link: &'a Link, house: &'a Place) -> Self {
+        let mut changes = link.changes();
+        changes.mark_unchanged();
+        Self { link, house, changes }
     }
 
     pub(super) async fn look(&mut self) -> Result<Look, StoreOutage> {
-        let mut invocation = LOOK.code.prepare_invoke();
-        invocation.key(&self.stream).key(&self.standing);
-        let asked = invocation.invoke_async::<(u64, u64, Vec<u8>, String, String)>(&mut self.connection);
-        let answered = tokio::time::timeout(self.timeout, asked).await;
-        let (seconds, micros, mark, newest, refusal) = answered.map_err(|_| StoreOutage::TimedOut)?.map_err(outage)?;
-        Ok(Look {
-            time: seconds.saturating_mul(1000).saturating_add(micros / 1000),
-            mark,
-            newest,
-            is_replica: refusal.contains("READONLY"),
-        })
+        let answer = self.link.run(&LOOK, self.house, &[]).await?;
+        self.is_the_same()?;
+        Look::read(&answer).ok_or_else(unexpected)
     }
 
     /// What follows this entry, at most so many. Where nothing does, waits until something comes, or for so long.
@@ -132,30 +119,34 @@ impl Line {
         if let Some(wait) = wait {
             command.arg("BLOCK").arg(wait.as_millis().max(1) as u64);
         }
-        command.arg("STREAMS").arg(&self.stream).arg(id);
-        let streams: Option<Vec<(Vec<u8>, Vec<Entry>)>> = self.ask(&command, wait.unwrap_or_default()).await?;
+        command.arg("STREAMS").arg(self.link.key(self.house, KEYS[0])).arg(id);
+        let streams: Option<Vec<(Vec<u8>, Vec<Entry>)>> = self.ask(command, wait.unwrap_or_default()).await?;
         Ok(streams.into_iter().flatten().flat_map(|(_, entries)| entries).collect())
     }
 
     /// Some of what stands, and where to go on; at zero everything was seen that stood all the while. Holds for this
-    /// connection alone: another server has another order.
+    /// line alone: another server has another order.
     pub(super) async fn standing(&mut self, cursor: u64, most: usize) -> Result<(u64, Vec<Vec<u8>>), StoreOutage> {
         let mut command = redis::cmd("ZSCAN");
-        command.arg(&self.standing).arg(cursor).arg("COUNT").arg(most);
-        let (next, members): (u64, Vec<Vec<u8>>) = self.ask(&command, Duration::ZERO).await?;
+        command.arg(self.link.key(self.house, KEYS[1])).arg(cursor).arg("COUNT").arg(most);
+        let (next, members): (u64, Vec<Vec<u8>>) = self.ask(command, Duration::ZERO).await?;
         Ok((next, members.into_iter().step_by(2).collect()))
     }
 
-    async fn ask<T: FromRedisValue>(&mut self, command: &Cmd, wait: Duration) -> Result<T, StoreOutage> {
-        let asked = command.query_async(&mut self.connection);
-        let answered = tokio::time::timeout(self.timeout + wait, asked).await;
-        answered.map_err(|_| StoreOutage::TimedOut)?.map_err(outage)
+    async fn ask<T: FromRedisValue>(&mut self, command: Cmd, wait: Duration) -> Result<T, StoreOutage> {
+        let value = self.link.blocking(self.house, command, wait).await?;
+        self.is_the_same()?;
+        T::from_redis_value(value).map_err(|_| unexpected())
+    }
+
+    fn is_the_same(&self) -> Result<(), StoreOutage> {
+        match self.changes.has_changed() {
+            Ok(false) => Ok(()),
+            _ => Err(StoreOutage::Unreachable("another connection was made".to_owned())),
+        }
     }
 }
 
-fn outage(error: RedisError) -> StoreOutage {
-    match error.code() {
-        Some(code) => StoreOutage::Unable(code.to_owned()),
-        None => StoreOutage::Unreachable(error.category().to_owned()),
-    }
+fn unexpected() -> StoreOutage {
+    StoreOutage::Unreachable("the answer was not understood".to_owned())
 }

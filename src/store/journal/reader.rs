@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
 
     /// Reads as long as one connection lasts.
     async fn attend(&mut self, is_heard: &mut bool) -> Result<Infallible, StoreOutage> {
-        let mut line = Line::open(self.store.link.terms(), &self.journal.house).await?;
+        let mut line = Line::open(&self.store.link, &self.journal.house);
         self.look(&mut line, true).await?;
         if !std::mem::replace(is_heard, true) {
             tracing::info!("other replicas are heard again");
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Looks where the journal is by now, and what time.
-    async fn look(&mut self, line: &mut Line, is_new_connection: bool) -> Result<(), StoreOutage> {
+    async fn look(&mut self, line: &mut Line<'_>, is_new_connection: bool) -> Result<(), StoreOutage> {
         let answered = self.journal.outbox.answered();
         let asked = self.store.clock.now();
         let look = line.look().await?;
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads all that stands, if that is owed.
-    async fn settle(&mut self, line: &mut Line) -> Result<(), StoreOutage> {
+    async fn settle(&mut self, line: &mut Line<'_>) -> Result<(), StoreOutage> {
         let begun = Instant::now();
         if self.owes.is_none_or(|since| since > begun) {
             return Ok(());
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    async fn read_standing(&mut self, line: &mut Line) -> Result<(), StoreOutage> {
+    async fn read_standing(&mut self, line: &mut Line<'_>) -> Result<(), StoreOutage> {
         self.journal.standing.lock().begin_round();
         let mut cursor = 0;
         loop {
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes what follows where we stand; says whether there was anything.
-    async fn next(&mut self, line: &mut Line, wait: Option<Duration>) -> Result<bool, StoreOutage> {
+    async fn next(&mut self, line: &mut Line<'_>, wait: Option<Duration>) -> Result<bool, StoreOutage> {
         let Some((at, _)) = &self.at else { return Ok(false) };
         let entries = line.follow(at, PAGE, wait).await?;
         let is_any = !entries.is_empty();
