@@ -27,10 +27,6 @@ impl Link {
         self.terms == *terms
     }
 
-    pub(super) const fn terms(&self) -> &LinkTerms {
-        &self.terms
-    }
-
     pub(super) async fn run(&self, script: &Script, place: &Place, arguments: &[&[u8]]) -> Result<Answer, StoreOutage> {
         let mut invocation = script.code.prepare_invoke();
         for suffix in script.keys {
