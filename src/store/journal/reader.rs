@@ -130,6 +130,7 @@ impl<'a> Reader<'a> {
     fn lose(&mut self) {
         self.has_lost = true;
         self.metrics.lost.inc();
+        self.journal.outbox.lost(self.store.clock.now());
         self.owe();
     }
 
@@ -154,7 +155,6 @@ impl<'a> Reader<'a> {
             self.journal.standing.lock().tell_again();
         }
         if std::mem::take(&mut self.has_lost) {
-            self.journal.outbox.lost(self.store.clock.now());
             self.hear(&Event::Lost);
         }
         self.journal.outbox.wake.notify_one();
