@@ -122,25 +122,20 @@ impl Sessions {
     pub(super) fn note_end(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
         self.notes().put(end.name.clone(), end.time, end.until, now);
         let Some(store) = self.store() else { return };
-        let (store, end) = (Arc::clone(store), end.clone());
-        let one_try: Try = Box::new(move || {
-            let (store, end) = (Arc::clone(&store), end.clone());
-            Box::pin(async move {
-                let told = end.tell(&store, now).await;
-                told.map_err(|outage| Outage::Unreachable(outage.to_string()))
-            })
-        });
-        errands.begin(portal, "end", one_try);
+        let (telling, event) = (Arc::clone(store), end.event());
+        // Where it cannot be told now it is told when it can.
+        errands.spawn(async move { drop(telling.tell(event).await) });
+        end.put_some_time(store, errands, portal, now);
     }
 
     /// The same, and others know by then, unless the store cannot be asked.
     pub(super) async fn note_end_now(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
         self.notes().put(end.name.clone(), end.time, end.until, now);
-        if let Some(store) = self.store()
-            && end.tell(store, now).await.is_err()
-        {
-            self.note_end(errands, portal, end, now);
+        let Some(store) = self.store() else { return };
+        if end.put(store, now).await.is_err() {
+            end.put_some_time(store, errands, portal, now);
         }
+        drop(store.tell(end.event()).await);
     }
 
     /// The latest time that any replica has noted under this name.
@@ -159,12 +154,24 @@ impl Sessions {
 }
 
 impl End {
-    async fn tell(&self, store: &Store, now: UnixSeconds) -> Result<(), StoreOutage> {
-        let Self { name, time, until } = self.clone();
-        put_shared(store, &name, time, until.saturating_sub(now)).await?;
-        // Where it cannot be told now it is told when it can.
-        drop(store.tell(Event::Noted { name, time, until }).await);
-        Ok(())
+    fn event(&self) -> Event {
+        Event::Noted { name: self.name.clone(), time: self.time, until: self.until }
+    }
+
+    async fn put(&self, store: &Store, now: UnixSeconds) -> Result<(), StoreOutage> {
+        put_shared(store, &self.name, self.time, self.until.saturating_sub(now)).await.map(drop)
+    }
+
+    fn put_some_time(&self, store: &Arc<Store>, errands: &Errands, portal: &str, now: UnixSeconds) {
+        let (store, end) = (Arc::clone(store), self.clone());
+        let one_try: Try = Box::new(move || {
+            let (store, end) = (Arc::clone(&store), end.clone());
+            Box::pin(async move {
+                let put = end.put(&store, now).await;
+                put.map_err(|outage| Outage::Unreachable(outage.to_string()))
+            })
+        });
+        errands.begin(portal, "end", one_try);
     }
 }
 
