@@ -98,6 +98,20 @@ impl Foundation {
         }
     }
 
+    /// Hears what other replicas tell, where there are any, for ever.
+    pub async fn hear(self: Arc<Self>) {
+        if let Some(store) = &self.store {
+            store.run_journal(&self.metrics).await;
+        }
+    }
+
+    /// Lets what other replicas must hear of be told; says how much is not when the time is over.
+    pub async fn tell_rest(&self, time: Duration) -> usize {
+        let Some(store) = &self.store else { return 0 };
+        let _ = tokio::time::timeout(time, store.finish_telling()).await;
+        store.untold()
+    }
+
     async fn do_chores(&self) {
         self.end_expired().await;
         self.accounts.tick();

@@ -46,6 +46,20 @@ const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10
 const STORE_BUCKETS: [f64; 9] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
+/// What becomes of events that replicas tell each other.
+pub struct JournalMetrics {
+    /// Written for others.
+    pub told: IntCounter,
+    /// Told by others, and new here.
+    pub heard: IntCounter,
+    /// Not understood.
+    pub skipped: IntCounter,
+    /// Times at which something was found missing.
+    pub lost: IntCounter,
+    /// Time from a sign-out until it had its effect here.
+    pub revocation_seconds: Histogram,
+}
+
 /// All metrics of the process.
 ///
 /// Labels come from the configuration and from closed enums, never from a request, so the number of
@@ -64,7 +78,9 @@ pub struct Metrics {
     logouts: IntCounterVec,
     logouts_waiting: IntGaugeVec,
     revocation_seconds: Histogram,
+    store_events: IntCounterVec,
     evictions: IntCounterVec,
+    leases_lost: IntCounterVec,
     account_changes: IntCounterVec,
     account_changes_waiting: IntGaugeVec,
     backend_up: IntGaugeVec,
@@ -119,6 +135,7 @@ pub struct StoreMetrics {
 pub struct BackendMetrics {
     pub keys: IntGauge,
     pub hit: IntCounter,
+    pub shared: IntCounter,
     pub miss: IntCounter,
     pub joined: IntCounter,
     pub refused: IntCounter,
@@ -138,6 +155,8 @@ pub struct BackendMetrics {
     pub evicted_capacity: IntCounter,
     pub evicted_logout: IntCounter,
     pub evicted_dead: IntCounter,
+    pub evicted_elsewhere: IntCounter,
+    pub leases_lost: IntCounter,
     pub up: IntGauge,
     pub account_changes_waiting: IntGauge,
     account_changes: IntCounterVec,
@@ -251,10 +270,20 @@ impl Metrics {
                 &["backend"],
             ),
             revocation_seconds,
+            store_events: counters(
+                "keyward_store_events_total",
+                "What replicas tell each other through the shared store, by what became of it.",
+                &["outcome"],
+            ),
             evictions: counters(
                 "keyward_evictions_total",
                 "Back-end sessions no longer held, by cause.",
                 &["backend", "cause"],
+            ),
+            leases_lost: counters(
+                "keyward_leases_lost_total",
+                "Logins whose result another replica's has overtaken, so that it was thrown away and logged out.",
+                &["backend"],
             ),
             account_changes: counters(
                 "keyward_account_changes_total",
@@ -340,7 +369,8 @@ impl Metrics {
     #[expect(clippy::expect_used, reason = "fixed names; the unit test would fail")]
     pub fn store(&self) -> StoreMetrics {
         let make = || {
-            let up = IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
+            let up =
+                IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
             let seconds = HistogramOpts::new("keyward_store_seconds", "Time that a call of the shared store took.");
             let seconds = Histogram::with_opts(seconds.buckets(STORE_BUCKETS.to_vec())).expect("valid name");
             let calls = Opts::new("keyward_store_calls_total", "Calls of the shared store, by outcome.");
@@ -382,6 +412,7 @@ impl Metrics {
         BackendMetrics {
             keys: self.keys.with_label_values(&[name]),
             hit: lookup("hit"),
+            shared: lookup("shared"),
             miss: lookup("miss"),
             joined: lookup("joined"),
             refused: lookup("refused"),
@@ -401,6 +432,8 @@ impl Metrics {
             evicted_capacity: eviction("capacity"),
             evicted_logout: eviction("logout"),
             evicted_dead: eviction("dead"),
+            evicted_elsewhere: eviction("elsewhere"),
+            leases_lost: self.leases_lost.with_label_values(&[name]),
             up,
             account_changes_waiting: self.account_changes_waiting.with_label_values(&[name]),
             account_changes: self.account_changes.clone(),
@@ -419,6 +452,19 @@ impl Metrics {
     #[must_use]
     pub fn revocation_seconds(&self) -> Histogram {
         self.revocation_seconds.clone()
+    }
+
+    /// The counters of what replicas tell each other.
+    #[must_use]
+    pub fn journal(&self) -> JournalMetrics {
+        let outcome = |outcome| self.store_events.with_label_values(&[outcome]);
+        JournalMetrics {
+            told: outcome("told"),
+            heard: outcome("heard"),
+            skipped: outcome("skipped"),
+            lost: outcome("lost"),
+            revocation_seconds: self.revocation_seconds.clone(),
+        }
     }
 
     /// Counts a reload of the configuration.

@@ -37,6 +37,7 @@ static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&["note"], "return 
 pub(super) struct Notes {
     book: Mutex<Book>,
     heard: AtomicU64,
+    lost: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,18 +72,23 @@ impl Notes {
         earlier.is_none()
     }
 
-    /// Another replica has noted something.
+    /// Another replica has noted something, or may have.
     pub(super) fn hear(&self, event: &Event) {
-        if let Event::Noted { name, time, until } = event {
-            // By the clock of whoever noted it, it has not ended.
-            self.put(name.clone(), *time, *until, 0);
-            self.heard.fetch_add(1, Ordering::Release);
+        match event {
+            Event::Noted { name, time, until } => {
+                // By the clock of whoever noted it, it has not ended.
+                self.put(name.clone(), *time, *until, 0);
+                self.heard.fetch_add(1, Ordering::Release);
+            }
+            Event::Lost => drop(self.lost.fetch_add(1, Ordering::Release)),
+            _ => {}
         }
     }
 
-    /// How often that was: something else than before where there is a reason to look again.
-    pub(super) fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Acquire)
+    /// How often another replica noted something, and how often something may have been missed. Others than before
+    /// are a reason to look again at what was good.
+    pub(super) fn heard(&self) -> (u64, u64) {
+        (self.heard.load(Ordering::Acquire), self.lost.load(Ordering::Acquire))
     }
 
     /// The time under this name.
@@ -281,9 +287,11 @@ mod tests {
         assert_eq!(one.notes().get(&name("a"), 0), Some(7), "here at once");
         errands.finish().await;
         assert_eq!(other.noted(&name("a"), 0).await, Ok(Some(7)));
-        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (None, 0));
+        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (None, (0, 0)));
         other.hear(&Event::Noted { name: name("a"), time: 7, until: 100 });
-        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (Some(7), 1));
+        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (Some(7), (1, 0)));
+        other.hear(&Event::Lost);
+        assert_eq!(other.notes().heard(), (1, 1));
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub(super) enum Tend {
     /// Nobody may use it any more: it was taken out, or its portal session was ended.
     Gone,
     /// The store has never heard of it, or has lost it: it was emptied, or another server took over that had not
-    /// heard of it yet. No reason to end anything: [claim](Shelf::claim) with its fence, and commit it again.
+    /// heard of it yet. Nobody was signed out. [Claim](Shelf::claim) with its fence and commit it again; where there
+    /// are newer keys by then, nobody but who holds these ends them.
     Unknown,
 }
 
@@ -160,7 +161,7 @@ impl Shelf {
         let mut asked = self.claims.begin(spot.entry);
         let mut than = than;
         loop {
-            let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(than), &millis(lease), &asked.name()];
+            let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(than), &turn_span(lease), &asked.name()];
             let answer = asked.hear(self.store.run(&scripts::CLAIM, &spot.session, &arguments)).await?;
             return Ok(match answer.word(0) {
                 "here" => match self.shelved(spot, &answer, 1) {
@@ -203,7 +204,7 @@ impl Shelf {
         life: Duration,
     ) -> Result<Commit, StoreOutage> {
         let sealed = self.store.seal(&spot.entry, fence, &record.to_bytes());
-        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &sealed, &millis(life)];
+        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &sealed, &span(life)];
         let answer = self.store.run(&scripts::COMMIT, &spot.session, &arguments).await?;
         let commit = match answer.word(0) {
             "kept" => Commit::Kept,
@@ -224,10 +225,13 @@ impl Shelf {
         Ok(())
     }
 
-    /// Tells when keys of this fence were last used, and asks whether it is upon us to refresh them: at most one
-    /// replica is told so in an `interval` since they were confirmed (as keep-alives are made a little early: in
-    /// nine tenths of it), and for as long as `turn`. Asked again after a call that failed, it may say that somebody
+    /// Tells when keys of this fence were last used, and asks whether it is upon us to refresh them: one replica is
+    /// told so when they were confirmed an `interval` ago, or nearly (keep-alives are not made on the dot), and were
+    /// used since, and no other for as long as `turn`. Asked again after a call that failed, it may say that somebody
     /// has the turn.
+    ///
+    /// Keys that were not used here since they were got or confirmed are told to be used [`Duration::MAX`] ago: by
+    /// the server's clock they were got a moment earlier than by ours, and that moment is no use of them.
     pub(super) async fn tend(
         &self,
         spot: &Spot,
@@ -236,7 +240,7 @@ impl Shelf {
         interval: Duration,
         turn: Duration,
     ) -> Result<Tend, StoreOutage> {
-        let [used, interval, turn] = [millis(used), millis(interval), millis(turn)];
+        let [used, interval, turn] = [span(used), span(interval), turn_span(turn)];
         let arguments: [&[u8]; 5] = [spot.entry.as_bytes(), &number(fence), &used, &interval, &turn];
         let answer = self.store.run(&scripts::TEND, &spot.session, &arguments).await?;
         Ok(match answer.word(0) {
@@ -262,7 +266,7 @@ impl Shelf {
     ) -> Result<Option<Fence>, StoreOutage> {
         let sealed = renewed.map(|record| self.store.seal(&spot.entry, fence.saturating_add(1), &record.to_bytes()));
         let sealed = sealed.unwrap_or_default();
-        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &millis(life), &sealed];
+        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &span(life), &sealed];
         let answer = self.store.run(&scripts::CONFIRM, &spot.session, &arguments).await?;
         match answer.word(0) {
             "kept" => answer.number(1).map(Some).ok_or_else(strange),
@@ -286,7 +290,7 @@ impl Shelf {
         idle: Duration,
         oldest: Duration,
     ) -> Result<Taken, StoreOutage> {
-        let [used, idle, oldest] = [millis(used), millis(idle), millis(oldest)];
+        let [used, idle, oldest] = [span(used), span(idle), span(oldest)];
         self.taken(spot, fence, &scripts::TAKE_IDLE, &[&used, &idle, &oldest]).await
     }
 
@@ -387,6 +391,18 @@ fn listed(answer: &Answer) -> impl Iterator<Item = (Place, Option<u64>)> {
 fn ages(answer: &Answer, at: usize) -> Ages {
     let age = |at| Duration::from_millis(answer.number(at).unwrap_or_default());
     Ages { opened: age(at), confirmed: age(at + 1), used: age(at + 2) }
+}
+
+/// A duration as scripts take it. A year is as good as forever, and their numbers hold it.
+fn span(duration: Duration) -> Vec<u8> {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    millis(duration.min(YEAR))
+}
+
+/// The duration of a lease or a turn, as scripts take it: those that take longer are not believed.
+fn turn_span(duration: Duration) -> Vec<u8> {
+    const LONGEST: Duration = Duration::from_secs(600);
+    millis(duration.min(LONGEST))
 }
 
 fn number(number: u64) -> Vec<u8> {

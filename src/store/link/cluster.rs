@@ -116,9 +116,7 @@ impl Cluster {
         let known = maps.wait_for(|map| !matches!(map, Map::Connecting));
         let Ok(known) = timeout_at(until, known).await else { return Err(StoreOutage::TimedOut) };
         match known.map(|map| map.clone()) {
-            Ok(Map::Known(slots)) => {
-                slots.holder(slot).ok_or_else(|| StoreOutage::Unable("CLUSTERDOWN".to_owned()))
-            }
+            Ok(Map::Known(slots)) => slots.holder(slot).ok_or_else(|| StoreOutage::Unable("CLUSTERDOWN".to_owned())),
             Ok(Map::Connecting | Map::Down) | Err(_) => Err(StoreOutage::Down),
         }
     }

@@ -24,7 +24,7 @@ pub(super) use terms::{Access, LinkTerms};
 
 use super::script::{Answer, Script};
 use super::{Place, StoreOutage};
-use crate::observe::{StoreMetrics, Stopwatch};
+use crate::observe::{Stopwatch, StoreMetrics};
 use cluster::Cluster;
 use node::{Node, Target};
 use sentinels::Sentinels;
@@ -98,12 +98,7 @@ impl Link {
     }
 
     /// Runs a script on keys of this place.
-    pub(super) async fn run(
-        &self,
-        script: &Script,
-        place: &Place,
-        arguments: &[&[u8]],
-    ) -> Result<Answer, StoreOutage> {
+    pub(super) async fn run(&self, script: &Script, place: &Place, arguments: &[&[u8]]) -> Result<Answer, StoreOutage> {
         let stopwatch = Stopwatch::start();
         let answered = self.run_uncounted(script, place, arguments).await;
         let metrics = &self.way.metrics;
@@ -120,12 +115,7 @@ impl Link {
         answered
     }
 
-    async fn run_uncounted(
-        &self,
-        script: &Script,
-        place: &Place,
-        arguments: &[&[u8]],
-    ) -> Result<Answer, StoreOutage> {
+    async fn run_uncounted(&self, script: &Script, place: &Place, arguments: &[&[u8]]) -> Result<Answer, StoreOutage> {
         let until = Instant::now() + self.way.access().timeout;
         let command = |name: &str, code: &str| {
             let mut command = redis::cmd(name);

@@ -245,9 +245,7 @@ impl Kept {
         let access = self.way.access();
         let is_elsewhere = match &self.target {
             Target::Server(_) => false,
-            Target::Primary(sentinels) => {
-                sentinels.find(&self.way).await.is_ok_and(|address| address != wire.address)
-            }
+            Target::Primary(sentinels) => sentinels.find(&self.way).await.is_ok_and(|address| address != wire.address),
         };
         is_told || is_elsewhere || access.login.has_changed_from(wire.password.as_ref())
     }

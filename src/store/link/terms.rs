@@ -244,8 +244,7 @@ fn read_tls(section: &mut Section) -> Option<Option<TlsConnector>> {
         (Some(certificate), Some(key)) => {
             let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
             let Some(chain) = chain.ok().filter(|chain| !chain.is_empty()) else {
-                section
-                    .mistake("certificate_file", "names a file that cannot be read, or holds no certificate in PEM");
+                section.mistake("certificate_file", "names a file that cannot be read, or holds no certificate in PEM");
                 return None;
             };
             let Ok(key) = PrivateKeyDer::from_pem_file(key) else {

@@ -10,7 +10,10 @@ use crate::store::StoreOutage;
 pub(super) enum Trouble {
     Outage(StoreOutage),
     /// Another node has it: for good, or, where it is `asking`, for this once.
-    Elsewhere { to: Address, asking: bool },
+    Elsewhere {
+        to: Address,
+        asking: bool,
+    },
     /// Some of the keys were moved already.
     TryAgain,
     /// The server does not know the script.

@@ -32,7 +32,12 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Makes one, and sees that the server answers within [`Access::timeout`].
-    pub async fn dial(access: &Access, address: &Address, login: &Login, database: i64) -> Result<Arc<Self>, StoreOutage> {
+    pub async fn dial(
+        access: &Access,
+        address: &Address,
+        login: &Login,
+        database: i64,
+    ) -> Result<Arc<Self>, StoreOutage> {
         let unreachable = |error: std::io::Error| StoreOutage::Unreachable(error.to_string());
         let password = login.password().map_err(|error| {
             // An outage like one of the server's: the file may come back.

@@ -5,25 +5,31 @@ local clock = redis.call('TIME')
 local micros = clock[1] * 1000000 + clock[2]
 local now = math.floor(micros / 1000)
 
--- fence of the record, highest fence given, end of its lease (0: none), opened, confirmed, used, end of the turn,
--- end of the record, whether somebody waits, whose the lease is; the sealed record is the rest. All times are the
--- server's, in milliseconds.
-local LAYOUT = '>I8I8I8I8I8I8I8I8Bc8'
-local HEAD = 73
+-- fence of the record, first fence that is known here, highest fence given, end of its lease (0: none), opened,
+-- confirmed, used, end of the turn, end of the record, whether somebody waits, whose the lease is; the sealed record
+-- is the rest. All times are the server's, in milliseconds. Another layout would want keys of other names: while
+-- replicas are upgraded, there are two versions of this.
+local LAYOUT = '>I8I8I8I8I8I8I8I8I8Bc8'
+local HEAD = 81
 local NOBODY = string.rep('\0', 8)
 -- Fences are kept an hour longer than what they are of, so that a late holder is known for one.
 local AFTER = 3600000
+-- Leases and turns take less, so what ends later was written by a server whose clock was ahead of this one's.
+local LONGEST_TURN = 600000
 
 local function vacant()
-  return { fence = 0, given = 0, lease = 0, opened = 0, confirmed = 0, used = 0, turn = 0, ends = 0, waited = 0,
-    holder = NOBODY, sealed = '' }
+  return { fence = 0, since = 0, given = 0, lease = 0, opened = 0, confirmed = 0, used = 0, turn = 0, ends = 0,
+    waited = 0, holder = NOBODY, sealed = '' }
 end
 
 local function parse(raw)
   local entry = vacant()
   if not raw or #raw < HEAD then return entry end
-  entry.fence, entry.given, entry.lease, entry.opened, entry.confirmed, entry.used, entry.turn, entry.ends,
-    entry.waited, entry.holder = struct.unpack(LAYOUT, raw)
+  entry.fence, entry.since, entry.given, entry.lease, entry.opened, entry.confirmed, entry.used, entry.turn,
+    entry.ends, entry.waited, entry.holder = struct.unpack(LAYOUT, raw)
+  for _, time in ipairs({ 'opened', 'confirmed', 'used' }) do
+    entry[time] = math.min(entry[time], now)
+  end
   entry.sealed = string.sub(raw, HEAD + 1)
   return entry
 end
@@ -40,8 +46,8 @@ local function keep(millis)
 end
 
 local function pack(entry)
-  return struct.pack(LAYOUT, entry.fence, entry.given, entry.lease, entry.opened, entry.confirmed, entry.used,
-    entry.turn, entry.ends, entry.waited, entry.holder) .. entry.sealed
+  return struct.pack(LAYOUT, entry.fence, entry.since, entry.given, entry.lease, entry.opened, entry.confirmed,
+    entry.used, entry.turn, entry.ends, entry.waited, entry.holder) .. entry.sealed
 end
 
 local function write(name, entry)
@@ -59,8 +65,8 @@ local function is_ended()
   return redis.call('EXISTS', KEYS[2]) == 1
 end
 
-local function is_leased(entry)
-  return now < entry.lease
+local function lasts(time)
+  return now < time and time <= now + LONGEST_TURN
 end
 
 local function has_record(entry)
@@ -68,7 +74,7 @@ local function has_record(entry)
 end
 
 local function age(time)
-  return math.max(now - time, 0)
+  return now - time
 end
 
 local function shown(word, entry)
@@ -98,11 +104,12 @@ end
 -- What is left knows the fences, and a lease that goes on.
 local function take_out(name, entry, taker)
   local rest = vacant()
-  rest.given, rest.lease, rest.waited, rest.holder = entry.given, entry.lease, entry.waited, entry.holder
+  rest.since, rest.given, rest.lease, rest.waited, rest.holder =
+    entry.since, entry.given, entry.lease, entry.waited, entry.holder
   insist()
   write(name, rest)
   if redis.call('HLEN', KEYS[1]) == 1 then
-    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(rest.lease - now, 0) + AFTER))
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', LONGEST_TURN + AFTER))
   end
   lay_aside(name, entry, taker)
   return shown('ours', entry)

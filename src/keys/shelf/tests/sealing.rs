@@ -14,7 +14,7 @@ fn copy(server: &Scratch, from: &Spot, to: &Spot) {
     let [to, to_field] = at(to);
     let code = format!(
         "local from, to = redis.call('HGET', KEYS[1], '{from_field}'), redis.call('HGET', KEYS[2], '{to_field}')
-        return redis.call('HSET', KEYS[2], '{to_field}', string.sub(to, 1, 73) .. string.sub(from, 74))"
+        return redis.call('HSET', KEYS[2], '{to_field}', string.sub(to, 1, 81) .. string.sub(from, 82))"
     );
     assert_eq!(server.say(&["EVAL", &code, "2", &from, &to]).trim(), "0");
 }
@@ -70,10 +70,11 @@ async fn anothers_record_does_not_open_and_is_replaced() {
     copy(&server, &anas, &eves);
     let Claim::Yours(next) = other.claim(&eves, 0, MINUTE).await.unwrap() else { panic!("opened") };
     assert!(next > fence);
-    assert!(matches!(other.tend(&eves, fence - 1, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
-    assert!(matches!(other.take(&eves, fence).await.unwrap(), Taken::Gone));
     assert_eq!(other.commit(&eves, next, &record("eve's"), HOUR).await, Ok(Commit::Kept));
-    copy(&server, &eves, &anas);
+    assert!(matches!(other.tend(&eves, fence, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Newer(_)));
+    copy(&server, &anas, &eves);
+    assert!(matches!(other.tend(&eves, fence, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
+    assert!(matches!(other.take(&eves, next).await.unwrap(), Taken::Gone));
     assert_eq!(one.of_session("main", "s1").await.unwrap().len(), 1);
     assert_eq!(one.end("main", "s1", 0).await.unwrap().len(), 1);
 }

@@ -88,9 +88,11 @@ async fn what_was_taken_out_is_gone_and_what_the_server_lost_is_not_known() {
     // One of those who hold them puts them there again.
     let fence = other.yours(lost).await;
     assert!(matches!(one.claim(&spot, lost, MINUTE).await.unwrap(), Claim::Theirs(_)));
+    assert!(matches!(one.tend(&spot, lost, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
     assert_eq!(other.keep(fence, "k").await, Commit::Kept);
-    let Tend::Newer(newer) = one.tend(&spot, lost, HOUR, HOUR, MINUTE).await.unwrap() else { panic!() };
-    assert_eq!((newer.fence, newer.record), (fence, record("k")));
+    // Whoever did not know of them may have logged in anew, so whoever has the old ones ends them.
+    assert!(matches!(one.tend(&spot, lost, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
+    assert_eq!(one.here(lost).await.fence, fence);
     // A server that took over may know only what was before.
     assert!(matches!(one.tend(&spot, fence + 1, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
 }
@@ -132,4 +134,42 @@ async fn a_record_ends_with_its_life_and_its_fence_does_not() {
     // Somebody has yet to tell the back-end.
     assert!(matches!(one.take(&spot, fence).await.unwrap(), Taken::Ours(_)));
     assert_eq!(one.keep(again, "new").await, Commit::Kept);
+}
+
+#[tokio::test]
+async fn the_longest_durations_are_long_and_no_mistake() {
+    let (_server, [one]) = replicas().await;
+    let spot = one.anas();
+    let forever = Duration::MAX;
+    let Claim::Yours(fence) = one.claim(&spot, 0, forever).await.unwrap() else { panic!() };
+    assert_eq!(one.commit(&spot, fence, &record("k"), forever).await, Ok(Commit::Kept));
+    assert!(matches!(one.tend(&spot, fence, forever, forever, forever).await.unwrap(), Tend::Rest(_)));
+    assert!(matches!(one.tend(&spot, fence, forever, Duration::ZERO, forever).await.unwrap(), Tend::Rest(_)));
+    assert_eq!(one.confirm(&spot, fence, None, forever).await, Ok(Some(fence)));
+    one.due_in(&spot, forever, forever).await.unwrap();
+    assert!(one.orphans(usize::MAX).await.unwrap().is_empty());
+    let taken = one.take_idle(&spot, fence, forever, forever, forever).await.unwrap();
+    assert!(matches!(taken, Taken::InUse(_)));
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_hours_behind_the_last_ones_goes_on() {
+    let (server, [one, other]) = replicas().await;
+    let spot = one.anas();
+    let fence = one.with("k").await;
+    let lease = one.yours(fence).await;
+    // Every time in the entry is as the server before wrote it, five hours ahead; fences are as they are.
+    let ahead = "for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+        local raw = redis.call('HGET', KEYS[1], field)
+        local times = { struct.unpack('>I8I8I8I8I8I8', raw, 25) }
+        for at = 1, 6 do times[at] = struct.pack('>I8', times[at] + (times[at] > 0 and 18000000 or 0)) end
+        redis.call('HSET', KEYS[1], field, string.sub(raw, 1, 24) .. table.concat(times, '', 1, 6) .. string.sub(raw, 73))
+    end";
+    server.say(&["EVAL", ahead, "1", &format!("keyward:{{{:?}}}:e", spot.session)]);
+    assert!(matches!(other.tend(&spot, fence, Duration::ZERO, HOUR, MINUTE).await.unwrap(), Tend::Rest(_)));
+    assert!(other.here(0).await.ages.opened < HOUR);
+    let next = other.yours(fence).await;
+    assert!(next > lease);
+    assert_eq!(one.keep(lease, "late").await, Commit::Superseded);
+    assert_eq!(other.keep(next, "next").await, Commit::Kept);
 }
