@@ -37,6 +37,7 @@ static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&["note"], "return 
 pub(super) struct Notes {
     book: Mutex<Book>,
     heard: AtomicU64,
+    lost: AtomicU64,
 }
 
 #[derive(Default)]
@@ -71,18 +72,23 @@ impl Notes {
         earlier.is_none()
     }
 
-    /// Another replica has noted something.
+    /// Another replica has noted something, or may have.
     pub(super) fn hear(&self, event: &Event) {
-        if let Event::Noted { name, time, until } = event {
-            // By the clock of whoever noted it, it has not ended.
-            self.put(name.clone(), *time, *until, 0);
-            self.heard.fetch_add(1, Ordering::Release);
+        match event {
+            Event::Noted { name, time, until } => {
+                // By the clock of whoever noted it, it has not ended.
+                self.put(name.clone(), *time, *until, 0);
+                self.heard.fetch_add(1, Ordering::Release);
+            }
+            Event::Lost => drop(self.lost.fetch_add(1, Ordering::Release)),
+            _ => {}
         }
     }
 
-    /// How often that was: something else than before where there is a reason to look again.
-    pub(super) fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Acquire)
+    /// How often another replica noted something, and how often something may have been missed. Others than before
+    /// are a reason to look again at what was good.
+    pub(super) fn heard(&self) -> (u64, u64) {
+        (self.heard.load(Ordering::Acquire), self.lost.load(Ordering::Acquire))
     }
 
     /// The time under this name.
@@ -122,25 +128,20 @@ impl Sessions {
     pub(super) fn note_end(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
         self.notes().put(end.name.clone(), end.time, end.until, now);
         let Some(store) = self.store() else { return };
-        let (store, end) = (Arc::clone(store), end.clone());
-        let one_try: Try = Box::new(move || {
-            let (store, end) = (Arc::clone(&store), end.clone());
-            Box::pin(async move {
-                let told = end.tell(&store, now).await;
-                told.map_err(|outage| Outage::Unreachable(outage.to_string()))
-            })
-        });
-        errands.begin(portal, "end", one_try);
+        let (telling, event) = (Arc::clone(store), end.event());
+        // Where it cannot be told now it is told when it can.
+        errands.spawn(async move { drop(telling.tell(event).await) });
+        end.put_some_time(store, errands, portal, now);
     }
 
     /// The same, and others know by then, unless the store cannot be asked.
     pub(super) async fn note_end_now(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
         self.notes().put(end.name.clone(), end.time, end.until, now);
-        if let Some(store) = self.store()
-            && end.tell(store, now).await.is_err()
-        {
-            self.note_end(errands, portal, end, now);
+        let Some(store) = self.store() else { return };
+        if end.put(store, now).await.is_err() {
+            end.put_some_time(store, errands, portal, now);
         }
+        drop(store.tell(end.event()).await);
     }
 
     /// The latest time that any replica has noted under this name.
@@ -159,12 +160,24 @@ impl Sessions {
 }
 
 impl End {
-    async fn tell(&self, store: &Store, now: UnixSeconds) -> Result<(), StoreOutage> {
-        let Self { name, time, until } = self.clone();
-        put_shared(store, &name, time, until.saturating_sub(now)).await?;
-        // Where it cannot be told now it is told when it can.
-        drop(store.tell(Event::Noted { name, time, until }).await);
-        Ok(())
+    fn event(&self) -> Event {
+        Event::Noted { name: self.name.clone(), time: self.time, until: self.until }
+    }
+
+    async fn put(&self, store: &Store, now: UnixSeconds) -> Result<(), StoreOutage> {
+        put_shared(store, &self.name, self.time, self.until.saturating_sub(now)).await.map(drop)
+    }
+
+    fn put_some_time(&self, store: &Arc<Store>, errands: &Errands, portal: &str, now: UnixSeconds) {
+        let (store, end) = (Arc::clone(store), self.clone());
+        let one_try: Try = Box::new(move || {
+            let (store, end) = (Arc::clone(&store), end.clone());
+            Box::pin(async move {
+                let put = end.put(&store, now).await;
+                put.map_err(|outage| Outage::Unreachable(outage.to_string()))
+            })
+        });
+        errands.begin(portal, "end", one_try);
     }
 }
 
@@ -274,9 +287,11 @@ mod tests {
         assert_eq!(one.notes().get(&name("a"), 0), Some(7), "here at once");
         errands.finish().await;
         assert_eq!(other.noted(&name("a"), 0).await, Ok(Some(7)));
-        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (None, 0));
+        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (None, (0, 0)));
         other.hear(&Event::Noted { name: name("a"), time: 7, until: 100 });
-        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (Some(7), 1));
+        assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (Some(7), (1, 0)));
+        other.hear(&Event::Lost);
+        assert_eq!(other.notes().heard(), (1, 1));
     }
 
     #[test]

@@ -38,8 +38,8 @@ struct Seen {
     house: Arc<House>,
     good: DashMap<String, Arc<HeldSession>>,
     last_end: AtomicU64,
-    /// Up to where has been heard what other replicas noted.
-    heard: AtomicU64,
+    /// Up to where has been heard what other replicas noted, and what was missed.
+    heard: (AtomicU64, AtomicU64),
 }
 
 /// The token in an `Authorization` header.
@@ -52,7 +52,8 @@ pub(super) fn token(header: &str) -> Option<&str> {
 
 impl Bearers {
     pub(super) fn new(house: Arc<House>) -> Self {
-        let (last_end, heard) = (AtomicU64::new(0), AtomicU64::new(house.kept.notes().heard()));
+        let (noted, lost) = house.kept.notes().heard();
+        let (last_end, heard) = (AtomicU64::new(0), (AtomicU64::new(noted), AtomicU64::new(lost)));
         let seen = Seen { house, good: DashMap::new(), last_end, heard };
         Self { seen: Arc::new(seen) }
     }
@@ -187,12 +188,15 @@ impl Seen {
         held.memos.iter().any(|memo| has_ended(memo) || has_ended(&left(memo)))
     }
 
-    /// Forgets the tokens of what has ended at another replica since somebody last looked. One that is good
-    /// nevertheless, since it was issued later, is looked at anew.
+    /// Forgets the tokens of what has ended at another replica since somebody last looked; all, where that may have
+    /// been missed. One that is good nevertheless is looked at anew.
     fn forget_ended(&self) {
-        let heard = self.house.kept.notes().heard();
-        if self.heard.load(Ordering::Relaxed) != heard {
-            self.heard.store(heard, Ordering::Relaxed);
+        let (noted, lost) = self.house.kept.notes().heard();
+        let is_new = |known: &AtomicU64, now| known.load(Ordering::Relaxed) != now && known.swap(now, Ordering::Relaxed) != now;
+        if is_new(&self.heard.1, lost) {
+            self.good.clear();
+        }
+        if is_new(&self.heard.0, noted) {
             self.good.retain(|_, held| !self.has_ended_here(held, 0));
         }
     }

@@ -106,18 +106,21 @@ impl Oidc {
         };
         let jti = house.note(&format!("jti:{}", token.id));
         let until = token.issued.saturating_add(OLDEST_LOGOUT).saturating_add(2 * house.settings.clock_skew);
-        match house.kept.note(jti.clone(), now, until, now).await {
-            Ok(true) => self.end_all(&token, now, desk).await,
-            Ok(false) => return self.not_taken(&"it came before"),
-            Err(outage) => {
-                // Once here, and not under the name by which it counts: the provider is to try again.
-                if house.kept.notes().put(format!("{jti} here"), now, until, now) {
-                    self.end_all(&token, now, desk).await;
-                }
-                return unavailable("other replicas cannot be told", outage.retry_after());
-            }
+        let known = house.kept.noted(&jti, now).await;
+        if let Ok(Some(_)) = known {
+            return self.not_taken(&"it came before");
         }
-        Reply { status: 200, ..Reply::default() }
+        // To end twice harms nobody but who has come since, so while nobody can tell, it counts once here.
+        let is_first_here = house.kept.notes().put(format!("{jti} here"), now, until, now);
+        if is_first_here || known.is_ok() {
+            self.end_all(&token, now, desk).await;
+        }
+        // Only now: whatever went wrong before, the provider tries again, and then nothing is left out.
+        match house.kept.note(jti, now, until, now).await {
+            Ok(true) => Reply { status: 200, ..Reply::default() },
+            Ok(false) => self.not_taken(&"it came before"),
+            Err(outage) => unavailable("other replicas cannot be told", outage.retry_after()),
+        }
     }
 
     /// The session of this name; or all of the person's, where none is named.
