@@ -96,13 +96,17 @@ async fn a_dead_session_is_taken_from_all() {
     let replicas = house.replicas().await;
     keep_using(&replicas, &ANA, || house.script.checks.load(SeqCst) >= 1).await;
     *house.script.dead.lock().unwrap() = true;
-    for replica in &replicas {
-        until("it is found out", || {
-            replica.keys.is_empty() || replica.counted(r#"keyward_evictions_total{backend="mail",cause="dead"} 1"#)
-        })
-        .await;
-        replica.keys.touch("portal", ANA.sid).await;
-    }
+    until("it is found out everywhere", || {
+        for replica in &replicas {
+            let _ = replica.keys.touch_here("portal", ANA.sid);
+        }
+        replicas.iter().all(|replica| replica.keys.is_empty())
+    })
+    .await;
+    let found = |cause| format!("keyward_evictions_total{{backend=\"mail\",cause=\"{cause}\"}} 1");
+    let count = |cause| replicas.iter().filter(|replica| replica.counted(&found(cause))).count();
+    assert_eq!((count("dead"), count("elsewhere")), (1, 2));
+    assert!(house.logouts().is_empty(), "there is nothing to end");
 }
 
 #[tokio::test]

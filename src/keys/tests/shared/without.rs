@@ -106,6 +106,9 @@ async fn a_sign_out_after_everything_was_lost_is_still_told_the_back_end() {
     for replica in [&one, &other] {
         key(&replica.ask(&ANA).await);
     }
+    // Something that is missed afterwards.
+    other.keys.revoke("portal", BEN.sid, LATE);
+    until("it is heard", || one.keys.is_ended("portal", BEN.sid)).await;
     house.server.say(&["FLUSHALL"]);
     until("it is noticed", || one.keys.replicas.get().unwrap().losses() > 0).await;
     one.keys.revoke("portal", ANA.sid, LATE);
