@@ -127,6 +127,20 @@ async fn what_is_looked_after_is_no_orphan_and_what_is_gone_is_forgotten() {
 }
 
 #[tokio::test]
+async fn what_comes_back_while_it_is_forgotten_is_not_forgotten() {
+    let (server, [one]) = replicas().await;
+    let spot = one.anas();
+    one.due_in(&spot, Duration::ZERO, Duration::ZERO).await.unwrap();
+    a_moment().await;
+    let shard = one.shard(spot.entry.as_bytes()[0] % 16);
+    let overdue = one.store.run(&scripts::OVERDUE, &shard, &[b"10"]).await.unwrap();
+    let (again, member) = (overdue.bytes(0).unwrap(), overdue.bytes(1).unwrap());
+    one.due_in(&spot, HOUR, HOUR).await.unwrap();
+    one.store.run(&scripts::NOT_DUE, &shard, &[again, member]).await.unwrap();
+    assert_eq!(server.say(&["DBSIZE"]).trim(), "1");
+}
+
+#[tokio::test]
 async fn orphans_come_in_portions() {
     let (_server, [one]) = replicas().await;
     for session in 0..40 {
