@@ -330,12 +330,6 @@ impl Shelf {
         Ok(self.all(place, &answer))
     }
 
-    /// Whether the portal session was ended.
-    pub(super) async fn has_ended(&self, portal: &str, session: &str) -> Result<bool, StoreOutage> {
-        let answer = self.store.run(&scripts::HAS_ENDED, &self.session(portal, session), &[]).await?;
-        answer.number(0).map(|there| there > 0).ok_or_else(strange)
-    }
-
     /// All records of a portal session.
     pub(super) async fn of_session(&self, portal: &str, session: &str) -> Result<Vec<Shelved>, StoreOutage> {
         let place = self.session(portal, session);
