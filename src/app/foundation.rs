@@ -51,7 +51,7 @@ impl Foundation {
         let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
         let settled = SettledClock::new(Arc::clone(&clock));
-        let store = store.map(|plan| Store::new(plan, Arc::clone(&clock)));
+        let store = store.map(|plan| Store::new(plan, Arc::clone(&clock), &metrics));
         if let Some(store) = &store {
             keys.share(store);
             sessions.share(store);

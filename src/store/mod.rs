@@ -51,13 +51,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// Contacts nobody yet.
+    /// Looks for the store from now on, and waits for nothing. Needs the runtime in which that is to go on.
     #[must_use]
-    pub fn new(plan: StorePlan, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let StorePlan { terms, names, ring, when_down } = plan;
+    pub fn new(plan: StorePlan, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
+        let StorePlan { terms, access, names, ring, when_down } = plan;
         let house = names.place("house", &[]);
         Arc::new(Self {
-            link: Link::new(terms),
+            link: Link::new(terms, access, metrics.store()),
             names,
             ring: ArcSwap::from_pointee(ring),
             journal: Journal::new(house),
@@ -66,8 +66,10 @@ impl Store {
         })
     }
 
-    /// Takes up what may change while running: the keys, and what happens without the store.
+    /// Takes up what may change while running: the keys, who we are at the store and whom we trust there, and what
+    /// happens without it.
     pub fn configure(&self, plan: StorePlan) {
+        self.link.configure(plan.access);
         self.ring.store(Arc::new(plan.ring));
         self.journal.ring_changed();
         self.when_down.store(Arc::new(plan.when_down));
@@ -83,6 +85,14 @@ impl Store {
     #[must_use]
     pub fn goes_on_without(&self) -> bool {
         **self.when_down.load() == WhenDown::Login
+    }
+
+    /// Whether requests may come: everything was heard that stands in the store, or it was never there since the
+    /// start and need not be. An outage after that takes no replica out of service, because it would take all of them
+    /// at once.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_caught_up() || self.goes_on_without() && !self.link.was_reached()
     }
 
     /// Where a thing of this kind stands that these parts name. The same at every replica, and no two things

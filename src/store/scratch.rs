@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Store, StorePlan};
 use crate::config::Section;
 use crate::domain::Clock;
+use crate::observe::Metrics;
 
 /// A server that listens on a socket of its own and keeps nothing.
 pub(crate) struct Scratch {
@@ -51,7 +52,7 @@ impl Scratch {
 
     /// The same, with what happens while it is down.
     pub(crate) fn store_when_down(&self, when_down: &str, clock: Arc<dyn Clock>) -> Arc<Store> {
-        Store::new(self.plan(when_down, &["seals seals seals seals seals 32!"]), clock)
+        Store::new(self.plan(when_down, &["seals seals seals seals seals 32!"]), clock, &Metrics::new())
     }
 
     /// What is configured for one, with these keys.

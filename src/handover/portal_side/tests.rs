@@ -131,7 +131,7 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
     }
     assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
     assert_eq!(side.touch(SID).await, Ok(3));
-    side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None));
+    side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None)).await;
     assert_eq!(side.touch(SID).await, Err(NotOpened::NoSession(Reason::Revoked)));
 }
 
@@ -153,7 +153,7 @@ async fn a_ticket_that_outlives_the_day_of_its_sign_out_stays_refused_until_its_
     };
     assert_eq!(who("a-session-of-somebody").await.as_deref(), Some("ana"));
     let side = house.portal_side(None).unwrap();
-    side.sign_out("another-session-of-ana", &SignOutRequest::now(SignOutBy::Api, None));
+    side.sign_out("another-session-of-ana", &SignOutRequest::now(SignOutBy::Api, None)).await;
     clock.advance(Duration::from_secs(3 * 24 * 3600));
     store.tick().await;
     assert_eq!(who("another-session-of-ana").await, None);

@@ -4,12 +4,12 @@ use parking_lot::Mutex;
 
 use crate::store::{Place, StoreOutage};
 
-/// Most questions remembered that nobody heard the answer of. One that is forgotten costs whoever asks next the rest
-/// of a lease.
+/// Most questions remembered whose answers were not heard. One that is forgotten costs whoever asks next the rest of
+/// a lease, or the back-end a logout.
 const MOST: usize = 10_000;
 
-/// Under which name leases are asked for. A question whose answer was never heard may have been given a lease that
-/// nobody uses: whoever asks next at that place asks under the same name, and is not kept waiting by it.
+/// Under which name something is asked for that one alone can have. A question whose answer was never heard may have
+/// got it, and nobody knows: whoever asks next at that place asks under the same name, and is given it again.
 #[derive(Default)]
 pub(super) struct Asking(Mutex<HashMap<Place, Name>>);
 
@@ -31,8 +31,8 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    pub(super) fn name(&self) -> &Name {
-        &self.name
+    pub(super) const fn name(&self) -> Name {
+        self.name
     }
 
     /// Waits for the answer.

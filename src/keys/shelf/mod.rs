@@ -98,7 +98,8 @@ pub(super) enum Tend {
     /// Nobody may use it any more: it was taken out, or its portal session was ended.
     Gone,
     /// The store has never heard of it, or has lost it: it was emptied, or another server took over that had not
-    /// heard of it yet. No reason to end anything: [claim](Shelf::claim) with its fence, and commit it again.
+    /// heard of it yet. Nobody was signed out. [Claim](Shelf::claim) with its fence and commit it again; where there
+    /// are newer keys by then, nobody but who holds these ends them.
     Unknown,
 }
 
@@ -124,14 +125,16 @@ pub(super) struct Said {
 pub(super) struct Shelf {
     store: Arc<Store>,
     waiting: Arc<Waiting>,
-    asking: Asking,
+    claims: Asking,
+    takes: Asking,
     /// How many records did not open.
     unopened: AtomicU64,
 }
 
 impl Shelf {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store, waiting: Arc::default(), asking: Asking::default(), unopened: AtomicU64::new(0) }
+        let (claims, takes) = (Asking::default(), Asking::default());
+        Self { store, waiting: Arc::default(), claims, takes, unopened: AtomicU64::new(0) }
     }
 
     /// Whether people are to be signed in while the store cannot be asked.
@@ -155,10 +158,10 @@ impl Shelf {
     /// Asks for keys newer than these (zero: any), and for the right to log in for `lease` where there are none.
     /// Asked again after a call that failed or was dropped, it does not wait for the lease that may have been given.
     pub(super) async fn claim(&self, spot: &Spot, than: Fence, lease: Duration) -> Result<Claim, StoreOutage> {
-        let mut asked = self.asking.begin(spot.entry);
+        let mut asked = self.claims.begin(spot.entry);
         let mut than = than;
         loop {
-            let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(than), &millis(lease), &asked.name().clone()];
+            let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(than), &turn_span(lease), &asked.name()];
             let answer = asked.hear(self.store.run(&scripts::CLAIM, &spot.session, &arguments)).await?;
             return Ok(match answer.word(0) {
                 "here" => match self.shelved(spot, &answer, 1) {
@@ -201,7 +204,7 @@ impl Shelf {
         life: Duration,
     ) -> Result<Commit, StoreOutage> {
         let sealed = self.store.seal(&spot.entry, fence, &record.to_bytes());
-        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &sealed, &millis(life)];
+        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &sealed, &span(life)];
         let answer = self.store.run(&scripts::COMMIT, &spot.session, &arguments).await?;
         let commit = match answer.word(0) {
             "kept" => Commit::Kept,
@@ -222,10 +225,13 @@ impl Shelf {
         Ok(())
     }
 
-    /// Tells when keys of this fence were last used, and asks whether it is upon us to refresh them: at most one
-    /// replica is told so in an `interval` since they were confirmed (as keep-alives are made a little early: in
-    /// nine tenths of it), and for as long as `turn`. Asked again after a call that failed, it may say that somebody
+    /// Tells when keys of this fence were last used, and asks whether it is upon us to refresh them: one replica is
+    /// told so when they were confirmed an `interval` ago, or nearly (keep-alives are not made on the dot), and were
+    /// used since, and no other for as long as `turn`. Asked again after a call that failed, it may say that somebody
     /// has the turn.
+    ///
+    /// Keys that were not used here since they were got or confirmed are told to be used [`Duration::MAX`] ago: by
+    /// the server's clock they were got a moment earlier than by ours, and that moment is no use of them.
     pub(super) async fn tend(
         &self,
         spot: &Spot,
@@ -234,7 +240,7 @@ impl Shelf {
         interval: Duration,
         turn: Duration,
     ) -> Result<Tend, StoreOutage> {
-        let [used, interval, turn] = [millis(used), millis(interval), millis(turn)];
+        let [used, interval, turn] = [span(used), span(interval), turn_span(turn)];
         let arguments: [&[u8]; 5] = [spot.entry.as_bytes(), &number(fence), &used, &interval, &turn];
         let answer = self.store.run(&scripts::TEND, &spot.session, &arguments).await?;
         Ok(match answer.word(0) {
@@ -260,7 +266,7 @@ impl Shelf {
     ) -> Result<Option<Fence>, StoreOutage> {
         let sealed = renewed.map(|record| self.store.seal(&spot.entry, fence.saturating_add(1), &record.to_bytes()));
         let sealed = sealed.unwrap_or_default();
-        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &millis(life), &sealed];
+        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &span(life), &sealed];
         let answer = self.store.run(&scripts::CONFIRM, &spot.session, &arguments).await?;
         match answer.word(0) {
             "kept" => answer.number(1).map(Some).ok_or_else(strange),
@@ -270,9 +276,9 @@ impl Shelf {
     }
 
     /// Takes the keys of this fence out, whoever uses them: they are dead, or are to be given up. A call that failed
-    /// may have taken them out, and nobody will be told so again: whoever holds them ends them all the same.
+    /// or was dropped may have taken them out: for five minutes, asking again gets them nevertheless.
     pub(super) async fn take(&self, spot: &Spot, fence: Fence) -> Result<Taken, StoreOutage> {
-        self.taken(spot, &scripts::TAKE, &[spot.entry.as_bytes(), &number(fence)]).await
+        self.taken(spot, fence, &scripts::TAKE, &[]).await
     }
 
     /// The same, unless they were used anywhere within `idle` and are younger than `oldest`.
@@ -284,13 +290,13 @@ impl Shelf {
         idle: Duration,
         oldest: Duration,
     ) -> Result<Taken, StoreOutage> {
-        let [used, idle, oldest] = [millis(used), millis(idle), millis(oldest)];
-        let arguments: [&[u8]; 5] = [spot.entry.as_bytes(), &number(fence), &used, &idle, &oldest];
-        self.taken(spot, &scripts::TAKE_IDLE, &arguments).await
+        let [used, idle, oldest] = [span(used), span(idle), span(oldest)];
+        self.taken(spot, fence, &scripts::TAKE_IDLE, &[&used, &idle, &oldest]).await
     }
 
     /// Ends a portal session: takes all its records out, and has no new ones come until then. Of all who do so, one
-    /// gets each record. Done again, it lasts as long as the longest; a call that failed may have taken records out.
+    /// gets each record; done again after a call that failed or was dropped, it still gets those, for five minutes. The
+    /// longest end counts.
     pub(super) async fn end(
         &self,
         portal: &str,
@@ -300,7 +306,9 @@ impl Shelf {
         let place = self.session(portal, session);
         // The scripts' numbers are whole up to here.
         let until = until.saturating_mul(1000).min(1 << 53);
-        let answer = self.store.run(&scripts::END, &place, &[&number(until)]).await?;
+        let mut asked = self.takes.begin(place);
+        let arguments: [&[u8]; 2] = [&number(until), &asked.name()];
+        let answer = asked.hear(self.store.run(&scripts::END, &place, &arguments)).await?;
         for (entry, waited) in listed(&answer) {
             self.settled(&entry, waited).await;
         }
@@ -333,8 +341,11 @@ impl Shelf {
         }
     }
 
-    async fn taken(&self, spot: &Spot, script: &Script, arguments: &[&[u8]]) -> Result<Taken, StoreOutage> {
-        let answer = self.store.run(script, &spot.session, arguments).await?;
+    async fn taken(&self, spot: &Spot, fence: Fence, script: &Script, terms: &[&[u8]]) -> Result<Taken, StoreOutage> {
+        let mut asked = self.takes.begin(spot.entry);
+        let (name, fence) = (asked.name(), number(fence));
+        let arguments = [&[spot.entry.as_bytes().as_slice(), &fence, &name], terms].concat();
+        let answer = asked.hear(self.store.run(script, &spot.session, &arguments)).await?;
         Ok(match answer.word(0) {
             "ours" => self.shelved(spot, &answer, 1).map_or(Taken::Gone, |taken| Taken::Ours(Box::new(taken))),
             "in use" => Taken::InUse(ages(&answer, 2)),
@@ -380,6 +391,18 @@ fn listed(answer: &Answer) -> impl Iterator<Item = (Place, Option<u64>)> {
 fn ages(answer: &Answer, at: usize) -> Ages {
     let age = |at| Duration::from_millis(answer.number(at).unwrap_or_default());
     Ages { opened: age(at), confirmed: age(at + 1), used: age(at + 2) }
+}
+
+/// A duration as scripts take it. A year is as good as forever, and their numbers hold it.
+fn span(duration: Duration) -> Vec<u8> {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    millis(duration.min(YEAR))
+}
+
+/// The duration of a lease or a turn, as scripts take it: those that take longer are not believed.
+fn turn_span(duration: Duration) -> Vec<u8> {
+    const LONGEST: Duration = Duration::from_secs(600);
+    millis(duration.min(LONGEST))
 }
 
 fn number(number: u64) -> Vec<u8> {

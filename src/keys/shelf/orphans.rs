@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use super::{Shelf, Shelved, Spot, scripts};
-use crate::store::{Place, StoreOutage, millis};
+use super::{Shelf, Shelved, Spot, number, scripts, span};
+use crate::store::{Place, StoreOutage};
 
 /// Into how many parts the list of what is due is split, so that it does not all stand at one node of a Cluster.
 const SHARDS: u8 = 16;
+
+/// Most that are taken out of one of them in one step, in which the server does nothing else.
+const MOST_AT_ONCE: usize = 500;
 
 /// How many records are read at once.
 const READS: usize = 16;
@@ -20,14 +23,14 @@ impl Shelf {
     /// [`Shelf::orphans`] finds it. Of several replicas that say so, the last counts.
     pub(in crate::keys) async fn due_in(&self, spot: &Spot, due: Duration, grace: Duration) -> Result<(), StoreOutage> {
         let shard = spot.entry.as_bytes()[0] % SHARDS;
-        let arguments: [&[u8]; 2] = [&member(spot), &millis(due.saturating_add(grace))];
+        let arguments: [&[u8]; 2] = [&member(spot), &span(due.saturating_add(grace))];
         self.store.run(&scripts::DUE, &self.shard(shard), &arguments).await.map(drop)
     }
 
     /// Up to `most` records that nobody looks after any more. Each is given to one replica, and to another if it is
     /// not [due](Shelf::due_in) elsewhere or gone a minute later. Fewer where a part of the store cannot be asked.
     pub(in crate::keys) async fn orphans(&self, most: usize) -> Result<Vec<Shelved>, StoreOutage> {
-        let mut orphans = Vec::new();
+        let (mut orphans, mut failed) = (Vec::new(), None);
         let first: u8 = rand::random();
         for shard in 0..SHARDS {
             let left = most.saturating_sub(orphans.len());
@@ -36,16 +39,21 @@ impl Shelf {
             }
             match self.orphans_of(self.shard(first.wrapping_add(shard) % SHARDS), left).await {
                 Ok(found) => orphans.extend(found),
-                Err(outage) if orphans.is_empty() => return Err(outage),
-                // What was found is found for a minute only.
-                Err(_) => break,
+                // It may be this part alone.
+                Err(outage @ StoreOutage::Unable(_)) => failed = Some(outage),
+                Err(outage) => {
+                    failed = Some(outage);
+                    break;
+                }
             }
         }
-        Ok(orphans)
+        // What was found is given to nobody else for a minute.
+        failed.filter(|_| orphans.is_empty()).map_or(Ok(orphans), Err)
     }
 
     async fn orphans_of(&self, shard: Place, most: usize) -> Result<Vec<Shelved>, StoreOutage> {
-        let answer = self.store.run(&scripts::OVERDUE, &shard, &[most.to_string().as_bytes()]).await?;
+        let most = number(most.min(MOST_AT_ONCE) as u64);
+        let answer = self.store.run(&scripts::OVERDUE, &shard, &[&most]).await?;
         let again = answer.bytes(0).unwrap_or_default();
         let spots: Vec<Spot> = (1..answer.len()).filter_map(|at| spot(answer.bytes(at)?)).collect();
         let mut reads = stream::iter(spots).map(|spot| async move { (spot, self.find(&spot).await) }).buffered(READS);

@@ -2,8 +2,8 @@ use std::sync::LazyLock;
 
 use crate::store::Script;
 
-/// The hash of a portal session's entries, and the mark of its end.
-const KEYS: &[&str] = &["e", "r"];
+/// The hash of a portal session's entries, the mark of its end, and what was just taken out.
+const KEYS: &[&str] = &["e", "r", "x"];
 
 /// A script that knows entries.
 macro_rules! on_entries {

@@ -345,8 +345,11 @@ async fn what_is_not_understood_is_skipped_and_stops_nobody() {
     server.say(&["XADD", &stream, "*", "any", "thing"]);
     server.say(&["ZADD", &two.key("standing"), "99999999999", "something that is nothing of ours"]);
     one.tell(&changed(2)).await;
-    let other =
-        Store::new(server.plan("refuse", &["another another another another 32"]), Arc::new(SystemClock::new()));
+    let other = Store::new(
+        server.plan("refuse", &["another another another another 32"]),
+        Arc::new(SystemClock::new()),
+        &Metrics::new(),
+    );
     other.tell(ended("foreign")).await.unwrap();
     assert_eq!(other.place("house", &[]), house);
     one.tell(&changed(3)).await;

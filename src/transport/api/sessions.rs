@@ -188,13 +188,14 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
 }
 
 fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
-    let end = || {
-        let arrival = SignOutRequest::now(SignOutBy::Api, question::request_id(asked.request.headers()));
+    // The time that a sign-out takes is measured from here.
+    let arrival = SignOutRequest::now(SignOutBy::Api, question::request_id(asked.request.headers()));
+    let end = async move {
         asked.without_body()?;
-        asked.portal()?.sign_out(&asked.sid()?, &arrival);
+        asked.portal()?.sign_out(&asked.sid()?, &arrival).await;
         Ok(empty(StatusCode::NO_CONTENT))
     };
-    ready(end()).boxed_local()
+    end.boxed_local()
 }
 
 fn touch<'a>(asked: &'a Asked<'a>) -> Answer<'a> {

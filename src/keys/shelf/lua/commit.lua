@@ -8,6 +8,7 @@ if entry.fence == fence and entry.sealed ~= '' then return { 'kept', 1 } end
 if fence < entry.given or (fence == entry.given and entry.lease == 0) then return { 'superseded', 0 } end
 local kept = vacant()
 kept.fence, kept.given, kept.sealed = fence, fence, ARGV[3]
+kept.since = entry.since > 0 and entry.since or fence
 kept.opened, kept.confirmed, kept.used, kept.ends = now, now, now, now + tonumber(ARGV[4])
 write(ARGV[1], kept)
 return { 'kept', entry.waited }

@@ -1,4 +1,5 @@
--- ARGV: entry, fence of the keys.
+-- ARGV: entry, fence of the keys, who takes them.
 local entry = read(ARGV[1])
-if entry.sealed == '' or entry.fence ~= tonumber(ARGV[2]) then return { 'gone' } end
-return take_out(ARGV[1], entry)
+local fence = tonumber(ARGV[2])
+if entry.sealed == '' or entry.fence ~= fence then return taken_before(ARGV[1], fence, ARGV[3]) end
+return take_out(ARGV[1], entry, ARGV[3])

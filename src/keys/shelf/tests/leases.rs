@@ -111,8 +111,8 @@ async fn a_lease_that_nobody_heard_of_keeps_nobody_waiting_who_asks_again() {
     let (_server, [one, other]) = replicas().await;
     let spot = one.anas();
     // The server has it as soon as it was asked; the answer is thrown away.
-    let mut asked = one.asking.begin(spot.entry);
-    let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), b"0", b"60000", &asked.name().clone()];
+    let mut asked = one.claims.begin(spot.entry);
+    let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), b"0", b"60000", &asked.name()];
     let answer = one.store.run(&scripts::CLAIM, &spot.session, &arguments).await.unwrap();
     let lost = asked.hear(async { Err::<(), _>(StoreOutage::TimedOut) }).await;
     assert_eq!(lost, Err(StoreOutage::TimedOut));
