@@ -25,7 +25,7 @@ async fn day_of(choice: &'static str) -> (Ledger, usize) {
     crowd.rounds(3).await;
     crowd.go_home().await;
     crowd.content("replicas that share nothing");
-    (Ledger::of(&house, &[], INTERVAL).await, crowd.people.len())
+    (Ledger::of(&house, &[], INTERVAL, Duration::ZERO).await, crowd.people.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
