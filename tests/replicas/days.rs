@@ -53,7 +53,7 @@ impl Day {
 
     /// Nobody has noticed anything, and everybody has signed in once.
     async fn is_fine(&self, when: &str) {
-        self.crowd.content(when);
+        self.crowd.content(&self.house, when).await;
         Ledger::of(&self.house, &self.kills, INTERVAL, self.alone).await.balances(when);
     }
 
@@ -105,7 +105,7 @@ impl Day {
         end(&mut self.store).await;
         self.late(5);
         self.crowd.rounds(2).await;
-        self.crowd.content(when);
+        self.crowd.content(&self.house, when).await;
     }
 
     /// It is there again, and replicas agree: what they know is on the shelf again.

@@ -56,12 +56,12 @@ async fn a_store_that_takes_no_writes_costs_nobody_anything_who_is_in() {
         server.say(begin);
         assert!(!is_let_in(&house, &late).await, "{name}");
         crowd.rounds(3).await;
-        crowd.content(name);
+        crowd.content(&house, name).await;
         server.say(end);
         in_the_end(&house, &late).await;
         alone += begun.elapsed();
         crowd.rounds(2).await;
-        crowd.content(name);
+        crowd.content(&house, name).await;
     }
     crowd.go_home().await;
     Ledger::of(&house, &[], Duration::from_secs(1), alone).await.balances("after a store that took no writes");
