@@ -165,7 +165,13 @@ mod tests {
         let derived = REFERENCE.replace("credentials = \"portal\"", "credentials = \"derived\"");
         let derived =
             derived.replace("\n[[route]]\n", &format!("\n{}\n[[route]]\n", block_from("# [[backend.derive]]")));
-        texts.chain([with_api, derived]).flat_map(|text| build_text(&text).1.known_keys()).collect()
+        texts.chain([with_api, derived, reference_with_store()]).flat_map(|text| build_text(&text).1.known_keys()).collect()
+    }
+
+    /// The reference with a store that replicas share, all of whose keys have a meaning.
+    fn reference_with_store() -> String {
+        let block = block_from("# kind = \"redis\"").replace("mode = \"single\"", "mode = \"sentinel\"");
+        REFERENCE.replacen("kind = \"memory\"", &block, 1)
     }
 
     /// The reference with this kind of portal in place of its own, likewise.
@@ -221,6 +227,9 @@ mod tests {
             assert_eq!(mistakes.all(), [], "{}", kind.name);
             assert_eq!(parts.portals.len(), 1);
         }
+        let (parts, mistakes) = build_text(&reference_with_store());
+        assert_eq!(mistakes.all(), []);
+        assert!(parts.store.is_some());
     }
 
     #[test]
@@ -258,7 +267,7 @@ mod tests {
         assert!(!route.authorization && reference.portals[0].roles.is_empty());
         // What is switched off could say anything, so only what needs another setting may be off.
         let may_be_off = |key: &str| {
-            ["api", "pages", "portal", "backend", "route"].contains(&key.split('.').next().unwrap_or_default())
+            ["api", "pages", "portal", "backend", "route", "store"].contains(&key.split('.').next().unwrap_or_default())
                 || key.ends_with("_mode")
         };
         for (key, on) in named() {

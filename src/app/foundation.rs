@@ -13,6 +13,7 @@ use crate::keys::KeyStore;
 use crate::observe::Metrics;
 use crate::portal::Sessions;
 use crate::store::{Store, StorePlan};
+use crate::transport::Wanting;
 use crate::wire::Errands;
 
 /// Sessions that are ended before other tasks get their turn.
@@ -65,6 +66,12 @@ impl Foundation {
             });
         }
         Self { keys, sessions, errands, accounts, tokens, metrics, clock, store, settled }
+    }
+
+    /// What is waited for before requests may come. Once there is nothing it stays so.
+    pub fn wanting(&self) -> Wanting {
+        let store = self.store.clone();
+        Box::new(move || store.as_ref().filter(|store| !store.is_ready()).map(|_| "waiting for the store"))
     }
 
     /// Whether a running process can go on with this store: what is in it would be nowhere in another.

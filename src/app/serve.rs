@@ -126,7 +126,7 @@ struct Signals {
 /// Everything that can fail before there is a request.
 fn start(parts: Parts, foundation: &Foundation) -> io::Result<(Arc<State>, Servers, Signals)> {
     let settings = parts.settings.clone();
-    let state = State::new(connect(parts, foundation)?, Arc::clone(&foundation.metrics));
+    let state = State::new(connect(parts, foundation)?, Arc::clone(&foundation.metrics), foundation.wanting());
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let listeners = Listeners {
         auth: &settings.auth,
@@ -226,7 +226,8 @@ mod tests {
             let parts = assemble::read(file.path(), &clock, &sessions, &errands).unwrap();
             let settings = parts.settings.clone();
             let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), clock, None);
-            let state = State::new(connect(parts, &foundation).unwrap(), Arc::clone(&foundation.metrics));
+            let live = connect(parts, &foundation).unwrap();
+            let state = State::new(live, Arc::clone(&foundation.metrics), foundation.wanting());
             Self { file, settings, state, foundation }
         }
 

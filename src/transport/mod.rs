@@ -83,14 +83,18 @@ pub struct Live {
 pub struct State {
     live: ArcSwap<Live>,
     metrics: Arc<Metrics>,
-    ready: AtomicBool,
+    draining: AtomicBool,
+    wanting: Wanting,
 }
 
+/// Says what a process waits for before requests may come, as a word for operators; nothing where they may.
+pub type Wanting = Box<dyn Fn() -> Option<&'static str> + Send + Sync>;
+
 impl State {
-    /// The state of a process that is ready.
+    /// The state of a process that takes requests as soon as nothing is wanting.
     #[must_use]
-    pub fn new(live: Live, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { live: ArcSwap::from_pointee(live), metrics, ready: AtomicBool::new(true) })
+    pub fn new(live: Live, metrics: Arc<Metrics>, wanting: Wanting) -> Arc<Self> {
+        Arc::new(Self { live: ArcSwap::from_pointee(live), metrics, draining: AtomicBool::new(false), wanting })
     }
 
     /// Takes a new configuration. Requests under way finish with the old one.
@@ -100,11 +104,12 @@ impl State {
 
     /// Tells load balancers that no new request is wanted.
     pub fn drain(&self) {
-        self.ready.store(false, Ordering::Relaxed);
+        self.draining.store(true, Ordering::Relaxed);
     }
 
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+    /// Why no new request is wanted, where none is.
+    fn unready(&self) -> Option<&'static str> {
+        if self.draining.load(Ordering::Relaxed) { Some("draining") } else { (self.wanting)() }
     }
 }
 

@@ -22,13 +22,12 @@ async fn metrics(state: web::Data<State>) -> HttpResponse {
 }
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    if state.is_ready() {
-        plain(&mut HttpResponse::Ok(), "ready\n")
-    } else {
-        plain(&mut HttpResponse::ServiceUnavailable(), "draining\n")
+    match state.unready() {
+        None => plain(&mut HttpResponse::Ok(), "ready\n"),
+        Some(why) => plain(&mut HttpResponse::ServiceUnavailable(), format!("{why}\n")),
     }
 }
 
-fn plain(builder: &mut actix_web::HttpResponseBuilder, text: &'static str) -> HttpResponse {
-    builder.insert_header((header::CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8").body(text)
+fn plain(builder: &mut actix_web::HttpResponseBuilder, text: impl Into<String>) -> HttpResponse {
+    builder.insert_header((header::CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8").body(text.into())
 }

@@ -86,8 +86,7 @@ impl Way {
         if !self.is_refused.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %outage,
-                "the store refuses us; compare user and password in [store], or what stands in its password_file, \
-                 with the server's ACL"
+                "the store refuses us; compare [store] user and password, or what its password_file holds, with its ACL"
             );
         }
     }
