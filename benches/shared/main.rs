@@ -28,17 +28,17 @@ use servers::{Keyward, Pinning, Process, Shape, Webmail, free_address};
 
 /// What the model has.
 const MODEL: Constants = Constants {
-    store_bytes: 1.0,
-    replica_bytes: 1.0,
-    login: 1.0,
-    keep_alive: 1.0,
-    sign_out: 1.0,
-    rest: 1.0,
-    microseconds: 1.0,
-    login_bytes: 1.0,
-    keep_alive_bytes: 1.0,
-    sign_out_bytes: 1.0,
-    told_bytes: 1.0,
+    store_bytes: 632.0,
+    replica_bytes: 600.0,
+    login: 3.0,
+    keep_alive: 2.0,
+    sign_out: 2.1,
+    rest: 5.3,
+    microseconds: 70.0,
+    login_bytes: 975.0,
+    keep_alive_bytes: 1000.0,
+    sign_out_bytes: 1200.0,
+    told_bytes: 520.0,
 };
 
 /// Up to how many sessions the store's memory is looked at, and from how many on, so that what a process needs once is
