@@ -165,7 +165,10 @@ mod tests {
         let derived = REFERENCE.replace("credentials = \"portal\"", "credentials = \"derived\"");
         let derived =
             derived.replace("\n[[route]]\n", &format!("\n{}\n[[route]]\n", block_from("# [[backend.derive]]")));
-        texts.chain([with_api, derived, reference_with_store()]).flat_map(|text| build_text(&text).1.known_keys()).collect()
+        texts
+            .chain([with_api, derived, reference_with_store()])
+            .flat_map(|text| build_text(&text).1.known_keys())
+            .collect()
     }
 
     /// The reference with a store that replicas share, all of whose keys have a meaning.

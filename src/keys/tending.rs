@@ -181,7 +181,7 @@ impl KeyStore {
         };
         let (losses, record) = (replicas.losses(), replicas.record_of(entry, keys));
         let life = replicas.life(Some(now.since(entry.opened())), backend);
-        match replicas.shelf.commit(&spot, fence, &record, life).await {
+        match replicas.shelf.put_back(&spot, fence, &record, entry.ages(now), life).await {
             Ok(Commit::Kept) => {
                 if put_while_open(entry, keys, fence, losses) {
                     return;

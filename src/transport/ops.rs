@@ -29,5 +29,8 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
 }
 
 fn plain(builder: &mut actix_web::HttpResponseBuilder, text: impl Into<String>) -> HttpResponse {
-    builder.insert_header((header::CACHE_CONTROL, "no-store")).content_type("text/plain; charset=utf-8").body(text.into())
+    builder
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("text/plain; charset=utf-8")
+        .body(text.into())
 }

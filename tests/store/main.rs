@@ -6,9 +6,16 @@ mod cluster;
 mod login;
 mod outages;
 mod reach;
+mod readiness;
 mod replica;
 mod sentinel;
 mod tls;
 
+#[path = "../fakes/mod.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod fakes;
 #[path = "../real/mod.rs"]
 mod real;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
+mod support;

@@ -9,6 +9,8 @@ mod cluster;
 mod node;
 mod sentinels;
 pub(super) mod terms;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod way;
 mod wire;
