@@ -54,7 +54,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         sessions,
         settings,
         host: Arc::new(Host::new(host, wire)),
-        arrivals: Arrivals::new(Arc::clone(clock)),
+        arrivals: Arrivals::new(name, kept, errands, clock),
         kept: Arc::clone(kept),
         errands: Arc::clone(errands),
         pages: Arc::clone(pages),

@@ -121,9 +121,15 @@ impl Sessions {
         let _ = self.store.set(Arc::clone(store));
     }
 
+    /// What is shared with other replicas, if there are any.
+    pub(super) fn store(&self) -> Option<&Arc<Store>> {
+        self.store.get()
+    }
+
     /// Another replica says something.
-    #[expect(clippy::unused_self, reason = "not built yet")]
-    pub const fn hear(&self, _event: &Event) {}
+    pub fn hear(&self, event: &Event) {
+        self.notes().hear(event);
+    }
 
     /// Takes another limit. Sessions above it stay until they end.
     pub fn set_limit(&self, limit: usize) {
@@ -230,6 +236,10 @@ impl Sessions {
     /// Something that is to be known again and not to be kept. No mark is ever the name of a session.
     #[must_use]
     pub fn mark(&self, portal: &str, parts: &[&str]) -> Mark {
+        if let Some(store) = self.store() {
+            let parts: Vec<&[u8]> = [portal].iter().chain(parts).map(|part| part.as_bytes()).collect();
+            return *store.place("mark", &parts).as_bytes();
+        }
         let mut hash = self.hash.clone();
         // No name is so long.
         hash.update(&u64::MAX.to_be_bytes());

@@ -1,6 +1,8 @@
 //! The end of a session: told to the provider by the browser (OpenID Connect RP-Initiated Logout 1.0), or
 //! told by the provider itself (Back-Channel Logout 1.0).
 
+use std::time::Duration;
+
 use serde_json::json;
 use url::Url;
 use url::form_urlencoded;
@@ -8,7 +10,9 @@ use url::form_urlencoded;
 use super::claims::{self, LogoutToken, OLDEST_LOGOUT};
 use super::settings::PostLogout;
 use super::{House, Oidc};
-use crate::domain::{Call, Desk, Outage, Reply, SessionHandle, UnixSeconds};
+use crate::domain::{Call, Desk, Reply, SessionHandle, UnixSeconds};
+use crate::portal::notes::End;
+use crate::store::StoreOutage;
 
 /// For how long it is remembered that a session has ended of which nothing is known here, in seconds: as long
 /// as its sign-in may be under way, or a token of it may be good.
@@ -56,19 +60,28 @@ impl House {
     /// Remembers that the provider has ended what it calls so, since a sign-in may be under way.
     pub(super) fn note_end(&self, memo: &str) {
         let now = self.clock.unix();
-        self.note_end_at(memo, now, now);
+        self.kept.note_end(&self.errands, &self.name, &self.end(memo, now, now), now);
     }
 
-    fn note_end_at(&self, memo: &str, at: UnixSeconds, now: UnixSeconds) {
-        self.kept.notes().put(self.note(memo), at, now.saturating_add(REMEMBERED_FOR), now);
+    fn end(&self, memo: &str, time: UnixSeconds, now: UnixSeconds) -> End {
+        End { name: self.note(memo), time, until: now.saturating_add(REMEMBERED_FOR) }
     }
 
-    /// Whether a token that was issued then is of a session that has ended since. The provider gives the name
-    /// of a session to no other; a person comes again.
-    pub(super) fn has_ended(&self, memo: &str, issued: UnixSeconds) -> bool {
-        let ended = self.kept.notes().get(&self.note(memo), self.clock.unix());
-        ended.is_some_and(|ended| memo.starts_with("sid:") || issued <= ended)
+    /// Whether a token that was issued then is of a session that has ended since, as far as is known here.
+    pub(super) fn has_ended_here(&self, memo: &str, issued: UnixSeconds) -> bool {
+        is_since(memo, self.kept.notes().get(&self.note(memo), self.clock.unix()), issued)
     }
+
+    /// The same, as far as any replica knows.
+    pub(super) async fn has_ended(&self, memo: &str, issued: UnixSeconds) -> Result<bool, StoreOutage> {
+        Ok(is_since(memo, self.kept.noted(&self.note(memo), self.clock.unix()).await?, issued))
+    }
+}
+
+/// Whether what was issued then has ended since. The provider gives the name of a session to no other; a person
+/// comes again.
+fn is_since(memo: &str, ended: Option<UnixSeconds>, issued: UnixSeconds) -> bool {
+    ended.is_some_and(|ended| memo.starts_with("sid:") || issued <= ended)
 }
 
 impl Oidc {
@@ -84,29 +97,41 @@ impl Oidc {
             Ok(Ok(signed)) => signed,
             Ok(Err(unverified)) => return self.not_taken(&unverified),
             // Neither yes nor no: the provider may try again.
-            Err(outage) => return unavailable(&outage),
+            Err(outage) => return unavailable("the provider's keys cannot be had", outage.retry_after()),
         };
         let now = house.clock.unix();
         let token = match claims::logout_token(&signed, &house.settings, now) {
             Ok(token) => token,
             Err(flaw) => return self.not_taken(&flaw),
         };
+        let jti = house.note(&format!("jti:{}", token.id));
         let until = token.issued.saturating_add(OLDEST_LOGOUT).saturating_add(2 * house.settings.clock_skew);
-        if !house.kept.notes().put(house.note(&format!("jti:{}", token.id)), now, until, now) {
+        let known = house.kept.noted(&jti, now).await;
+        if let Ok(Some(_)) = known {
             return self.not_taken(&"it came before");
         }
-        self.end_all(&token, now, desk);
-        Reply { status: 200, ..Reply::default() }
+        // To end twice harms nobody but who has come since, so while nobody can tell, it counts once here.
+        let is_first_here = house.kept.notes().put(format!("{jti} here"), now, until, now);
+        if is_first_here || known.is_ok() {
+            self.end_all(&token, now, desk).await;
+        }
+        // Only now: whatever went wrong before, the provider tries again, and then nothing is left out.
+        match house.kept.note(jti, now, until, now).await {
+            Ok(true) => Reply { status: 200, ..Reply::default() },
+            Ok(false) => self.not_taken(&"it came before"),
+            Err(outage) => unavailable("other replicas cannot be told", outage.retry_after()),
+        }
     }
 
     /// The session of this name; or all of the person's, where none is named.
-    fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) {
+    async fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) {
         let (memo, of_subject) = match (&token.sid, &token.subject) {
             (Some(sid), subject) => (format!("sid:{sid}"), subject.as_ref()),
             (None, Some(subject)) => (format!("sub:{subject}"), None),
             (None, None) => return,
         };
-        self.house.note_end_at(&memo, token.issued, now);
+        let house = &self.house;
+        house.kept.note_end_now(&house.errands, &house.name, &house.end(&memo, token.issued, now), now).await;
         let mut ids = self.ids_with(&memo);
         if let Some(subject) = of_subject {
             let theirs = self.ids_with(&format!("sub:{subject}"));
@@ -129,8 +154,7 @@ fn refusal(error: &str, description: &str) -> Reply {
     Reply::json(400, &json!({ "error": error, "error_description": description }))
 }
 
-fn unavailable(outage: &Outage) -> Reply {
-    let answer =
-        json!({ "error": "temporarily_unavailable", "error_description": "the provider's keys cannot be had" });
-    Reply::json(503, &answer).header("retry-after", outage.retry_after().as_secs().max(1).to_string())
+fn unavailable(why: &str, retry_after: Duration) -> Reply {
+    let answer = json!({ "error": "temporarily_unavailable", "error_description": why });
+    Reply::json(503, &answer).header("retry-after", retry_after.as_secs().max(1).to_string())
 }
