@@ -160,6 +160,8 @@ const SERIES: [&str; 34] = [
     "keyward_keys{backend=\"office\"}",
     "keyward_key_lookups_total{backend=\"office\",result=\"hit\"}",
     "keyward_key_lookups_total{backend=\"post\",result=\"joined\"}",
+    "keyward_key_lookups_total{backend=\"post\",result=\"shared\"}",
+    "keyward_leases_lost_total{backend=\"post\"}",
     "keyward_backend_logins_total{backend=\"office\",outcome=\"opened\"}",
     "keyward_backend_logins_total{backend=\"post\",outcome=\"protocol\"}",
     "keyward_backend_login_seconds_count{backend=\"post\"}",

@@ -200,10 +200,12 @@ impl Task {
         self.entry.shelving.put(fence, replicas.losses());
         self.entry.shelving.expire_at(record.expires);
         self.entry.date(now, &ages);
+        // Asked before this use counts, since nobody's keep-alive may be about to come.
+        let wants_check = self.entry.wants_check(now, &self.backend);
         self.entry.touch(now);
         self.backend.metrics().keys.inc();
         self.found_on_shelf = true;
-        if self.entry.wants_check(now, &self.backend) {
+        if wants_check {
             self.held = Some(Arc::clone(&keys));
             return Next::Check(keys);
         }
