@@ -141,7 +141,7 @@ async fn the_exit_code_tells_what_happened() {
 }
 
 /// Every metric of the contract that applies, with one of its series.
-const SERIES: [&str; 34] = [
+const SERIES: [&str; 36] = [
     "keyward_decisions_total{decision=\"allow\",door=\"auth-request\",reason=\"ok\"}",
     "keyward_decisions_total{decision=\"allow\",door=\"forward-auth\",reason=\"public\"}",
     "keyward_decisions_total{decision=\"redirect\",door=\"forward-auth\",reason=\"no_session\"}",
@@ -160,6 +160,8 @@ const SERIES: [&str; 34] = [
     "keyward_keys{backend=\"office\"}",
     "keyward_key_lookups_total{backend=\"office\",result=\"hit\"}",
     "keyward_key_lookups_total{backend=\"post\",result=\"joined\"}",
+    "keyward_key_lookups_total{backend=\"post\",result=\"shared\"}",
+    "keyward_leases_lost_total{backend=\"post\"}",
     "keyward_backend_logins_total{backend=\"office\",outcome=\"opened\"}",
     "keyward_backend_logins_total{backend=\"post\",outcome=\"protocol\"}",
     "keyward_backend_login_seconds_count{backend=\"post\"}",

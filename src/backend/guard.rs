@@ -75,7 +75,7 @@ pub struct BackendPlan {
     written: u64,
 }
 
-/// One configured back-end.
+/// One configured back-end. Its places and back-offs are this process's: other replicas have their own.
 pub struct Guarded {
     id: BackendId,
     profile: Profile,

@@ -3,11 +3,12 @@
 //!
 //! - [`Reception`]: the hand-over. A [`Visit`] goes in, an [`Arrival`] comes out; `visitor` says who it is,
 //!   `site` where the application is for this browser, [`Tokens`] keeps what leads from one domain to another.
-//! - [`SelfService`]: signing out, and who am I.
+//! - [`SelfService`]: signing out, and who am I. A [`Counter`] is its desk for one call of a service.
 //! - [`PortalSide`]: what a portal may do through the API with the sessions of its people.
 //! - [`Services`]: who takes a call that a back-end or a portal offers beside.
 //! - [`Provenance`]: whether a person asked to be signed out, or a page of somebody else.
 
+mod counter;
 mod portal_side;
 mod provenance;
 mod reception;
@@ -20,6 +21,7 @@ mod visitor;
 
 pub use crate::keys::SignOutBy;
 pub use crate::portal::{NotKept, Unreachable};
+pub use counter::Counter;
 pub use portal_side::{BrowserBehind, NotOpened, NotRegistered, Opened, PortalSide, Registered};
 pub use provenance::Provenance;
 pub use reception::Reception;

@@ -155,6 +155,12 @@ impl SelfService {
         self.end(portal, id, self.clock.unix().saturating_add(remembered_for), None, arrival)
     }
 
+    /// The same for a service of ours; nothing where there is no such portal.
+    pub(super) fn end_for_service(&self, session: &SessionHandle) -> Option<Told> {
+        let portal = self.portals.iter().find(|portal| portal.name() == session.portal)?;
+        Some(self.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None)))
+    }
+
     /// This portal's session among the cookies, if it is genuine and was not ended.
     async fn session_of(
         &self,
@@ -280,8 +286,6 @@ impl Desk for SelfService {
     }
 
     fn sign_out(&self, session: &SessionHandle) {
-        let Some(portal) = self.portals.iter().find(|portal| portal.name() == session.portal) else { return };
-        let _told_in_the_background =
-            self.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None));
+        let _told_in_the_background = self.end_for_service(session);
     }
 }

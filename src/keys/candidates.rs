@@ -23,7 +23,7 @@ pub(super) struct Candidate {
 }
 
 /// The derived password that worked last, for each person and back-end, as fingerprints. It is kept
-/// across reloads: taking up a new key must not cost everybody a wrong password.
+/// across reloads: taking up a new key must not cost everybody a wrong password. Each replica finds it out for itself.
 #[derive(Default)]
 pub(super) struct Worked(DashMap<Fingerprint, Fingerprint>);
 

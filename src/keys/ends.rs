@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::chores::Settled;
 use super::entry::{Entry, State};
-use super::replicas::{Ending, Told};
+use super::everywhere::{Ending, Held, Told};
 use super::sign_out::{Fate, SignOut, SignOutBy};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::Guarded;
@@ -104,11 +104,7 @@ impl KeyStore {
     }
 
     /// Ends sessions that were taken out of the map, but leaves those on the shelf to whoever takes them out there.
-    fn end_apart(
-        &self,
-        entries: SmallVec<[Arc<Entry>; 1]>,
-        sign_out: Option<&Arc<SignOut>>,
-    ) -> (usize, Vec<(Arc<Entry>, Arc<Guarded>, Arc<SessionKeys>)>) {
+    fn end_apart(&self, entries: SmallVec<[Arc<Entry>; 1]>, sign_out: Option<&Arc<SignOut>>) -> (usize, Vec<Held>) {
         self.count.fetch_sub(entries.len(), Ordering::Relaxed);
         let (mut ended, mut shelved) = (0, Vec::new());
         for entry in entries {

@@ -129,6 +129,12 @@ impl Entry {
         }
     }
 
+    /// How old things are.
+    pub(super) fn ages(&self, now: Moment) -> Ages {
+        let confirmed = Moment::from_millis(self.confirmed.load(Ordering::Relaxed));
+        Ages { opened: now.since(self.opened()), confirmed: now.since(confirmed), used: now.since(self.used()) }
+    }
+
     /// What other replicas know of the same keys: whichever is later holds.
     pub(super) fn learn(&self, now: Moment, ages: &Ages) {
         for (field, age) in [(&self.confirmed, ages.confirmed), (&self.used, ages.used)] {

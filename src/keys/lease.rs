@@ -104,10 +104,7 @@ impl Task {
                         }
                     }
                 }
-                Err(outage) if replicas.shelf.goes_on_without() => {
-                    tracing::debug!(%outage, "signing in without the store");
-                    return Next::Done(self.log_in_apart().await);
-                }
+                Err(_) if replicas.shelf.goes_on_without() => return Next::Done(self.log_in_apart().await),
                 Err(outage) => return Next::Done(self.fail(Obtained::NoStore(outage))),
             }
         }
@@ -139,7 +136,7 @@ impl Task {
         let (spot, fence, losses) = (lease.spot, lease.fence, replicas.losses());
         let record = replicas.record_of(&self.entry, &keys);
         let committed = replicas.shelf.commit(&spot, fence, &record, replicas.life(None, &self.backend)).await;
-        lease.is_over();
+        lease.ends();
         match committed {
             Ok(Commit::Kept) => {
                 self.opened();
@@ -193,7 +190,8 @@ impl Task {
             return Next::Get(fence);
         }
         match self.held.take() {
-            Some(held) if self.entry.shelving.fence().is_none() => {
+            // After the store has lost things, somebody else may have offered the very same keys.
+            Some(held) if self.entry.shelving.fence().is_none() && held != keys => {
                 self.store.forget(&self.backend, Cause::Dead);
                 self.store.log_out(&self.backend, held, Cause::Dead);
             }
@@ -203,10 +201,12 @@ impl Task {
         self.entry.shelving.put(fence, replicas.losses());
         self.entry.shelving.expire_at(record.expires);
         self.entry.date(now, &ages);
+        // Asked before this use counts, since nobody's keep-alive may be about to come.
+        let wants_check = self.entry.wants_check(now, &self.backend);
         self.entry.touch(now);
         self.backend.metrics().keys.inc();
         self.found_on_shelf = true;
-        if self.entry.wants_check(now, &self.backend) {
+        if wants_check {
             self.held = Some(Arc::clone(&keys));
             return Next::Check(keys);
         }
@@ -313,14 +313,15 @@ impl Lease {
         Self { store: Arc::clone(store), spot, fence, is_over: false }
     }
 
-    fn is_over(mut self) {
+    /// There is nothing more to give back.
+    fn ends(mut self) {
         self.is_over = true;
     }
 
     async fn give_back(self, replicas: &Replicas) {
         // Where the store cannot be told, the lease ends by itself.
         let _ = replicas.shelf.give_up(&self.spot, self.fence).await;
-        self.is_over();
+        self.ends();
     }
 }
 

@@ -9,13 +9,20 @@
 //! [`KeyStore`] is in `store`, what it does when it takes time in `login` (with which passwords: `candidates`).
 //! How sessions end is in `ends`, who asked for it in `sign_out`, what a new password ends in `changes`. One
 //! session is an `entry`; what must not be forgotten meanwhile is in `refusals`, `revocations` and `turns`
-//! (one login of a person at a time); what is due when in `wheel`, and what nobody waits for in `chores`.
+//! (one login of a person at a time); what is due when in `wheel`, what is done then in `tending`, and what nobody
+//! waits for in `chores`.
+//!
+//! Where several replicas share a store, what each holds is a copy of a record on the `shelf`, which all of them see;
+//! an entry's `shelving` says which. `replicas` is what one knows of the others, `lease` how one of them logs in for
+//! all, `everywhere` how sessions end at all of them. A look-up that finds its keys here asks nobody. Each replica's
+//! own stay: turns, which password worked, back-offs, places for logins, and what back-ends opened beside its keys.
 
 mod candidates;
 mod changes;
 mod chores;
 mod ends;
 mod entry;
+mod everywhere;
 mod lease;
 mod login;
 mod outcome;
@@ -33,9 +40,9 @@ mod wheel;
 #[cfg(test)]
 mod tests;
 
+pub use everywhere::Told;
 pub use login::{OpenPassword, Order, password_of};
 pub use outcome::{Found, NoKeys, Obtained};
-pub use replicas::Told;
 pub use sign_out::{SignOut, SignOutBy};
 pub use store::KeyStore;
 pub use turns::Turn;

@@ -10,14 +10,14 @@ use tokio::task::JoinHandle;
 
 use super::entry::{Entry, State};
 use super::refusals::Fingerprint;
-use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Taken, Tend};
+use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Tend};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{BackendId, Guarded};
 use crate::domain::{Moment, SessionKeys, UnixSeconds};
 use crate::store::{Event, Place, Store, StoreOutage};
 
 /// How long a record stays longer than its session may live, for whoever has to end that.
-const LINGER: Duration = Duration::from_secs(3600);
+pub(super) const LINGER: Duration = Duration::from_secs(3600);
 /// How long the store is not asked for what can wait, after it failed.
 const QUIET: Duration = Duration::from_secs(2);
 /// Most ends of which the store is told later. One that is forgotten is found out when its record is idle.
@@ -31,7 +31,7 @@ pub(super) struct Replicas {
     pub(super) store: Arc<Store>,
     /// How often the store has lost things.
     losses: AtomicU32,
-    unsaid: Mutex<Vec<Unsaid>>,
+    pub(super) unsaid: Mutex<Vec<Unsaid>>,
     accounts: Mutex<Vec<AccountEnd>>,
     /// Until when the store is not asked for what can wait, in milliseconds.
     quiet_until: AtomicU64,
@@ -44,7 +44,7 @@ pub(super) struct Replicas {
 }
 
 /// What has ended here while the store could not be told.
-enum Unsaid {
+pub(super) enum Unsaid {
     Session {
         portal: String,
         session: String,
@@ -56,13 +56,13 @@ enum Unsaid {
 }
 
 /// An account whose sessions have ended at a back-end.
-struct AccountEnd {
-    backend: BackendId,
-    login: String,
+pub(super) struct AccountEnd {
+    pub(super) backend: BackendId,
+    pub(super) login: String,
     /// Sessions that were opened before then.
-    at: Moment,
+    pub(super) at: Moment,
     /// Until when there may be any.
-    until: UnixSeconds,
+    pub(super) until: UnixSeconds,
 }
 
 impl Replicas {
@@ -163,7 +163,7 @@ impl Replicas {
         accounts.iter().any(|end| opened < end.at && is_theirs(end))
     }
 
-    fn note_account_end(&self, end: AccountEnd, now: UnixSeconds) {
+    pub(super) fn note_account_end(&self, end: AccountEnd, now: UnixSeconds) {
         let mut accounts = self.accounts.lock();
         accounts.retain(|other| other.until > now);
         let is_same = |other: &&mut AccountEnd| other.backend == end.backend && other.login == end.login;
@@ -174,7 +174,7 @@ impl Replicas {
         }
     }
 
-    fn tell_later(&self, unsaid: Unsaid) {
+    pub(super) fn tell_later(&self, unsaid: Unsaid) {
         let mut all = self.unsaid.lock();
         if all.len() < MOST_UNSAID {
             all.push(unsaid);
@@ -191,20 +191,6 @@ impl Replicas {
 pub(super) fn name_of(entry: &Entry) -> (&str, &str) {
     let name = std::str::from_utf8(&entry.session).unwrap_or_default();
     name.split_once('\0').unwrap_or_default()
-}
-
-/// A sign-out that has been done here. The store is being told, and with it all other replicas.
-#[must_use = "whoever asked is answered when the others have been told"]
-pub struct Told(pub(super) Option<JoinHandle<()>>);
-
-impl Told {
-    /// Waits until the store knows, or cannot be told at the moment. It is told whether or not somebody waits.
-    pub async fn wait(self) {
-        if let Some(telling) = self.0 {
-            // A panic was counted and logged.
-            let _ = telling.await;
-        }
-    }
 }
 
 impl KeyStore {
@@ -236,63 +222,6 @@ impl KeyStore {
         Some(self.chores.keep(async move { work(store).await }))
     }
 
-    /// Ends the session of keys that were given up here, unless they are on the shelf and somebody else has taken
-    /// them out: whoever does is the one to end it.
-    pub(super) fn part_with(
-        &self,
-        entry: &Entry,
-        backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
-        cause: Cause,
-        sign_out: Option<&Arc<super::SignOut>>,
-    ) {
-        let shelved = self.replicas.get().and_then(|replicas| Some((replicas.spot_of(entry), entry.shelving.fence()?)));
-        match shelved {
-            None => self.log_out_for(backend, keys, cause, sign_out),
-            // Others may be using it, and whoever looks after it next finds it.
-            Some(_) if cause == Cause::Capacity => {}
-            Some((spot, fence)) => self.take_out_for(spot, fence, backend, keys, cause, sign_out),
-        }
-    }
-
-    /// Takes a record off the shelf, and ends its session if it was us who did.
-    pub(super) fn take_out(
-        &self,
-        spot: Spot,
-        fence: Fence,
-        backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
-        cause: Cause,
-    ) {
-        self.take_out_for(spot, fence, backend, keys, cause, None);
-    }
-
-    fn take_out_for(
-        &self,
-        spot: Spot,
-        fence: Fence,
-        backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
-        cause: Cause,
-        sign_out: Option<&Arc<super::SignOut>>,
-    ) {
-        let (backend, sign_out) = (Arc::clone(backend), sign_out.cloned());
-        self.in_background(async move |store| {
-            let Some(replicas) = store.replicas.get() else { return };
-            match replicas.shelf.take(&spot, fence).await {
-                Ok(Taken::Ours(taken)) => {
-                    store.log_out_for(&backend, Arc::new(taken.record.keys), cause, sign_out.as_ref());
-                }
-                Ok(Taken::Gone | Taken::InUse(_)) => {}
-                // Nobody is to use it, and that much can be done.
-                Err(_) => {
-                    store.log_out_for(&backend, keys, cause, sign_out.as_ref());
-                    replicas.tell_later(Unsaid::Record(spot, fence));
-                }
-            }
-        });
-    }
-
     /// Tells other replicas what a back-end said of this password.
     pub(super) async fn say(&self, password: &Fingerprint, said: Option<Said>) {
         if let Some(replicas) = self.replicas.get() {
@@ -311,106 +240,7 @@ impl KeyStore {
     }
 }
 
-/// A portal session that was ended here, on its way to the others.
-pub(super) struct Ending {
-    pub(super) portal: String,
-    pub(super) session: String,
-    pub(super) until: UnixSeconds,
-    /// What was held of it here and is on the shelf.
-    pub(super) held: Vec<(Arc<Entry>, Arc<Guarded>, Arc<SessionKeys>)>,
-    pub(super) sign_out: Option<Arc<super::SignOut>>,
-    /// Whether the others must be told, who cannot find out by themselves.
-    pub(super) tell: bool,
-}
-
 impl KeyStore {
-    /// Takes all records of a portal session out, whoever holds them, and logs out what we have taken.
-    pub(super) fn end_for_all(&self, ending: Ending) -> Told {
-        Told(self.in_background(async move |store| {
-            let Some(replicas) = store.replicas.get() else { return };
-            let Ending { portal, session, until, held, sign_out, tell } = ending;
-            let tell = async {
-                if tell {
-                    let event =
-                        Event::SessionEnded { portal: portal.clone(), session: session.clone(), until, asked: 0 };
-                    // Where it cannot be told now, it is told later.
-                    let _ = replicas.store.tell(event).await;
-                }
-            };
-            let (ended, ()) = tokio::join!(store.end_on_shelf(replicas, &portal, &session, until), tell);
-            let mut done = HashSet::new();
-            let is_known = ended.is_ok();
-            for taken in ended.unwrap_or_default() {
-                done.insert((taken.spot.entry, taken.fence));
-                if let Some(backend) = store.backend_of(&taken.record) {
-                    store.log_out_for(&backend, Arc::new(taken.record.keys), Cause::Logout, sign_out.as_ref());
-                }
-            }
-            for (entry, backend, keys) in held {
-                let (spot, fence) = (replicas.spot_of(&entry), entry.shelving.latest());
-                // What was not there was taken out by somebody else, if the store has kept what it had.
-                let is_ours = !is_known || entry.shelving.may_be_lost(replicas.losses());
-                if is_ours && done.insert((spot.entry, fence)) {
-                    store.log_out_for(&backend, keys, Cause::Logout, sign_out.as_ref());
-                }
-            }
-            if !is_known {
-                replicas.tell_later(Unsaid::Session { portal, session, until, done });
-            }
-        }))
-    }
-
-    /// Takes out all records of a portal session that has ended. Where it has ended by itself no new ones are kept
-    /// out: a new ticket of that name is none of it.
-    async fn end_on_shelf(
-        &self,
-        replicas: &Replicas,
-        portal: &str,
-        session: &str,
-        until: UnixSeconds,
-    ) -> Result<Vec<Shelved>, StoreOutage> {
-        if until > self.clock.unix() {
-            return replicas.shelf.end(portal, session, until).await;
-        }
-        let mut taken = Vec::new();
-        for found in replicas.shelf.of_session(portal, session).await? {
-            if let Ok(Taken::Ours(ours)) = replicas.shelf.take(&found.spot, found.fence).await {
-                taken.push(*ours);
-            }
-        }
-        Ok(taken)
-    }
-
-    /// Tells the store what it could not be told before.
-    pub(super) async fn tell_unsaid(&self, replicas: &Replicas) {
-        let mut unsaid = std::mem::take(&mut *replicas.unsaid.lock()).into_iter();
-        while let Some(one) = unsaid.next() {
-            let told = match &one {
-                Unsaid::Record(spot, fence) => replicas.shelf.take(spot, *fence).await.map(|_| Vec::new()),
-                Unsaid::Session { portal, session, until, .. } => {
-                    self.end_on_shelf(replicas, portal, session, *until).await
-                }
-            };
-            match (told, one) {
-                (Ok(taken), Unsaid::Session { done, .. }) => {
-                    for taken in taken.into_iter().filter(|one| !done.contains(&(one.spot.entry, one.fence))) {
-                        if let Some(backend) = self.backend_of(&taken.record) {
-                            self.log_out(&backend, Arc::new(taken.record.keys), Cause::Logout);
-                        }
-                    }
-                }
-                (Ok(_), Unsaid::Record(..)) => {}
-                (Err(_), one) => {
-                    replicas.pause(self.clock.now());
-                    let mut later = replicas.unsaid.lock();
-                    later.push(one);
-                    later.extend(unsaid);
-                    return;
-                }
-            }
-        }
-    }
-
     /// The back-end of a record, if we know it.
     pub(super) fn backend_of(&self, record: &Record) -> Option<Arc<Guarded>> {
         self.backends.load().values().find(|backend| backend.id().to_bytes() == record.backend).cloned()
@@ -471,50 +301,5 @@ impl KeyStore {
         names.sort_unstable();
         names.dedup();
         names
-    }
-
-    /// Ends what others hold of a portal session, and is not this user's, whose it is now.
-    pub(super) fn leave_only_elsewhere(&self, portal: &str, session: &str, user: &str) {
-        if self.replicas.get().is_none() {
-            return;
-        }
-        let (portal, session, user) = (portal.to_owned(), session.to_owned(), user.to_owned());
-        self.in_background(async move |store| {
-            let Some(replicas) = store.replicas.get() else { return };
-            for found in replicas.shelf.of_session(&portal, &session).await.unwrap_or_default() {
-                if let Some(backend) = store.backend_of(&found.record).filter(|_| found.record.holding.user != user) {
-                    store.take_out(found.spot, found.fence, &backend, Arc::new(found.record.keys), Cause::Logout);
-                }
-            }
-        });
-    }
-
-    /// Tells the others that all sessions of an account that were opened until now have ended.
-    pub(super) async fn tell_account_end(&self, backend: &Guarded, login: &str) {
-        let Some(replicas) = self.replicas.get() else { return };
-        let unix = self.clock.unix();
-        let until = unix.saturating_add((backend.limits().max_age + LINGER).as_secs());
-        let end = AccountEnd { backend: backend.id(), login: login.to_owned(), at: self.clock.now(), until };
-        replicas.note_account_end(end, unix);
-        let backend = u64::from_be_bytes(backend.id().to_bytes());
-        // Where it cannot be told now, it is told later.
-        let _ = replicas.store.tell(Event::AccountEnded { backend, login: login.to_owned(), at: 0, until }).await;
-    }
-
-    fn hear_account_end(&self, backend: u64, login: &str, at: u64, until: UnixSeconds) {
-        let known = self.backends.load();
-        let Some(backend) = known.values().find(|known| known.id().to_bytes() == backend.to_be_bytes()).cloned() else {
-            return;
-        };
-        let login = login.to_owned();
-        self.in_background(async move |store| {
-            let Some(replicas) = store.replicas.get() else { return };
-            // Where the store has not been heard yet, our own clock is near enough.
-            let time = replicas.store.server_now().unwrap_or(store.clock.unix().saturating_mul(1000));
-            let at = store.clock.now().minus(Duration::from_millis(time.saturating_sub(at)));
-            let end = AccountEnd { backend: backend.id(), login: login.clone(), at, until };
-            replicas.note_account_end(end, store.clock.unix());
-            store.end_opened_before(backend.id(), login, at).await;
-        });
     }
 }

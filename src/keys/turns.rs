@@ -9,7 +9,8 @@ type Name = (BackendId, Box<str>);
 
 /// One login of one user at one back-end at a time, whatever the session: a second browser with the
 /// same stale password must find the refusal and not try again, and Roundcube falsely refuses one of
-/// two simultaneous first logins of a user (seen with 1.6.5 on SQLite).
+/// two simultaneous first logins of a user (seen with 1.6.5 on SQLite). Other replicas know nothing of it: there one
+/// session has one login at a time, and a refused password is told when it was refused.
 #[derive(Default)]
 pub(super) struct Turns {
     users: DashMap<Name, Arc<Mutex<()>>>,

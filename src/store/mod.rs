@@ -87,11 +87,12 @@ impl Store {
         **self.when_down.load() == WhenDown::Login
     }
 
-    /// Whether requests may come: they need not be answered from the store, or it was there once since the start. An
-    /// outage after that takes no replica out of service, because it would take all of them at once.
+    /// Whether requests may come: everything was heard that stands in the store, or it was never there since the
+    /// start and need not be. An outage after that takes no replica out of service, because it would take all of them
+    /// at once.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.goes_on_without() || self.link.was_reached()
+        self.is_caught_up() || self.goes_on_without() && !self.link.was_reached()
     }
 
     /// Where a thing of this kind stands that these parts name. The same at every replica, and no two things

@@ -7,8 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::origin::own_origin;
 use super::problem::Problem;
 use super::question::Forwarded;
-use super::{State, body, nothing_here, question};
+use super::{Live, State, body, nothing_here, question};
 use crate::domain::{Answered, Call, Reach, Reply};
+use crate::handover::Counter;
 
 /// Longest body of a call, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -23,6 +24,19 @@ pub(super) fn configure(service: &mut web::ServiceConfig, reach: Reach) {
 
 async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::Payload) -> HttpResponse {
     let live = state.live.load_full();
+    let counter = live.self_service.counter();
+    let response = call_at(&counter, reach, request, &live, payload).await;
+    counter.close().await;
+    response
+}
+
+async fn call_at(
+    counter: &Counter<'_>,
+    reach: Reach,
+    request: &HttpRequest,
+    live: &Live,
+    payload: web::Payload,
+) -> HttpResponse {
     let (method, path) = (request.method().as_str(), request.path());
     let mut takers = live.services.taking(reach, method, path).peekable();
     if takers.peek().is_none() {
@@ -34,7 +48,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::
     };
     let headers = request.headers();
     let browser = Forwarded::by(request.head(), &live.trust);
-    let origin = own_origin(request, &live).unwrap_or_default();
+    let origin = own_origin(request, live).unwrap_or_default();
     let asked = |vouched| Call {
         reach,
         method,
@@ -51,7 +65,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::
     let mut voucher = None;
     let call = asked(None);
     for (index, service) in takers.iter().enumerate() {
-        match service.answer(&call, &live.self_service).await {
+        match service.answer(&call, counter).await {
             Answered::Here(reply) => return respond(reply),
             Answered::Elsewhere(reply) => last = Some(reply),
             Answered::Vouched { person, reply } => {
@@ -65,7 +79,7 @@ async fn call(reach: Reach, request: &HttpRequest, state: &State, payload: web::
         // The others hear it again, with the word of the one that knows the caller.
         let call = asked(person.as_ref());
         for (_, service) in takers.iter().enumerate().filter(|(index, _)| *index != voucher) {
-            if let Answered::Here(reply) = service.answer(&call, &live.self_service).await {
+            if let Answered::Here(reply) = service.answer(&call, counter).await {
                 return respond(reply);
             }
         }

@@ -98,7 +98,7 @@ pub(super) enum Tend {
     /// Nobody may use it any more: it was taken out, or its portal session was ended.
     Gone,
     /// The store has never heard of it, or has lost it: it was emptied, or another server took over that had not
-    /// heard of it yet. Nobody was signed out. [Claim](Shelf::claim) with its fence and commit it again; where there
+    /// heard of it yet. Nobody was signed out. [Claim](Shelf::claim) with its fence and [put it back](Shelf::put_back); where there
     /// are newer keys by then, nobody but who holds these ends them.
     Unknown,
 }
@@ -203,8 +203,23 @@ impl Shelf {
         record: &Record,
         life: Duration,
     ) -> Result<Commit, StoreOutage> {
+        self.put_back(spot, fence, record, Ages::default(), life).await
+    }
+
+    /// The same with keys that are not new, because the store had lost them or could not be asked: they do not become
+    /// younger by it.
+    pub(super) async fn put_back(
+        &self,
+        spot: &Spot,
+        fence: Fence,
+        record: &Record,
+        ages: Ages,
+        life: Duration,
+    ) -> Result<Commit, StoreOutage> {
         let sealed = self.store.seal(&spot.entry, fence, &record.to_bytes());
-        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &sealed, &span(life)];
+        let [opened, confirmed, used] = [ages.opened, ages.confirmed, ages.used].map(span);
+        let arguments: [&[u8]; 7] =
+            [spot.entry.as_bytes(), &number(fence), &sealed, &span(life), &opened, &confirmed, &used];
         let answer = self.store.run(&scripts::COMMIT, &spot.session, &arguments).await?;
         let commit = match answer.word(0) {
             "kept" => Commit::Kept,
@@ -313,12 +328,6 @@ impl Shelf {
             self.settled(&entry, waited).await;
         }
         Ok(self.all(place, &answer))
-    }
-
-    /// Whether the portal session was ended.
-    pub(super) async fn has_ended(&self, portal: &str, session: &str) -> Result<bool, StoreOutage> {
-        let answer = self.store.run(&scripts::HAS_ENDED, &self.session(portal, session), &[]).await?;
-        answer.number(0).map(|there| there > 0).ok_or_else(strange)
     }
 
     /// All records of a portal session.

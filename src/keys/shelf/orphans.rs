@@ -74,7 +74,7 @@ impl Shelf {
         Ok(orphans)
     }
 
-    fn shard(&self, shard: u8) -> Place {
+    pub(super) fn shard(&self, shard: u8) -> Place {
         self.store.place("due", &[&[shard]])
     }
 }

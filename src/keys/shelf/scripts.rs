@@ -22,7 +22,6 @@ on_entries! {
     TAKE = "lua/take.lua"
     TAKE_IDLE = "lua/take_idle.lua"
     END = "lua/end.lua"
-    HAS_ENDED = "lua/has_ended.lua"
     OF_SESSION = "lua/of_session.lua"
     FIND = "lua/find.lua"
 }

@@ -192,7 +192,8 @@ impl Seen {
     /// been missed. One that is good nevertheless is looked at anew.
     fn forget_ended(&self) {
         let (noted, lost) = self.house.kept.notes().heard();
-        let is_new = |known: &AtomicU64, now| known.load(Ordering::Relaxed) != now && known.swap(now, Ordering::Relaxed) != now;
+        let is_new =
+            |known: &AtomicU64, now| known.load(Ordering::Relaxed) != now && known.swap(now, Ordering::Relaxed) != now;
         if is_new(&self.heard.1, lost) {
             self.good.clear();
         }

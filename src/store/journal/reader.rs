@@ -14,7 +14,9 @@ use crate::store::{Event, Store, StoreOutage};
 
 /// How long the server is waited for that has nothing to tell. What it has lost meanwhile is found out then.
 pub(super) const WAIT: Duration = Duration::from_secs(3);
-/// How long until a lost connection is made again, and at least between two readings of all that stands.
+/// How long until the first try to hear others again; then twice as long, up to [`PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long at most between two tries to hear others again, or to tell them, and at least between two readings of all that stands.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// Entries of the stream, or standing events, that are asked for at once. The server and all tasks of ours get
 /// their turn in between.
@@ -48,49 +50,58 @@ pub(super) struct Reader<'a> {
     rests: Instant,
     /// Whether there may be changes of which we do not hear.
     has_lost: bool,
+    /// How often the connection has failed since it last worked.
+    failures: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(store: &'a Store, journal: &'a Journal, metrics: &'a JournalMetrics) -> Self {
-        Self { store, journal, metrics, at: None, owes: Some(Instant::now()), rests: Instant::now(), has_lost: false }
+        Self {
+            store,
+            journal,
+            metrics,
+            at: None,
+            owes: Some(Instant::now()),
+            rests: Instant::now(),
+            has_lost: false,
+            failures: 0,
+        }
     }
 
     /// Reads for ever.
     pub(super) async fn read(&mut self) {
-        let mut is_heard = true;
         loop {
-            let Err(outage) = self.attend(&mut is_heard).await;
-            if std::mem::take(&mut is_heard) {
+            let Err(outage) = self.attend().await;
+            self.failures += 1;
+            if self.failures == 2 {
                 tracing::warn!(%outage, "other replicas cannot be heard");
             }
-            tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
+            let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(8)).min(PAUSE);
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         }
     }
 
     /// Reads as long as one connection lasts.
-    async fn attend(&mut self, is_heard: &mut bool) -> Result<Infallible, StoreOutage> {
+    async fn attend(&mut self) -> Result<Infallible, StoreOutage> {
         let line = Line { link: &self.store.link, house: &self.journal.house };
         let mut changes = self.store.link.changes();
+        changes.mark_unchanged();
         self.look(line, true).await?;
-        if !std::mem::replace(is_heard, true) {
+        if std::mem::take(&mut self.failures) > 1 {
             tracing::info!("other replicas are heard again");
         }
         loop {
-            changes.mark_unchanged();
             self.settle(line).await?;
             let until = Instant::now() + WAIT;
             while Instant::now() < until && self.owes.is_none_or(|since| since > Instant::now()) {
                 let wait = self.wait();
-                let is_any = tokio::select! {
-                    is_any = self.next(line, Some(wait)) => is_any?,
-                    // It broke for others, and may be dead here as well without saying so.
-                    _ = changes.changed() => false,
-                };
-                if !is_any {
+                if !self.next(line, Some(wait)).await? {
                     break;
                 }
             }
-            self.look(line, false).await?;
+            let is_new_connection = changes.has_changed().unwrap_or(true);
+            changes.mark_unchanged();
+            self.look(line, is_new_connection).await?;
         }
     }
 

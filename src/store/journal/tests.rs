@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -269,6 +270,16 @@ async fn what_an_older_dump_lacks_is_told_again() {
     assert!(late.heard().contains(&lost));
 }
 
+/// Hears nothing more until it is told that it is not busy.
+fn busy_while(is_busy: &Arc<AtomicBool>) -> impl Fn(&Event) + Send + Sync + use<> {
+    let is_busy = Arc::clone(is_busy);
+    move |_| {
+        while is_busy.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 /// Takes the last entry out as if it had never come.
 const LOSE_LAST: &str = "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
     local field = {}
@@ -280,24 +291,22 @@ const LOSE_LAST: &str = "local last = redis.call('XREVRANGE', KEYS[1], '+', '-',
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_had_and_lost_before_anybody_read_it_is_told_again() {
     let server = Scratch::start().await;
-    let gate = Arc::new(Mutex::new(()));
-    let waiting = Arc::clone(&gate);
+    let is_busy = Arc::new(AtomicBool::new(true));
+    let hear = busy_while(&is_busy);
     let clock = Arc::new(SystemClock::new());
-    let one = Replica::start_with(&server, clock, move |_| drop(waiting.lock())).caught_up().await;
+    let one = Replica::start_with(&server, clock, hear).caught_up().await;
     let two = Replica::start(&server).caught_up().await;
-    {
-        let _closed = gate.lock();
-        two.tell(&changed(1)).await;
-        until(|| one.heard().len() == 1).await;
-        // Now the reader of this one is busy, and of the other gone.
-        two.running.abort();
-        one.tell(&ended("a")).await;
-        one.tell(&changed(2)).await;
-        for _ in 0..2 {
-            server.say(&["EVAL", LOSE_LAST, "2", &one.key("journal"), &one.key("standing")]);
-        }
-        assert_eq!(how_many(&server, &one), ("1".to_owned(), "1".to_owned()));
+    two.tell(&changed(1)).await;
+    until(|| one.heard().len() == 1).await;
+    // Now the reader of this one is busy, and of the other gone.
+    two.running.abort();
+    one.tell(&ended("a")).await;
+    one.tell(&changed(2)).await;
+    for _ in 0..2 {
+        server.say(&["EVAL", LOSE_LAST, "2", &one.key("journal"), &one.key("standing")]);
     }
+    assert_eq!(how_many(&server, &one), ("1".to_owned(), "1".to_owned()));
+    is_busy.store(false, Ordering::SeqCst);
     until(|| how_many(&server, &one) == ("3".to_owned(), "2".to_owned())).await;
     assert_eq!(one.heard(), [changed(1)], "it has missed nothing");
 }
@@ -305,21 +314,19 @@ async fn what_the_server_had_and_lost_before_anybody_read_it_is_told_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_too_slow_hears_what_stands_of_what_was_missed() {
     let server = Scratch::start().await;
-    let gate = Arc::new(Mutex::new(()));
-    let waiting = Arc::clone(&gate);
+    let is_busy = Arc::new(AtomicBool::new(true));
+    let hear = busy_while(&is_busy);
     let clock = Arc::new(SystemClock::new());
-    let slow = Replica::start_with(&server, clock, move |_| drop(waiting.lock())).caught_up().await;
+    let slow = Replica::start_with(&server, clock, hear).caught_up().await;
     let quick = Replica::start(&server).caught_up().await;
     let missed = ended("missed");
-    {
-        let _closed = gate.lock();
-        quick.tell(&changed(0)).await;
-        until(|| slow.heard().len() == 1).await;
-        quick.tell(&missed).await;
-        quick.tell(&changed(1)).await;
-        quick.tell(&changed(2)).await;
-        server.say(&["XTRIM", &quick.key("journal"), "MAXLEN", "1"]);
-    }
+    quick.tell(&changed(0)).await;
+    until(|| slow.heard().len() == 1).await;
+    quick.tell(&missed).await;
+    quick.tell(&changed(1)).await;
+    quick.tell(&changed(2)).await;
+    server.say(&["XTRIM", &quick.key("journal"), "MAXLEN", "1"]);
+    is_busy.store(false, Ordering::SeqCst);
     slow.hears(&[changed(0), changed(2), missed, Event::Lost]).await;
     assert_eq!((slow.counted("lost"), quick.counted("lost")), (1, 0));
     assert_eq!(how_many(&server, &slow).0, "1", "the store had it all");

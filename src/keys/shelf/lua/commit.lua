@@ -1,4 +1,5 @@
--- ARGV: entry, the lease's fence, the sealed record, for how long it lives.
+-- ARGV: entry, the lease's fence, the sealed record, for how long it lives, and how long ago it was opened, confirmed
+-- and used.
 if is_ended() then return { 'revoked', 0 } end
 local entry = read(ARGV[1])
 local fence = tonumber(ARGV[2])
@@ -9,6 +10,7 @@ if fence < entry.given or (fence == entry.given and entry.lease == 0) then retur
 local kept = vacant()
 kept.fence, kept.given, kept.sealed = fence, fence, ARGV[3]
 kept.since = entry.since > 0 and entry.since or fence
-kept.opened, kept.confirmed, kept.used, kept.ends = now, now, now, now + tonumber(ARGV[4])
+kept.opened, kept.confirmed, kept.used = now - tonumber(ARGV[5]), now - tonumber(ARGV[6]), now - tonumber(ARGV[7])
+kept.ends = now + tonumber(ARGV[4])
 write(ARGV[1], kept)
 return { 'kept', entry.waited }

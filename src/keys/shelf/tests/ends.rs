@@ -28,7 +28,6 @@ async fn an_end_takes_all_records_and_nothing_comes_after_it() {
     let kept = one.with("k").await;
     let elsewhere = one.spot("main", "s1", [8; 8], &ana());
     let Claim::Yours(late) = one.claim(&elsewhere, 0, MINUTE).await.unwrap() else { panic!() };
-    assert!(!other.has_ended("main", "s1").await.unwrap());
     let ended = other.end("main", "s1", 4_000_000_000).await.unwrap();
     assert_eq!(ended.len(), 1);
     assert_eq!((ended[0].spot, ended[0].fence, &ended[0].record), (one.anas(), kept, &record("k")));
@@ -39,7 +38,9 @@ async fn an_end_takes_all_records_and_nothing_comes_after_it() {
     assert_eq!(one.confirm(&one.anas(), kept, Some(&record("renewed")), HOUR).await, Ok(None));
     assert!(matches!(one.take(&one.anas(), kept).await.unwrap(), Taken::Gone));
     assert!(one.of_session("main", "s1").await.unwrap().is_empty());
-    assert!(one.has_ended("main", "s1").await.unwrap() && !one.has_ended("main", "s2").await.unwrap());
+    // It is that session alone.
+    let next = one.spot("main", "s2", BACKEND, &ana());
+    assert!(matches!(one.claim(&next, 0, MINUTE).await.unwrap(), Claim::Yours(_)));
 }
 
 #[tokio::test]
@@ -124,6 +125,20 @@ async fn what_is_looked_after_is_no_orphan_and_what_is_gone_is_forgotten() {
     assert_eq!(server.say(&["DBSIZE"]).trim(), "1");
     assert!(one.orphans(10).await.unwrap().is_empty());
     assert_eq!(server.say(&["DBSIZE"]).trim(), "0");
+}
+
+#[tokio::test]
+async fn what_comes_back_while_it_is_forgotten_is_not_forgotten() {
+    let (server, [one]) = replicas().await;
+    let spot = one.anas();
+    one.due_in(&spot, Duration::ZERO, Duration::ZERO).await.unwrap();
+    a_moment().await;
+    let shard = one.shard(spot.entry.as_bytes()[0] % 16);
+    let overdue = one.store.run(&scripts::OVERDUE, &shard, &[b"10"]).await.unwrap();
+    let (again, member) = (overdue.bytes(0).unwrap(), overdue.bytes(1).unwrap());
+    one.due_in(&spot, HOUR, HOUR).await.unwrap();
+    one.store.run(&scripts::NOT_DUE, &shard, &[again, member]).await.unwrap();
+    assert_eq!(server.say(&["DBSIZE"]).trim(), "1");
 }
 
 #[tokio::test]

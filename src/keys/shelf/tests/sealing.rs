@@ -181,5 +181,5 @@ async fn a_full_server_takes_no_logins_but_every_end() {
     assert!(matches!(one.take_idle(&spot, fence, HOUR, HOUR, HOUR).await.unwrap(), Taken::InUse(_)));
     assert!(matches!(one.take(&spot, fence).await.unwrap(), Taken::Ours(_)));
     one.end("main", "s1", 4_000_000_000).await.unwrap();
-    assert_eq!(one.has_ended("main", "s1").await, Ok(true));
+    assert!(matches!(one.claim(&spot, 0, MINUTE).await.unwrap(), Claim::Revoked));
 }

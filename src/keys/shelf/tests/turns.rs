@@ -89,10 +89,16 @@ async fn what_was_taken_out_is_gone_and_what_the_server_lost_is_not_known() {
     let fence = other.yours(lost).await;
     assert!(matches!(one.claim(&spot, lost, MINUTE).await.unwrap(), Claim::Theirs(_)));
     assert!(matches!(one.tend(&spot, lost, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
-    assert_eq!(other.keep(fence, "k").await, Commit::Kept);
+    let ages = Ages { opened: HOUR, confirmed: MINUTE * 2, used: MINUTE };
+    assert_eq!(other.put_back(&spot, fence, &record("k"), ages, HOUR).await, Ok(Commit::Kept));
     // Whoever did not know of them may have logged in anew, so whoever has the old ones ends them.
     assert!(matches!(one.tend(&spot, lost, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
-    assert_eq!(one.here(lost).await.fence, fence);
+    let found = one.here(lost).await;
+    assert_eq!(found.fence, fence);
+    // They are as old as they were.
+    for (age, was) in [(found.ages.opened, HOUR), (found.ages.confirmed, MINUTE * 2), (found.ages.used, MINUTE)] {
+        assert!(age >= was && age < was + MINUTE / 2, "{age:?} {was:?}");
+    }
     // A server that took over may know only what was before.
     assert!(matches!(one.tend(&spot, fence + 1, HOUR, HOUR, MINUTE).await.unwrap(), Tend::Unknown));
 }

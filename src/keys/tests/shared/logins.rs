@@ -98,3 +98,37 @@ async fn nobody_gets_the_keys_of_another_from_the_store() {
     assert_eq!(key(&other.ask(&ANA).await), "ana-1");
     assert_eq!(key(&one.ask(&Who { agent: "Browser/2", ..ANA }).await), "ana-3");
 }
+
+#[tokio::test]
+async fn whoever_waits_long_for_a_place_keeps_nobody_from_signing_in() {
+    let mut house = House::new(Script { gate: Some(Semaphore::new(0)), ..Script::default() }).await;
+    house.limits.max_logins = 1;
+    house.limits.login_timeout = SECONDS(60);
+    let [crowded, other, _third] = house.replicas().await;
+    let anas = crowded.begin(&ANA);
+    until("the place is taken", || house.logins() == 1).await;
+    let here = crowded.begin(&BEN);
+    let there = other.begin(&BEN);
+    // Longer than a lease waits for its login, so that it is another one by then.
+    tokio::time::sleep(SECONDS(3)).await;
+    house.open(3);
+    assert_eq!(key(&anas.await.unwrap()), "ana-1");
+    let bens = [here, there].map(|asked| async { key(&asked.await.unwrap()) });
+    assert_eq!(join_all(bens).await, ["ben-2", "ben-2"]);
+    assert_eq!(house.logins(), 2);
+    assert!(house.logouts().is_empty());
+}
+
+#[tokio::test]
+async fn keys_that_are_dead_when_they_are_found_are_replaced_before_anybody_sees_them() {
+    let house = House::in_haste(Script::default()).await;
+    let [one, other, _third] = house.replicas().await;
+    key(&one.ask(&ANA).await);
+    *house.script.dead.lock().unwrap() = true;
+    // Nobody uses them, so nobody finds out until they are overdue.
+    tokio::time::sleep(SECONDS(2)).await;
+    assert_eq!(key(&other.ask(&ANA).await), "ana-2");
+    assert_eq!(house.logins(), 2);
+    *house.script.dead.lock().unwrap() = false;
+    assert_eq!(one.insist(&ANA).await, "ana-2");
+}
