@@ -94,21 +94,28 @@ impl SelfService {
     ///
     /// Says where the browser goes next, where a portal has to see it: at `origin`, which is ours, it came
     /// in, and `return_to` is the allowed address to go on to afterwards.
-    pub fn sign_out(
+    ///
+    /// # Errors
+    /// Nobody can tell whether other replicas have more of them. Those that are known have ended.
+    pub async fn sign_out(
         &self,
         cookies: &Cookies<'_>,
         arrival: &SignOutRequest<'_>,
         origin: &str,
         return_to: Option<&Url>,
-    ) -> Option<String> {
-        let mut farewell = None;
+    ) -> Result<Option<String>, Unreachable> {
+        let (mut farewell, mut unknown) = (None, None);
         for portal in &self.portals {
-            for session in portal.signed(&cookies.values(portal.cookie())) {
+            let shown = cookies.values(portal.cookie());
+            if let Err(outage) = portal.bring(&shown).await {
+                unknown = Some(Unreachable { retry_after: outage.retry_after() });
+            }
+            for session in portal.signed(&shown) {
                 farewell = farewell.or_else(|| portal.farewell(&session.id, origin, return_to));
                 self.end(portal, &session.id, session.expires, Some(&session.user), arrival);
             }
         }
-        farewell
+        unknown.map_or(Ok(farewell), Err)
     }
 
     /// The origins at which a browser that has signed out here may have to be signed out as well.

@@ -64,6 +64,12 @@ impl Store {
         })
     }
 
+    /// By which it tells time.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Takes up what may change while running: the keys, and what happens without the store.
     pub fn configure(&self, plan: StorePlan) {
         self.ring.store(Arc::new(plan.ring));

@@ -204,11 +204,11 @@ impl Oidc {
                 pages::unusable(language)
             }
         })?;
-        self.let_in(read, call, desk, &login)
+        self.let_in(read, call, desk, &login).await
     }
 
     /// Makes a session, always a new one, in the place of those that the browser has.
-    fn let_in(&self, read: Read, call: &Call<'_>, desk: &dyn Desk, login: &str) -> Result<String, Reply> {
+    async fn let_in(&self, read: Read, call: &Call<'_>, desk: &dyn Desk, login: &str) -> Result<String, Reply> {
         let house = &self.house;
         let (shown, user) = (random(), read.identity.user().to_owned());
         let id = house.kept.id_of(&house.name, &shown);
@@ -218,17 +218,17 @@ impl Oidc {
         let no_room = || pages::later(self.language(call), login, 5);
         let session = house.session(&id, read, expires).ok_or_else(no_room)?;
         let memos = session.memos.clone();
-        if house.kept.keep(&house.name, &shown, session).is_err() {
-            tracing::warn!(portal = house.name, "no more sessions can be kept; raise [limits] sessions");
+        if let Err(why) = house.kept.keep(&house.name, &shown, session).await {
+            why.report(&house.name);
             return Err(no_room());
         }
         // Looked at only now: an end that comes later finds the session itself.
         if memos.iter().any(|memo| house.has_ended(memo, issued)) {
-            house.kept.end(&id);
+            house.kept.end(&house.name, &id);
             return Err(pages::stale(self.language(call), login));
         }
-        for old in self.live(call) {
-            house.kept.end(&old.id);
+        for old in self.live(call).await {
+            house.kept.end(&house.name, &old.id);
             desk.sign_out(&SessionHandle { portal: house.name.clone(), id: old.id });
         }
         tracing::info!(portal = house.name, user, "signed in at the OpenID provider");
@@ -236,9 +236,12 @@ impl Oidc {
     }
 
     /// The sessions of this portal that the browser shows and that have not ended.
-    fn live(&self, call: &Call<'_>) -> Vec<SignedSession> {
+    async fn live(&self, call: &Call<'_>) -> Vec<SignedSession> {
         let now = self.house.clock.unix();
-        let mut live = self.sessions.signed(&call.cookies.values(self.sessions.cookie()));
+        let shown = call.cookies.values(self.sessions.cookie());
+        // One of which nobody can tell keeps nobody from signing in.
+        let _ = self.sessions.bring(&shown).await;
+        let mut live = self.sessions.signed(&shown);
         live.retain(|session| session.expires > now);
         live
     }

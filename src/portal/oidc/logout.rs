@@ -1,6 +1,8 @@
 //! The end of a session: told to the provider by the browser (OpenID Connect RP-Initiated Logout 1.0), or
 //! told by the provider itself (Back-Channel Logout 1.0).
 
+use std::time::Duration;
+
 use serde_json::json;
 use url::Url;
 use url::form_urlencoded;
@@ -8,7 +10,7 @@ use url::form_urlencoded;
 use super::claims::{self, LogoutToken, OLDEST_LOGOUT};
 use super::settings::PostLogout;
 use super::{House, Oidc};
-use crate::domain::{Call, Desk, Outage, Reply, SessionHandle, UnixSeconds};
+use crate::domain::{Call, Desk, Reply, SessionHandle, UnixSeconds};
 
 /// For how long it is remembered that a session has ended of which nothing is known here, in seconds: as long
 /// as its sign-in may be under way, or a token of it may be good.
@@ -84,7 +86,7 @@ impl Oidc {
             Ok(Ok(signed)) => signed,
             Ok(Err(unverified)) => return self.not_taken(&unverified),
             // Neither yes nor no: the provider may try again.
-            Err(outage) => return unavailable(&outage),
+            Err(outage) => return unavailable("the provider's keys cannot be had", outage.retry_after()),
         };
         let now = house.clock.unix();
         let token = match claims::logout_token(&signed, &house.settings, now) {
@@ -92,23 +94,28 @@ impl Oidc {
             Err(flaw) => return self.not_taken(&flaw),
         };
         let until = token.issued.saturating_add(OLDEST_LOGOUT).saturating_add(2 * house.settings.clock_skew);
-        if !house.kept.notes().put(house.note(&format!("jti:{}", token.id)), now, until, now) {
+        let used = house.note(&format!("jti:{}", token.id));
+        if house.kept.notes().get(&used, now).is_some() {
             return self.not_taken(&"it came before");
         }
-        self.end_all(&token, now, desk);
-        Reply { status: 200, ..Reply::default() }
+        let memo = token.memo();
+        house.note_end_at(&memo, token.issued, now);
+        let outage = self.all_with(&memo).await.outage;
+        // Where there may be more sessions than are known here, the provider may come again with it.
+        if outage.is_none() && !house.kept.notes().put(used, now, until, now) {
+            return self.not_taken(&"it came before");
+        }
+        self.end_all(&token, &memo, desk);
+        match outage {
+            None => Reply { status: 200, ..Reply::default() },
+            Some(outage) => unavailable("the store cannot be asked", outage.retry_after()),
+        }
     }
 
-    /// The session of this name; or all of the person's, where none is named.
-    fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) {
-        let (memo, of_subject) = match (&token.sid, &token.subject) {
-            (Some(sid), subject) => (format!("sid:{sid}"), subject.as_ref()),
-            (None, Some(subject)) => (format!("sub:{subject}"), None),
-            (None, None) => return,
-        };
-        self.house.note_end_at(&memo, token.issued, now);
-        let mut ids = self.ids_with(&memo);
-        if let Some(subject) = of_subject {
+    /// The session of this name; or all of the person's, where none is named. They were brought here.
+    fn end_all(&self, token: &LogoutToken, memo: &str, desk: &dyn Desk) {
+        let mut ids = self.ids_with(memo);
+        if let (Some(_), Some(subject)) = (&token.sid, &token.subject) {
             let theirs = self.ids_with(&format!("sub:{subject}"));
             ids.retain(|id| theirs.contains(id));
         }
@@ -119,9 +126,25 @@ impl Oidc {
         tracing::info!(portal = self.house.name, sessions = count, "the OpenID provider has ended sessions");
     }
 
+    fn ids_with(&self, memo: &str) -> Vec<String> {
+        let mut ids = self.house.kept.ids_with_memo(&self.house.name, memo);
+        ids.extend(self.bearers.ids_with(memo));
+        ids
+    }
+
     fn not_taken(&self, why: &dyn std::fmt::Display) -> Reply {
         tracing::warn!(portal = self.house.name, %why, "a logout token is not taken");
         refusal("invalid_request", "the logout token is not good")
+    }
+}
+
+impl LogoutToken {
+    /// What those sessions have in common that it ends.
+    fn memo(&self) -> String {
+        match (&self.sid, &self.subject) {
+            (Some(sid), _) => format!("sid:{sid}"),
+            (None, subject) => format!("sub:{}", subject.as_deref().unwrap_or_default()),
+        }
     }
 }
 
@@ -129,8 +152,7 @@ fn refusal(error: &str, description: &str) -> Reply {
     Reply::json(400, &json!({ "error": error, "error_description": description }))
 }
 
-fn unavailable(outage: &Outage) -> Reply {
-    let answer =
-        json!({ "error": "temporarily_unavailable", "error_description": "the provider's keys cannot be had" });
-    Reply::json(503, &answer).header("retry-after", outage.retry_after().as_secs().max(1).to_string())
+fn unavailable(why: &str, retry_after: Duration) -> Reply {
+    let answer = json!({ "error": "temporarily_unavailable", "error_description": why });
+    Reply::json(503, &answer).header("retry-after", retry_after.as_secs().max(1).to_string())
 }
