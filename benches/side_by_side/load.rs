@@ -21,6 +21,10 @@ X-Original-URL: https://webmail.example.test:443/mail/list?folder=inbox&page=2\r
 X-Original-Method: GET\r\n\
 X-Forwarded-For: 198.51.100.7\r\n\
 Cookie: theme=dark; lang=en; portal_session=";
+/// The same lines without the ticket and what browsers add.
+pub const ORIGINAL_LINES: &str = "X-Original-URL: https://webmail.example.test:443/mail/list?folder=inbox&page=2\r\n\
+X-Original-Method: GET\r\n\
+X-Forwarded-For: 198.51.100.7\r\n";
 const AFTER_TICKET: &str = "\r\nAccept: */*\r\n\
 Accept-Language: en-GB,en;q=0.5\r\n\
 User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
@@ -45,6 +49,11 @@ impl Crowd {
             key.mint(&ticket, Some(&password))
         };
         Ok(Self { tickets: (0..people).map(mint).collect::<Result<_, _>>()? })
+    }
+
+    /// The cookie line of somebody's browser.
+    pub fn cookie_line(&self, person: usize) -> String {
+        format!("Cookie: {COOKIE}={}\r\n", self.tickets[person])
     }
 
     /// Bytes of one request's head.

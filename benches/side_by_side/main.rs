@@ -6,7 +6,9 @@
 //! and the figures are ratios within one round. `cargo bench --bench side_by_side` runs it; it prints
 //! and ends well, whatever it measures. See `benches/README.md`.
 
+#[expect(dead_code, reason = "another bench uses more of it")]
 mod load;
+#[expect(dead_code, reason = "another bench uses more of it")]
 mod servers;
 
 use std::error::Error;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use keyward::observe::Stopwatch;
 
 use load::{Ask, Connections, Crowd};
-use servers::{Keyward, Nginx, Pinning, Process, Webmail};
+use servers::{Keyward, Nginx, Pinning, Process, Shape, Webmail};
 
 /// How many sessions the Keywards hold that are compared.
 const SESSIONS: [usize; 3] = [1, 1_000, 100_000];
@@ -58,7 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut sides = Vec::new();
     let mut memory = 0.0;
     for sessions in SESSIONS {
-        let keyward = Keyward::start(env!("CARGO_BIN_EXE_keyward"), workspace.path(), &webmail, &pinning)?;
+        let keyward =
+            Keyward::start(env!("CARGO_BIN_EXE_keyward"), workspace.path(), &webmail, &pinning, &Shape::default())?;
         let mut connections = Connections::open(keyward.process.address, CONNECTIONS)?;
         connections.ask(&crowd, 0..sessions.min(SETTLED), Ask::ForKeys)?;
         if sessions > SETTLED {
@@ -71,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut others = Vec::new();
     for program in std::env::var(OTHERS).unwrap_or_default().split(':').filter(|path| !path.is_empty()) {
-        let keyward = Keyward::start(program, workspace.path(), &webmail, &pinning)?;
+        let keyward = Keyward::start(program, workspace.path(), &webmail, &pinning, &Shape::default())?;
         others.push(Side::of(program.to_owned(), 1, keyward.process));
     }
     let head = Connections::open(sides[0].process.address, 1)?.sample(&crowd)?;

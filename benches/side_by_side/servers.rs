@@ -8,6 +8,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::load::{COOKIE, HOST, TICKET_KEY, TICKET_SECRET};
@@ -36,7 +38,7 @@ impl Pinning {
         Self { server: pinned.then_some(first) }
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         match &self.server {
             Some(processor) => {
                 let mut command = Command::new("taskset");
@@ -64,7 +66,7 @@ pub struct Process {
 }
 
 impl Process {
-    fn start(mut command: Command, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+    pub fn start(mut command: Command, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let mut process = Self { child, address };
         for _ in 0..500 {
@@ -114,6 +116,22 @@ impl Drop for Process {
     }
 }
 
+/// What is not the same in all benches.
+pub struct Shape<'a> {
+    /// `[listen] ops`.
+    pub ops: &'a str,
+    /// `keep_alive_interval` of the back-end.
+    pub keep_alive_interval: &'a str,
+    /// More tables.
+    pub more: &'a str,
+}
+
+impl Default for Shape<'_> {
+    fn default() -> Self {
+        Self { ops: "off", keep_alive_interval: "1h", more: "" }
+    }
+}
+
 /// `keyward serve`, as this very build has it.
 pub struct Keyward {
     pub process: Process,
@@ -125,13 +143,15 @@ impl Keyward {
         workspace: &Path,
         webmail: &Webmail,
         pinning: &Pinning,
+        shape: &Shape<'_>,
     ) -> Result<Self, Box<dyn Error>> {
         let address = free_address()?;
+        let Shape { ops, keep_alive_interval, more } = shape;
         let configuration = format!(
             r#"
 [listen]
 auth = "{address}"
-ops  = "off"
+ops  = "{ops}"
 [log]
 level = "warn"
 [[portal]]
@@ -149,12 +169,13 @@ url         = "http://{}"
 credentials = "portal"
 max_logins  = 64
 idle_timeout = "4h"
-keep_alive_interval = "1h"
+keep_alive_interval = "{keep_alive_interval}"
 [[route]]
 host    = "{HOST}"
 path    = "/"
 portal  = "customer-portal"
 backend = "mail"
+{more}
 "#,
             webmail.address
         );
@@ -217,19 +238,39 @@ impl Nginx {
 /// A back-end that signs everybody in at once, in the way that is documented for Axigen.
 pub struct Webmail {
     address: SocketAddr,
+    asked: Arc<Asked>,
+}
+
+/// How often it was asked for what.
+#[derive(Default)]
+struct Asked {
+    logins: AtomicUsize,
+    checks: AtomicUsize,
 }
 
 impl Webmail {
     pub fn start() -> Result<Self, Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
+        let (address, asked) = (listener.local_addr()?, Arc::<Asked>::default());
+        let counting = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let asked = Arc::clone(&counting);
                 // A connection that breaks is the client's to notice.
-                std::thread::spawn(move || serve(&stream).is_ok());
+                std::thread::spawn(move || serve(&stream, &asked).is_ok());
             }
         });
-        Ok(Self { address })
+        Ok(Self { address, asked })
+    }
+
+    /// Logins so far.
+    pub fn logins(&self) -> usize {
+        self.asked.logins.load(Ordering::Relaxed)
+    }
+
+    /// Checks of sessions so far.
+    pub fn checks(&self) -> usize {
+        self.asked.checks.load(Ordering::Relaxed)
     }
 
     /// Bytes of the keys of one session, cookie and query pair.
@@ -238,11 +279,11 @@ impl Webmail {
     }
 }
 
-fn serve(stream: &TcpStream) -> std::io::Result<()> {
+fn serve(stream: &TcpStream, asked: &Asked) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
     loop {
-        let mut length = 0;
+        let (mut length, mut is_logout) = (0, false);
         loop {
             let mut line = String::new();
             if reader.read_line(&mut line)? == 0 {
@@ -251,6 +292,7 @@ fn serve(stream: &TcpStream) -> std::io::Result<()> {
             if line == "\r\n" {
                 break;
             }
+            is_logout |= line.contains("action=logout");
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().unwrap_or_default();
             }
@@ -258,7 +300,12 @@ fn serve(stream: &TcpStream) -> std::io::Result<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let body = String::from_utf8_lossy(&body);
-        let number = body.split_once("username=user").map_or("", |(_, rest)| rest);
+        let Some((_, number)) = body.split_once("username=user") else {
+            asked.checks.fetch_add(usize::from(!is_logout), Ordering::Relaxed);
+            writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+            continue;
+        };
+        asked.logins.fetch_add(1, Ordering::Relaxed);
         let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
         let key = key(digits.parse().unwrap_or_default());
         let answer = format!(
@@ -270,6 +317,6 @@ fn serve(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 /// An address that was free a moment ago.
-fn free_address() -> std::io::Result<SocketAddr> {
+pub fn free_address() -> std::io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }

@@ -51,7 +51,7 @@ impl Foundation {
         let accounts = Provisioner::new(Arc::clone(&keys), Arc::clone(&clock), runtime);
         let tokens = Tokens::new(Arc::clone(&clock));
         let settled = SettledClock::new(Arc::clone(&clock));
-        let store = store.map(|plan| Store::new(plan, Arc::clone(&clock)));
+        let store = store.map(|plan| Store::new(plan, Arc::clone(&clock), &metrics));
         if let Some(store) = &store {
             keys.share(store);
             sessions.share(store);
@@ -96,6 +96,20 @@ impl Foundation {
             // A panic was counted and logged, and must not be the end of all expiry.
             let _ = AssertUnwindSafe(self.do_chores()).catch_unwind().await;
         }
+    }
+
+    /// Hears what other replicas tell, where there are any, for ever.
+    pub async fn hear(self: Arc<Self>) {
+        if let Some(store) = &self.store {
+            store.run_journal(&self.metrics).await;
+        }
+    }
+
+    /// Lets what other replicas must hear of be told; says how much is not when the time is over.
+    pub async fn tell_rest(&self, time: Duration) -> usize {
+        let Some(store) = &self.store else { return 0 };
+        let _ = tokio::time::timeout(time, store.finish_telling()).await;
+        store.untold()
     }
 
     async fn do_chores(&self) {

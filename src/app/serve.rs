@@ -80,6 +80,7 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     );
     let stop = servers.stop();
     let ticking = tokio::spawn(Arc::clone(&foundation).tick());
+    let hearing = tokio::spawn(Arc::clone(&foundation).hear());
     let mut running = std::pin::pin!(servers.run());
     supervisor::ready();
     let ended = loop {
@@ -100,9 +101,17 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
     ticking.abort();
     // Whoever signed out a moment ago is to be signed out at the applications, too.
     let leaving = async { tokio::join!(foundation.keys.finish_chores(), foundation.errands.finish()) };
-    if tokio::time::timeout(settings.drain_timeout, leaving).await.is_err() {
+    let (left, untold) = tokio::join!(
+        tokio::time::timeout(settings.drain_timeout, leaving),
+        foundation.tell_rest(settings.drain_timeout)
+    );
+    if left.is_err() {
         tracing::warn!("some sessions could not be signed out at the back-ends in time");
     }
+    if untold > 0 {
+        tracing::warn!(events = untold, "other replicas could not be told in time");
+    }
+    hearing.abort();
     foundation.accounts.report_left();
     ended.map_err(Failure::Run)
 }

@@ -337,15 +337,31 @@ impl Guarded {
     /// # Errors
     /// [`Outage`]; [`Outage::BackingOff`] at once while the back-end is left alone.
     pub async fn login(&self, attempt: &Attempt) -> Result<Login, Outage> {
+        if self.backend.foresees(attempt).is_some() {
+            return self.login_at(&LoginPlace { _permit: None }, attempt).await;
+        }
+        if let Some(retry_after) = self.backoff.pause() {
+            return Err(Outage::BackingOff { retry_after });
+        }
+        let place = self.login_place().await;
+        self.login_at(&place, attempt).await
+    }
+
+    /// A place for a login, in order of arrival, for whoever has more to do before the login than to wait for it.
+    pub async fn login_place(&self) -> LoginPlace<'_> {
+        LoginPlace { _permit: place(&self.logins).await }
+    }
+
+    /// Signs the person in, at a place that was got before.
+    ///
+    /// # Errors
+    /// As with [`Guarded::login`].
+    pub async fn login_at(&self, _place: &LoginPlace<'_>, attempt: &Attempt) -> Result<Login, Outage> {
         if let Some(refusal) = self.backend.foresees(attempt) {
             let outcome = Ok(Login::Refused(refusal));
             self.report(&attempt.login, &outcome, Duration::ZERO);
             return outcome;
         }
-        if let Some(retry_after) = self.backoff.pause() {
-            return Err(Outage::BackingOff { retry_after });
-        }
-        let _place = place(&self.logins).await;
         // It may have failed while we queued.
         let leave = self.backoff.enter().map_err(|retry_after| Outage::BackingOff { retry_after })?;
         let _flight = InFlight::new(&self.metrics.logins_in_flight);
@@ -513,6 +529,11 @@ async fn within<T>(deadline: Duration, call: BoxFuture<'_, Result<T, Outage>>) -
 /// A place, in order of arrival. None is missing but when the semaphore was closed, which is never.
 async fn place(semaphore: &Semaphore) -> Option<SemaphorePermit<'_>> {
     semaphore.acquire().await.ok()
+}
+
+/// A place for a login, given back when dropped.
+pub struct LoginPlace<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
 }
 
 /// Counts something under way for as long as it lives, however it ends.

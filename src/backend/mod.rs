@@ -55,7 +55,7 @@ use crate::wire::Wire;
 
 pub use crate::domain::AccountRefusal;
 pub use accounts::{AccountChange, Accounts};
-pub use guard::{BackendId, BackendPlan, Guarded, Profile};
+pub use guard::{BackendId, BackendPlan, Guarded, LoginPlace, Profile};
 
 /// One entry of [`KINDS`].
 pub struct Kind {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{Value, ValueKind};
@@ -253,16 +253,21 @@ impl Section {
 
     /// A secret, given inline or as a file named by `<key>_file`; both is a mistake.
     pub fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret> {
+        self.secret_and_file(key, file_key).map(|(secret, _)| secret)
+    }
+
+    /// The same, with the file that it was read from, for those who look whether it changes.
+    pub fn secret_and_file(&mut self, key: &'static str, file_key: &'static str) -> Option<(Secret, Option<PathBuf>)> {
         let inline = self.text(key);
-        let file = self.text(file_key);
+        let file = self.text(file_key).map(PathBuf::from);
         let given_as = if file.is_some() { file_key } else { key };
-        let secret = match (inline, file) {
+        let secret = match (inline, &file) {
             (Some(_), Some(_)) => {
                 self.mistake(key, &format!("is given twice; keep either {key} or {file_key}"));
                 return None;
             }
             (Some(inline), None) => Secret::from(inline),
-            (None, Some(file)) => match read_secret_file(Path::new(&file)) {
+            (None, Some(file)) => match read_secret_file(file) {
                 Ok(secret) => secret,
                 // The name is not repeated: people do write the secret itself here.
                 Err(error) => {
@@ -276,7 +281,7 @@ impl Section {
             self.mistake(given_as, "is empty; an empty secret is no secret");
             return None;
         }
-        Some(secret)
+        Some((secret, file))
     }
 
     /// A table below this one; an empty one where nothing was written.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Wall-clock time, whole seconds since 1970. Tickets speak it.
 pub type UnixSeconds = u64;
 
-/// A point on the process's own time line, in milliseconds since its clock was made.
+/// A point on the process's own time line, in milliseconds.
 ///
 /// Everything that Keyward itself times (idle, age, back-off) uses this and not the wall clock, so
 /// that a wall clock that is set back or forward neither ends sessions nor revives them.
@@ -15,13 +15,13 @@ impl Moment {
     /// The far end of the time line.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The moment that lies this many milliseconds behind the clock's start.
+    /// The moment that lies this many milliseconds behind the start of the time line.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the clock's start.
+    /// Milliseconds since the start of the time line.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0
@@ -31,6 +31,12 @@ impl Moment {
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment moved into the past; the start of the time line where it would lie before.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// This moment moved into the future; the far end of the time line where it would overflow.
@@ -76,9 +82,13 @@ impl Clock for SystemClock {
     }
 
     fn now(&self) -> Moment {
-        Moment(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Moment(HEAD_START.saturating_add(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)))
     }
 }
+
+/// Where the time line of a process begins, in milliseconds: far from its zero, so that what other replicas began
+/// before this process did has a moment, too. Ten years.
+const HEAD_START: u64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// A clock that stands still until it is told to move. For tests.
 #[derive(Debug)]

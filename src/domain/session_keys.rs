@@ -107,6 +107,39 @@ impl SessionKeys {
         }
     }
 
+    /// All there is, for somebody who keeps it elsewhere: cookies, query, authorization, session and memo, as
+    /// [`SessionKeys::from_parts`] takes them.
+    #[must_use]
+    pub fn parts(&self) -> [&str; 5] {
+        [0, 1, 2, 3, 4].map(|index| self.part(index))
+    }
+
+    /// The keys that these parts were, checked as if a back-end had just given them.
+    ///
+    /// # Errors
+    /// They are no keys, or not written as [`SessionKeys::parts`] writes them.
+    pub fn from_parts(parts: [&str; 5]) -> Result<Self, SessionKeysError> {
+        let [cookies, query, authorization, session, memo] = parts;
+        let mut builder = Self::builder().memo(memo.to_owned())?;
+        for cookie in cookies.split("; ").filter(|_| !cookies.is_empty()) {
+            let (name, value) = cookie.split_once('=').ok_or(SessionKeysError::CookieName)?;
+            builder = builder.cookie(name, value)?;
+        }
+        if !query.is_empty() {
+            let (name, value) = query.split_once('=').ok_or(SessionKeysError::Value)?;
+            builder = builder.query(name, value)?;
+        }
+        if !authorization.is_empty() {
+            builder = builder.authorization(authorization)?;
+        }
+        if !session.is_empty() {
+            builder = builder.session(session)?;
+        }
+        let keys = builder.build()?;
+        // Two cookies of one name would have become one.
+        if keys.parts() == parts { Ok(keys) } else { Err(SessionKeysError::Value) }
+    }
+
     fn part(&self, index: usize) -> &str {
         let end = |index: usize| self.ends.get(index).map_or(self.text.len(), |end| usize::from(*end));
         let start = index.checked_sub(1).map_or(0, end);
@@ -311,6 +344,27 @@ mod tests {
             let keys = builder.build().unwrap();
             let parts = (keys.cookies(), keys.query(), keys.authorization(), keys.session(), keys.memo());
             assert_eq!(parts, (cookies, query, authorization, session, memo));
+            assert_eq!(SessionKeys::from_parts(keys.parts()).as_ref(), Ok(&keys));
+        }
+    }
+
+    #[test]
+    fn parts_that_are_no_keys_are_refused() {
+        for parts in [
+            ["", "", "", "", ""],
+            ["", "", "", "", "memo"],
+            ["sid", "", "", "", ""],
+            ["sid=1;b=2", "", "", "", ""],
+            ["sid=1; ", "", "", "", ""],
+            ["sid=1; b=2; sid=3", "", "", "", ""],
+            ["sid=1\r\nSet-Cookie: a=b", "", "", "", ""],
+            ["", "_h", "", "", ""],
+            ["", "_h=", "", "", ""],
+            ["", "_h=1&a=2", "", "", ""],
+            ["", "", "Bearer\n", "", ""],
+            ["", "", "", "a b", ""],
+        ] {
+            assert!(SessionKeys::from_parts(parts).is_err(), "{parts:?}");
         }
     }
 

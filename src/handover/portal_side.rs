@@ -3,10 +3,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::{Entrance, SelfService, SignOutRequest};
 use crate::backend::{Binding, Guarded};
 use crate::domain::{Audience, Browser, Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
-use crate::keys::{NoKeys, Order, password_of};
+use crate::keys::{NoKeys, Order, Told, password_of};
 use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Shown, Unreachable, Verdict};
 
 /// What a portal's own server may do with the sessions of its portal, each by the portal's name for it.
@@ -158,15 +160,15 @@ impl PortalSide<'_> {
     }
 
     /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
-    /// says that the session is there. When this returns, nothing is given out for it any more.
+    /// says that the session is there. When this ends, nothing is given out for it any more, here or at another
+    /// replica that can be told.
     ///
     /// # Errors
     /// Nobody can tell whether other replicas have more of it. What is known has ended.
     pub async fn sign_out(&self, sid: &str, arrival: &SignOutRequest<'_>) -> Result<(), Unreachable> {
         let called = self.portal.called_off(sid).await;
-        for id in called.ids {
-            self.house.end_for_server(self.portal, &id, arrival);
-        }
+        let told: Vec<_> = called.ids.iter().map(|id| self.house.end_for_server(self.portal, id, arrival)).collect();
+        join_all(told.into_iter().map(Told::wait)).await;
         called.outage.map_or(Ok(()), |outage| Err(Unreachable { retry_after: outage.retry_after() }))
     }
 
@@ -184,7 +186,8 @@ impl PortalSide<'_> {
         if self.portal.registers() {
             self.session(sid, None, None).await?;
         }
-        Ok(ids.iter().map(|id| self.house.keys.touch(self.portal.name(), id)).sum())
+        let touched = ids.iter().map(|id| self.house.keys.touch(self.portal.name(), id));
+        Ok(join_all(touched).await.into_iter().sum())
     }
 
     /// The keys of the session at a back-end, after a login where one is needed. Where the portal does

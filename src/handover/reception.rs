@@ -5,7 +5,7 @@ use url::Url;
 
 use super::Entrance;
 use super::site::Site;
-use super::tokens::{Nonce, Passage, Tokens, is_mark, mark_of};
+use super::tokens::{Nonce, NotMinted, Passage, Tokens, is_mark, mark_of};
 use super::visit::{Arrival, Given, Gone, Step, Visit};
 use super::visitor::{Visitor, Wrong};
 use crate::domain::{
@@ -13,6 +13,7 @@ use crate::domain::{
 };
 use crate::keys::{KeyStore, NoKeys, Order, password_of};
 use crate::portal::{Portal, Shown, Unreachable};
+use crate::store::StoreOutage;
 
 /// Hands people over to the applications that routes lead them to.
 pub struct Reception {
@@ -153,7 +154,10 @@ impl Reception {
             state: mark.to_owned(),
             return_to,
         };
-        let token = self.tokens.mint(passage).ok_or(Arrival::Refused(NoKeys::BUSY))?;
+        let token = self.tokens.mint(passage).await.map_err(|no| match no {
+            NotMinted::TooMany => Arrival::Refused(NoKeys::BUSY),
+            NotMinted::Unavailable(outage) => unavailable(&outage),
+        })?;
         Ok(Arrival::Token { token: token.into(), at: site.way_in(&site.origin()) })
     }
 
@@ -166,7 +170,7 @@ impl Reception {
         state: Option<&str>,
     ) -> Result<Arrival, Arrival> {
         let again = || Arrival::Stranger { again: site.way_in(&site.portal()).address };
-        let passage = self.tokens.redeem(token).ok_or_else(again)?;
+        let passage = self.tokens.redeem(token).await.map_err(|outage| unavailable(&outage))?.ok_or_else(again)?;
         let known = state.is_some_and(|state| mark_of(state) == passage.state);
         if !known || passage.backend != visit.backend || passage.destination != own {
             tracing::warn!(backend = visit.backend, known, "a token was shown by another browser, or at another place");
@@ -291,6 +295,12 @@ impl Reception {
         }
         Ok(keys)
     }
+}
+
+/// Nobody can tell at the moment what is shared with other replicas.
+fn unavailable(outage: &StoreOutage) -> Arrival {
+    tracing::warn!(%outage, "a token between two domains could not be kept or looked up in the store");
+    Arrival::Refused(NoKeys { reason: Reason::PortalUnavailable, retry_after: outage.retry_after() })
 }
 
 /// Where to go in place of the application, if the visit asks for it and may.

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use prometheus::Histogram;
 use serde::Serialize;
 use url::Url;
 
 use crate::backend::Guarded;
 use crate::domain::{Browser, Call, Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
-use crate::keys::{KeyStore, SignOut, SignOutBy};
+use crate::keys::{KeyStore, SignOut, SignOutBy, Told};
 use crate::observe::{Metrics, Stopwatch};
 use crate::portal::{Portal, PortalSession, Portals, Unreachable, Verdict, Whose};
 
@@ -93,7 +93,8 @@ impl SelfService {
     /// sessions may live, and all of several, since nobody can tell which one was planted.
     ///
     /// Says where the browser goes next, where a portal has to see it: at `origin`, which is ours, it came
-    /// in, and `return_to` is the allowed address to go on to afterwards.
+    /// in, and `return_to` is the allowed address to go on to afterwards. All that is known here is done when this is
+    /// first polled; what other replicas know follows, and it ends when they have been told, if they can be.
     ///
     /// # Errors
     /// Nobody can tell whether other replicas have more of them. Those that are known have ended.
@@ -104,17 +105,29 @@ impl SelfService {
         origin: &str,
         return_to: Option<&Url>,
     ) -> Result<Option<String>, Unreachable> {
-        let (mut farewell, mut unknown) = (None, None);
+        let (mut farewell, mut told, mut unknown) = (None, Vec::new(), None);
+        let mut end = |portal: &Portal, shown: &[&str]| {
+            for session in portal.signed(shown) {
+                farewell = farewell.take().or_else(|| portal.farewell(&session.id, origin, return_to));
+                told.push(self.end(portal, &session.id, session.expires, Some(&session.user), arrival));
+            }
+        };
+        let mut elsewhere = Vec::new();
         for portal in &self.portals {
             let shown = cookies.values(portal.cookie());
-            if let Err(outage) = portal.bring(&shown).await {
-                unknown = Some(Unreachable { retry_after: outage.retry_after() });
-            }
-            for session in portal.signed(&shown) {
-                farewell = farewell.or_else(|| portal.farewell(&session.id, origin, return_to));
-                self.end(portal, &session.id, session.expires, Some(&session.user), arrival);
+            let (here, missing): (Vec<&str>, Vec<&str>) = shown.into_iter().partition(|one| portal.knows(one));
+            end(portal, &here);
+            if !missing.is_empty() {
+                elsewhere.push((portal, missing));
             }
         }
+        for (portal, missing) in elsewhere {
+            if let Err(outage) = portal.bring(&missing).await {
+                unknown = Some(Unreachable { retry_after: outage.retry_after() });
+            }
+            end(portal, &missing);
+        }
+        join_all(told.into_iter().map(Told::wait)).await;
         unknown.map_or(Ok(farewell), Err)
     }
 
@@ -132,24 +145,32 @@ impl SelfService {
 
     /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
     /// sessions. It stays refused until it would have ended by itself.
-    fn end(&self, portal: &Portal, id: &str, until: UnixSeconds, user: Option<&str>, arrival: &SignOutRequest<'_>) {
+    fn end(
+        &self,
+        portal: &Portal,
+        id: &str,
+        until: UnixSeconds,
+        user: Option<&str>,
+        arrival: &SignOutRequest<'_>,
+    ) -> Told {
         let refused_after = self.refused_after.clone();
         let sign_out = SignOut::new(arrival.by, portal.name(), user, arrival.request_id, arrival.at, refused_after);
         let sign_out = Arc::new(sign_out);
         // In this order, so that whoever is just keeping a session of this id sees that it is ended.
-        let backend_sessions = self.keys.sign_out(portal.name(), id, until, &sign_out);
+        let (backend_sessions, told) = self.keys.sign_out(portal.name(), id, until, &sign_out);
         if let Some(longer) = portal.end(id).filter(|end| *end > until) {
             self.keys.revoke(portal.name(), id, longer);
         }
         sign_out.report(backend_sessions);
+        told
     }
 
     /// The same for a server, which need not know when the session would have ended: for as long as any
     /// session of the portal was seen to last. A ticket that lives longer is refused until its own end once it
     /// is shown.
-    pub(super) fn end_for_server(&self, portal: &Portal, id: &str, arrival: &SignOutRequest<'_>) {
+    pub(super) fn end_for_server(&self, portal: &Portal, id: &str, arrival: &SignOutRequest<'_>) -> Told {
         let remembered_for = REMEMBERED_FOR.max(portal.longest_left());
-        self.end(portal, id, self.clock.unix().saturating_add(remembered_for), None, arrival);
+        self.end(portal, id, self.clock.unix().saturating_add(remembered_for), None, arrival)
     }
 
     /// This portal's session among the cookies, if it is genuine and was not ended.
@@ -191,7 +212,7 @@ impl SelfService {
         for portal in &self.portals {
             match self.session_of(portal, cookies, browser).await {
                 Ok(Some(session)) => {
-                    self.keys.touch(portal.name(), session.id());
+                    self.keys.touch(portal.name(), session.id()).await;
                     touched = Ok(true);
                 }
                 Ok(None) => {}
@@ -207,7 +228,10 @@ impl SelfService {
     /// [`Unreachable`], where that may be a portal that could not be asked.
     pub async fn whoami(&self, cookies: &Cookies<'_>, browser: &dyn Browser) -> Result<Option<WhoAmI>, Unreachable> {
         let found = self.first_session(cookies, browser).await?;
-        Ok(found.map(|(portal, session)| self.describe(portal, &session)))
+        match found {
+            Some((portal, session)) => Ok(Some(self.describe(portal, &session).await)),
+            None => Ok(None),
+        }
     }
 
     /// The address to go on to after sign-out, if it is one of those that are allowed. Compared
@@ -228,7 +252,7 @@ impl SelfService {
         })
     }
 
-    fn describe(&self, portal: &Portal, session: &PortalSession<'_>) -> WhoAmI {
+    async fn describe(&self, portal: &Portal, session: &PortalSession<'_>) -> WhoAmI {
         let identity = session.identity();
         WhoAmI {
             portal: portal.name().to_owned(),
@@ -237,7 +261,7 @@ impl SelfService {
             email: identity.email().to_owned(),
             groups: identity.roles().iter().map(|role| role.as_ref().to_owned()).collect(),
             expires: session.expires(),
-            backends: self.keys.open_at(portal.name(), session),
+            backends: self.keys.open_at(portal.name(), session).await,
         }
     }
 }
@@ -275,6 +299,7 @@ impl Desk for SelfService {
 
     fn sign_out(&self, session: &SessionHandle) {
         let Some(portal) = self.portals.iter().find(|portal| portal.name() == session.portal) else { return };
-        self.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None));
+        let _told_in_the_background =
+            self.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None));
     }
 }

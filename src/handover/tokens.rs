@@ -1,3 +1,5 @@
+mod shared;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,7 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::domain::{Clock, Moment, Secret, SessionHandle};
-use crate::store::Store;
+use crate::store::{Store, StoreOutage};
 
 /// How long a token works, and the state of a browser that waits for one.
 pub const LIFETIME: Duration = Duration::from_secs(60);
@@ -48,6 +50,15 @@ pub fn is_mark(text: &str) -> bool {
     URL_SAFE_NO_PAD.decode(text).is_ok_and(|digest| digest.len() == 32)
 }
 
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotMinted {
+    /// Too many wait.
+    TooMany,
+    /// Replicas share their tokens, and the store could not be asked.
+    Unavailable(StoreOutage),
+}
+
 /// What a token stands for.
 pub struct Passage {
     /// Whose.
@@ -67,7 +78,9 @@ pub struct Passage {
 /// The tokens that travel between domains: each works once, within a minute.
 ///
 /// They are known by their marks alone. All live equally long, so they stand in the order of their
-/// ends, and there are so few that looking through all of them costs nothing.
+/// ends, and there are so few that looking through all of them costs nothing. Where replicas share a store they
+/// wait there, bounded by session; here wait only those that were minted while it could not be asked, and nobody
+/// else can redeem them.
 pub struct Tokens {
     clock: Arc<dyn Clock>,
     waiting: Mutex<VecDeque<Waiting>>,
@@ -93,9 +106,23 @@ impl Tokens {
         let _ = self.store.set(Arc::clone(store));
     }
 
-    /// A new token; `None` where too many wait. One session's oldest makes room for its newest.
-    #[must_use]
-    pub fn mint(&self, passage: Passage) -> Option<String> {
+    /// A new token. One session's oldest makes room for its newest.
+    ///
+    /// # Errors
+    /// [`NotMinted`].
+    pub async fn mint(&self, passage: Passage) -> Result<String, NotMinted> {
+        if let Some(store) = self.store.get() {
+            match shared::Token::mint(store, &passage).await {
+                Ok(token) => return Ok(token),
+                // It is another token, should the store have kept that one after all.
+                Err(_) if store.goes_on_without() => {}
+                Err(outage) => return Err(NotMinted::Unavailable(outage)),
+            }
+        }
+        self.mint_here(passage).ok_or(NotMinted::TooMany)
+    }
+
+    fn mint_here(&self, passage: Passage) -> Option<String> {
         let Nonce { text, mark } = Nonce::new();
         let now = self.clock.now();
         let mut waiting = self.waiting.lock();
@@ -117,8 +144,17 @@ impl Tokens {
 
     /// What the token stands for, once. Whoever comes second, or too late, finds nothing; and a token that
     /// was shown at the wrong place is gone as well.
-    #[must_use]
-    pub fn redeem(&self, token: &str) -> Option<Passage> {
+    ///
+    /// # Errors
+    /// The store could not be asked: the token may be good still, or be gone.
+    pub async fn redeem(&self, token: &str) -> Result<Option<Passage>, StoreOutage> {
+        match (self.store.get(), shared::Token::read(token)) {
+            (Some(store), Some(token)) => token.redeem(store).await,
+            _ => Ok(self.redeem_here(token)),
+        }
+    }
+
+    fn redeem_here(&self, token: &str) -> Option<Passage> {
         let mark = mark_of(token);
         let found = {
             let mut waiting = self.waiting.lock();
@@ -156,28 +192,28 @@ mod tests {
     #[test]
     fn a_token_works_once_and_only_within_its_minute() {
         let (tokens, clock) = tokens();
-        let [first, second, third] = [(); 3].map(|()| tokens.mint(passage("ana")).unwrap());
+        let [first, second, third] = [(); 3].map(|()| tokens.mint_here(passage("ana")).unwrap());
         clock.advance(LIFETIME - Duration::from_millis(1));
-        assert!(tokens.redeem(&first).is_some());
-        assert!(tokens.redeem(&first).is_none());
+        assert!(tokens.redeem_here(&first).is_some());
+        assert!(tokens.redeem_here(&first).is_none());
         clock.advance(Duration::from_millis(1));
-        assert!(tokens.redeem(&second).is_none());
-        drop(tokens.mint(passage("ben")));
+        assert!(tokens.redeem_here(&second).is_none());
+        drop(tokens.mint_here(passage("ben")));
         assert_eq!(tokens.waiting.lock().len(), 1, "what has ended is forgotten");
-        assert!(tokens.redeem(&third).is_none());
-        assert!(tokens.redeem("").is_none());
+        assert!(tokens.redeem_here(&third).is_none());
+        assert!(tokens.redeem_here("").is_none());
     }
 
     #[test]
     fn of_many_who_redeem_at_once_one_wins() {
         let (tokens, _) = tokens();
         for _ in 0..200 {
-            let token = tokens.mint(passage("ana")).unwrap();
+            let token = tokens.mint_here(passage("ana")).unwrap();
             let start = Barrier::new(8);
             let won = std::thread::scope(|scope| {
                 let redeem = || {
                     start.wait();
-                    usize::from(tokens.redeem(&token).is_some())
+                    usize::from(tokens.redeem_here(&token).is_some())
                 };
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(redeem)).collect();
                 all.into_iter().map(|one| one.join().unwrap()).sum::<usize>()
@@ -189,22 +225,22 @@ mod tests {
     #[test]
     fn their_number_is_bounded_and_one_session_takes_no_place_of_others() {
         let (tokens, clock) = tokens();
-        let bens = tokens.mint(passage("ben")).unwrap();
-        let anas: Vec<String> = (0..100).map(|_| tokens.mint(passage("ana")).unwrap()).collect();
+        let bens = tokens.mint_here(passage("ben")).unwrap();
+        let anas: Vec<String> = (0..100).map(|_| tokens.mint_here(passage("ana")).unwrap()).collect();
         assert_eq!(tokens.waiting.lock().len(), 1 + MOST_PER_SESSION);
-        assert!(tokens.redeem(&anas[91]).is_none() && tokens.redeem(&anas[92]).is_some());
-        assert!(tokens.redeem(&bens).is_some());
-        let given = (0..MOST + 10).filter(|number| tokens.mint(passage(&number.to_string())).is_some()).count();
+        assert!(tokens.redeem_here(&anas[91]).is_none() && tokens.redeem_here(&anas[92]).is_some());
+        assert!(tokens.redeem_here(&bens).is_some());
+        let given = (0..MOST + 10).filter(|number| tokens.mint_here(passage(&number.to_string())).is_some()).count();
         assert!((MOST - MOST_PER_SESSION..=MOST).contains(&given), "{given}");
         clock.advance(LIFETIME);
-        assert!(tokens.mint(passage("ana")).is_some(), "room comes back by itself");
+        assert!(tokens.mint_here(passage("ana")).is_some(), "room comes back by itself");
     }
 
     #[test]
     fn no_two_are_alike_and_none_is_held_as_it_is() {
         let (tokens, _) = tokens();
         let given: HashSet<String> =
-            (0..1000).map(|number| tokens.mint(passage(&number.to_string())).unwrap()).collect();
+            (0..1000).map(|number| tokens.mint_here(passage(&number.to_string())).unwrap()).collect();
         assert_eq!(given.len(), 1000);
         assert!(given.iter().all(|token| URL_SAFE_NO_PAD.decode(token).unwrap().len() == 32));
         assert!(tokens.waiting.lock().iter().all(|one| is_mark(&one.mark) && !given.contains(&one.mark)));

@@ -7,7 +7,7 @@ use super::sign_out::{SignOut, SignOutBy};
 use super::store::{Cause, KeyStore};
 use super::turns::Turn;
 use crate::backend::{BackendId, Guarded};
-use crate::domain::Secret;
+use crate::domain::{Moment, Secret};
 
 impl KeyStore {
     /// Waits until nobody signs this person in at this back-end, and keeps it so until the turn is dropped.
@@ -18,14 +18,23 @@ impl KeyStore {
     /// Ends all sessions of this name at this back-end, whatever portal sessions they belong to. Those go
     /// on, and sign in anew. Names are compared without regard to case, as mail servers often do.
     pub async fn end_at(self: &Arc<Self>, backend: &Guarded, login: &str) {
-        let (store, backend, login) = (Arc::clone(self), backend.id(), login.to_owned());
-        // All sessions are looked at, which takes a tenth of a second or so for a million: too long for a thread
-        // that answers people. Whether it was done or has panicked, there is nothing left to do here.
-        let _ = self.runtime.spawn_blocking(move || store.end_all_at(backend, &login)).await;
+        let told = self.tell_account_end(backend, login);
+        let ended = self.end_opened_before(backend.id(), login.to_owned(), Moment::NEVER);
+        tokio::join!(told, ended);
     }
 
-    fn end_all_at(&self, backend: BackendId, login: &str) {
-        let is_theirs = |entry: &&Arc<Entry>| entry.backend == backend && entry.login().eq_ignore_ascii_case(login);
+    /// The same here, and only those that were opened before then.
+    pub(super) async fn end_opened_before(self: &Arc<Self>, backend: BackendId, login: String, before: Moment) {
+        let store = Arc::clone(self);
+        // All sessions are looked at, which takes a tenth of a second or so for a million: too long for a thread
+        // that answers people. Whether it was done or has panicked, there is nothing left to do here.
+        let _ = self.runtime.spawn_blocking(move || store.end_all_at(backend, &login, before)).await;
+    }
+
+    fn end_all_at(&self, backend: BackendId, login: &str, before: Moment) {
+        let is_theirs = |entry: &&Arc<Entry>| {
+            entry.backend == backend && entry.login().eq_ignore_ascii_case(login) && entry.opened() < before
+        };
         // Found first and taken out then: looking at everybody holds nobody up who only reads.
         let mut theirs: Vec<Arc<Entry>> = Vec::new();
         for held in &self.sessions {
@@ -48,6 +57,10 @@ impl KeyStore {
     pub fn forget_refusal(&self, backend: &Guarded, login: &str, password: &Secret) {
         let fingerprint = self.refusals.fingerprint(backend.id(), login, Some(password));
         self.refusals.forget(&fingerprint);
+        // Another replica may have been refused.
+        if self.replicas.get().is_some() {
+            self.in_background(async move |store| store.say(&fingerprint, None).await);
+        }
         self.remember_worked(backend, login, fingerprint);
     }
 }

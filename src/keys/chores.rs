@@ -4,6 +4,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::backend::{BackendId, Outage};
@@ -29,6 +30,8 @@ pub(super) struct Chores {
     /// Apart from the others, so that errands to a back-end that was down do not keep its sessions from
     /// being kept alive when it is up again.
     errands: Places,
+    /// What is told other replicas.
+    kept: Arc<Semaphore>,
     /// The process ends: nothing is worth waiting for.
     closing: watch::Sender<bool>,
 }
@@ -46,7 +49,9 @@ pub(super) enum Settled {
 
 impl Chores {
     pub(super) fn new(runtime: Handle) -> Self {
-        Self { runtime, places: Places::default(), errands: Places::default(), closing: watch::Sender::new(false) }
+        let (places, errands) = (Places::default(), Places::default());
+        let kept = Arc::new(Semaphore::new(MOST_WAITING as usize));
+        Self { runtime, places, errands, kept, closing: watch::Sender::new(false) }
     }
 
     /// Begins a chore, or says that there are too many.
@@ -57,6 +62,20 @@ impl Chores {
             drop(place);
         });
         true
+    }
+
+    /// Begins what must be done, whoever waits for it. Where there are too many, it waits for its turn.
+    pub(super) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let place = Arc::clone(&self.kept).try_acquire_owned();
+        let places = Arc::clone(&self.kept);
+        self.runtime.spawn(async move {
+            let place = match place {
+                Ok(place) => Some(place),
+                Err(_) => places.acquire_owned().await.ok(),
+            };
+            work.await;
+            drop(place);
+        })
     }
 
     /// Begins an errand, of which each call is one attempt, and says later how it ended, whatever happens.
@@ -85,6 +104,8 @@ impl Chores {
     /// last.
     pub(super) async fn finish(&self) {
         self.closing.send_replace(true);
+        // First, since it may become an errand. An error would mean that the semaphore was closed, which nobody does.
+        drop(self.kept.acquire_many(MOST_WAITING).await);
         self.places.all_free().await;
         self.errands.all_free().await;
     }

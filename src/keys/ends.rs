@@ -8,23 +8,41 @@ use smallvec::SmallVec;
 
 use super::chores::Settled;
 use super::entry::{Entry, State};
+use super::replicas::{Ending, Told};
 use super::sign_out::{Fate, SignOut, SignOutBy};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::Guarded;
 use crate::domain::{Person, SessionHandle, SessionKeys, UnixSeconds};
 
+/// Who is to hear of the end of a portal session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    /// Nobody else: it was heard from them.
+    Here,
+    /// The store alone: the others find out by themselves.
+    ToStore,
+    /// Every replica.
+    ToAll,
+}
+
 impl KeyStore {
     /// Ends a portal session here: its back-end sessions are logged out, a login under way will be
     /// thrown away, and the session is refused until `until`, when it would have ended by itself.
     pub fn revoke(&self, portal: &str, session: &str, until: UnixSeconds) {
-        self.end_session(portal, session, until, None);
+        let _told_in_the_background = self.end_session(portal, session, until, None, Spread::ToAll);
+    }
+
+    /// The same for this replica alone, since the others know: what is on the shelf, somebody else logs out.
+    pub(super) fn end_here(&self, portal: &str, session: &str, until: UnixSeconds) {
+        let _nobody_is_told = self.end_session(portal, session, until, None, Spread::Here);
     }
 
     /// The same for somebody who signs out, and says how many open back-end sessions they had. `sign_out`
     /// learns when nothing is given out any more, and what becomes of each. A login or a check that is
-    /// under way is not among them: it ends its session by itself when it finds out.
-    pub fn sign_out(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: &Arc<SignOut>) -> usize {
-        self.end_session(portal, session, until, Some(sign_out))
+    /// under way is not among them: it ends its session by itself when it finds out. Where there are other replicas,
+    /// whoever asked is answered when they have been told.
+    pub fn sign_out(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: &Arc<SignOut>) -> (usize, Told) {
+        self.end_session(portal, session, until, Some(sign_out), Spread::ToAll)
     }
 
     /// Ends what is left of a portal session that has ended by itself. Others end when nobody uses them any
@@ -33,13 +51,20 @@ impl KeyStore {
         let SessionHandle { portal, id } = &person.session;
         let sign_out = SignOut::unasked(SignOutBy::Expiry, Some(portal), Some(person.identity.user()));
         let sign_out = Arc::new(sign_out);
-        let ended = self.end_session(portal, id, person.expires, Some(&sign_out));
+        let (ended, _) = self.end_session(portal, id, person.expires, Some(&sign_out), Spread::ToStore);
         if ended > 0 {
             sign_out.report(ended);
         }
     }
 
-    fn end_session(&self, portal: &str, session: &str, until: UnixSeconds, sign_out: Option<&Arc<SignOut>>) -> usize {
+    fn end_session(
+        &self,
+        portal: &str,
+        session: &str,
+        until: UnixSeconds,
+        sign_out: Option<&Arc<SignOut>>,
+        spread: Spread,
+    ) -> (usize, Told) {
         let name: Arc<[u8]> = SessionName::new(portal, session).as_slice().into();
         // One that has ended by itself is refused anyhow, and a new ticket of that name is none of it.
         let left = until.saturating_sub(self.clock.unix());
@@ -58,7 +83,46 @@ impl KeyStore {
         } else if left == 0 {
             self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
         }
-        self.end_all(entries, sign_out) + self.end_beside_for(portal, session, sign_out)
+        let (ended, held) = match self.replicas.get() {
+            None => (self.end_all(entries, sign_out), Vec::new()),
+            Some(_) => self.end_apart(entries, sign_out),
+        };
+        let beside = self.end_beside_for(portal, session, sign_out);
+        let told = match spread {
+            Spread::Here => Told(None),
+            Spread::ToStore | Spread::ToAll if self.replicas.get().is_none() => Told(None),
+            Spread::ToStore | Spread::ToAll => self.end_for_all(Ending {
+                portal: portal.to_owned(),
+                session: session.to_owned(),
+                until,
+                held,
+                sign_out: sign_out.cloned(),
+                tell: spread == Spread::ToAll,
+            }),
+        };
+        (ended + beside, told)
+    }
+
+    /// Ends sessions that were taken out of the map, but leaves those on the shelf to whoever takes them out there.
+    fn end_apart(
+        &self,
+        entries: SmallVec<[Arc<Entry>; 1]>,
+        sign_out: Option<&Arc<SignOut>>,
+    ) -> (usize, Vec<(Arc<Entry>, Arc<Guarded>, Arc<SessionKeys>)>) {
+        self.count.fetch_sub(entries.len(), Ordering::Relaxed);
+        let (mut ended, mut shelved) = (0, Vec::new());
+        for entry in entries {
+            let Some(backend) = self.backends.load().get(&entry.backend).cloned() else { continue };
+            let state = std::mem::replace(&mut *entry.state.lock(), State::Ended);
+            let State::Open(keys) = state else { continue };
+            self.forget(&backend, Cause::Logout);
+            ended += 1;
+            match entry.shelving.fence() {
+                Some(_) => shelved.push((entry, backend, keys)),
+                None => self.log_out_for(&backend, keys, Cause::Logout, sign_out),
+            }
+        }
+        (ended, shelved)
     }
 
     /// Ends what a portal session opened at back-ends without keys that are held here.
@@ -101,6 +165,7 @@ impl KeyStore {
             held.entries.is_empty() && held.revoked.is_none()
         });
         self.end_all(others, None);
+        self.leave_only_elsewhere(portal, session, user);
     }
 
     /// Marks an entry that was taken out, and logs its session out.
@@ -119,7 +184,7 @@ impl KeyStore {
         let state = std::mem::replace(&mut *entry.state.lock(), State::Ended);
         let State::Open(keys) = state else { return false };
         self.forget(backend, cause);
-        self.log_out_for(backend, keys, cause, sign_out);
+        self.part_with(entry, backend, keys, cause, sign_out);
         true
     }
 
@@ -133,6 +198,7 @@ impl KeyStore {
             Cause::Capacity => metrics.evicted_capacity.inc(),
             Cause::Logout => metrics.evicted_logout.inc(),
             Cause::Dead => metrics.evicted_dead.inc(),
+            Cause::Elsewhere => metrics.evicted_elsewhere.inc(),
             Cause::Late => {}
         }
     }
@@ -142,7 +208,7 @@ impl KeyStore {
         self.log_out_for(backend, keys, cause, None);
     }
 
-    fn log_out_for(
+    pub(super) fn log_out_for(
         &self,
         backend: &Arc<Guarded>,
         keys: Arc<SessionKeys>,

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::outcome::Obtained;
+use super::shelf::{Ages, Holding, Record};
+use super::shelving::Shelving;
 use crate::backend::{BackendId, Binding, Guarded};
 use crate::domain::{BackendLimits, Client, Moment, SessionKeys};
 use crate::portal::PortalSession;
@@ -32,6 +34,8 @@ pub(super) struct Entry {
     pub(super) refreshing: AtomicBool,
     /// Where in the ±10 % this entry's keep-alive lies, 0 to 255.
     jitter: u8,
+    /// What other replicas have of it.
+    pub(super) shelving: Shelving,
 }
 
 /// Whose keys these are: besides the session, everything that a ticket of the same session could
@@ -75,10 +79,19 @@ impl Entry {
             })
         });
         let login = (wanted.login != wanted.user).then(|| wanted.login.into());
+        Self::of(session, wanted.backend, Holder { user: wanted.user.into(), login, bound }, now)
+    }
+
+    /// One that another replica has opened.
+    pub(super) fn of_record(session: Arc<[u8]>, backend: BackendId, record: &Record, now: Moment) -> Self {
+        Self::of(session, backend, Holder::of(&record.holding), now)
+    }
+
+    fn of(session: Arc<[u8]>, backend: BackendId, holder: Holder, now: Moment) -> Self {
         Self {
             session,
-            backend: wanted.backend,
-            holder: Holder { user: wanted.user.into(), login, bound },
+            backend,
+            holder,
             state: Mutex::new(State::Vacant),
             used: AtomicU64::new(now.as_millis()),
             confirmed: AtomicU64::new(now.as_millis()),
@@ -87,7 +100,45 @@ impl Entry {
             replace: AtomicU64::new(u64::MAX),
             refreshing: AtomicBool::new(false),
             jitter: rand::random(),
+            shelving: Shelving::default(),
         }
+    }
+
+    /// Whether this is the entry for these keys.
+    pub(super) fn holds(&self, backend: BackendId, holding: &Holding) -> bool {
+        self.backend == backend && self.holder == Holder::of(holding)
+    }
+
+    /// Whose keys these are, as other replicas are told.
+    pub(super) fn holding(&self) -> Holding {
+        let Holder { user, bound, .. } = &self.holder;
+        let bound = bound.as_deref();
+        Holding {
+            user: user.to_string(),
+            login: self.login().to_owned(),
+            user_agent: bound.and_then(|bound| bound.user_agent.as_deref().map(<[u8]>::to_vec)),
+            address: bound.and_then(|bound| bound.address),
+            accept_language: bound.and_then(|bound| bound.accept_language.as_deref().map(<[u8]>::to_vec)),
+        }
+    }
+
+    /// The keys are as old as this.
+    pub(super) fn date(&self, now: Moment, ages: &Ages) {
+        for (field, age) in [(&self.opened, ages.opened), (&self.confirmed, ages.confirmed), (&self.used, ages.used)] {
+            field.store(now.minus(age).as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// What other replicas know of the same keys: whichever is later holds.
+    pub(super) fn learn(&self, now: Moment, ages: &Ages) {
+        for (field, age) in [(&self.confirmed, ages.confirmed), (&self.used, ages.used)] {
+            field.fetch_max(now.minus(age).as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// When the session was opened.
+    pub(super) fn opened(&self) -> Moment {
+        Moment::from_millis(self.opened.load(Ordering::Relaxed))
     }
 
     /// The name at the back-end.
@@ -166,7 +217,7 @@ impl Entry {
     }
 
     /// Whether somebody asked for these keys since the back-end last confirmed them.
-    fn is_in_use(&self) -> bool {
+    pub(super) fn is_in_use(&self) -> bool {
         self.used() > Moment::from_millis(self.confirmed.load(Ordering::Relaxed))
     }
 
@@ -191,10 +242,20 @@ impl Entry {
         Moment::from_millis(self.confirmed.load(Ordering::Relaxed)).plus(limits.keep_alive_interval.mul_f64(factor))
     }
 
+    /// When it is idle, and when too old.
+    fn ends(&self, limits: &BackendLimits) -> (Moment, Moment) {
+        (self.used().plus(limits.idle_timeout), self.opened().plus(limits.max_age))
+    }
+
+    /// When it ends if nobody uses it.
+    pub(super) fn end(&self, limits: &BackendLimits) -> Moment {
+        let (idle_end, age_end) = self.ends(limits);
+        idle_end.min(age_end)
+    }
+
     /// What time asks for now.
     pub(super) fn due(&self, now: Moment, limits: &BackendLimits) -> Due {
-        let idle_end = self.used().plus(limits.idle_timeout);
-        let age_end = Moment::from_millis(self.opened.load(Ordering::Relaxed)).plus(limits.max_age);
+        let (idle_end, age_end) = self.ends(limits);
         if now >= age_end {
             return Due::Aged;
         }
@@ -229,6 +290,22 @@ pub(super) enum Due {
     Refresh { next_look: Moment },
     Idle,
     Aged,
+}
+
+impl Holder {
+    fn of(holding: &Holding) -> Self {
+        let Holding { user, login, user_agent, address, accept_language } = holding;
+        let is_bound = user_agent.is_some() || address.is_some() || accept_language.is_some();
+        let bound = is_bound.then(|| {
+            let bytes = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(Into::into);
+            Box::new(Bound {
+                user_agent: bytes(user_agent),
+                address: *address,
+                accept_language: bytes(accept_language),
+            })
+        });
+        Self { user: user.as_str().into(), login: (login != user).then(|| login.as_str().into()), bound }
+    }
 }
 
 impl Bound {

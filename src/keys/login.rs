@@ -1,7 +1,6 @@
-//! What takes time: logins, checks, renewals, keep-alives. Each runs once for everybody who waits.
+//! What takes time and somebody waits for: logins, checks, renewals. Each runs once for everybody who waits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,8 +9,9 @@ use super::candidates::Candidate;
 use super::entry::{Entry, State, Wanted};
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
+use super::shelf::Said;
 use super::store::{Cause, KeyStore, SessionName};
-use crate::backend::{Attempt, Guarded, Liveness, Login, Outage, Refusal};
+use crate::backend::{Attempt, Guarded, Login, LoginPlace, Outage, Refusal};
 use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
 use crate::portal::{NoPassword, Portal, PortalSession};
 
@@ -63,11 +63,11 @@ pub fn password_of(portal: &Arc<Portal>, backend: &Guarded, session: &Arc<Portal
 
 /// Everything that a login needs and that outlives the request.
 #[derive(Clone)]
-struct Applicant {
-    login: String,
+pub(super) struct Applicant {
+    pub(super) login: String,
     client: Client<'static>,
-    password: OpenPassword,
-    person: Arc<Person>,
+    pub(super) password: OpenPassword,
+    pub(super) person: Arc<Person>,
     roles: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ impl Applicant {
 }
 
 /// What an entry needs.
-enum Work {
+pub(super) enum Work {
     Login,
     /// The keys are overdue: ask first whether they still open anything.
     Check(Arc<SessionKeys>),
@@ -163,7 +163,10 @@ impl KeyStore {
                 return Some(Begun::Done(Obtained::Keys(Arc::clone(keys))));
             }
         };
-        metrics.miss.inc();
+        // Where there are other replicas, one of them may have what is wanted.
+        if self.replicas.get().is_none() {
+            metrics.miss.inc();
+        }
         let (sender, receiver) = watch::channel(None);
         *state = State::Busy(receiver.clone());
         drop(state);
@@ -176,6 +179,7 @@ impl KeyStore {
                 Work::Login => None,
                 Work::Check(keys) | Work::Renew(keys) => Some(Arc::clone(keys)),
             },
+            found_on_shelf: false,
             sender,
         };
         self.runtime.spawn(task.run(work));
@@ -207,154 +211,116 @@ impl KeyStore {
             _ => Ok(left),
         }
     }
-
-    /// Refreshes a session in the background. Its keys go on being used meanwhile.
-    pub(super) fn refresh(self: &Arc<Self>, entry: &Arc<Entry>, backend: &Arc<Guarded>) {
-        let State::Open(keys) = &*entry.state.lock() else { return };
-        let Some(refreshing) = Refreshing::begin(entry) else { return };
-        let (store, at, keys) = (Arc::clone(self), Arc::clone(backend), Arc::clone(keys));
-        // Where there is no place for it, it is dropped, and tried again at the next look.
-        self.chores.submit(backend.id(), async move {
-            let liveness = at.check(&keys).await;
-            store.settle_refresh(&refreshing.0, &at, &keys, liveness);
-        });
-    }
-
-    /// Notes when these keys end by themselves.
-    fn note_end(&self, entry: &Entry, backend: &Guarded, keys: &SessionKeys) {
-        let left = backend.keys_end(keys).map(|end| Duration::from_secs(end.saturating_sub(self.clock.unix())));
-        entry.end_in(self.clock.now(), left);
-    }
-
-    fn settle_refresh(
-        &self,
-        entry: &Arc<Entry>,
-        backend: &Guarded,
-        checked: &Arc<SessionKeys>,
-        liveness: Result<Liveness, Outage>,
-    ) {
-        let mut state = entry.state.lock();
-        // Somebody ended or replaced the session meanwhile; the answer is about keys of the past.
-        if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, checked)) {
-            return;
-        }
-        match liveness {
-            Ok(Liveness::Alive) => entry.confirm(self.clock.now()),
-            Ok(Liveness::Renewed(keys)) => {
-                self.note_end(entry, backend, &keys);
-                *state = State::Open(Arc::new(keys));
-                entry.confirm(self.clock.now());
-            }
-            Ok(Liveness::Dead) => {
-                *state = State::Ended;
-                drop(state);
-                self.remove(entry);
-                self.forget(backend, Cause::Dead);
-            }
-            Err(_) => {}
-        }
-    }
-}
-
-/// A keep-alive under way; there is at most one for an entry, however it ends.
-struct Refreshing(Arc<Entry>);
-
-impl Refreshing {
-    fn begin(entry: &Arc<Entry>) -> Option<Self> {
-        let first = !entry.refreshing.swap(true, Ordering::Relaxed);
-        first.then(|| Self(Arc::clone(entry)))
-    }
-}
-
-impl Drop for Refreshing {
-    fn drop(&mut self) {
-        self.0.refreshing.store(false, Ordering::Relaxed);
-    }
 }
 
 /// One login, check or renewal under way. Whatever happens to it, its entry does not stay busy:
 /// dropping it settles the entry.
-struct Task {
-    store: Arc<KeyStore>,
-    entry: Arc<Entry>,
-    backend: Arc<Guarded>,
-    applicant: Applicant,
+pub(super) struct Task {
+    pub(super) store: Arc<KeyStore>,
+    pub(super) entry: Arc<Entry>,
+    pub(super) backend: Arc<Guarded>,
+    pub(super) applicant: Applicant,
     /// The keys that were there before, as long as they are worth keeping.
-    held: Option<Arc<SessionKeys>>,
+    pub(super) held: Option<Arc<SessionKeys>>,
+    /// Another replica had what was wanted.
+    pub(super) found_on_shelf: bool,
     sender: watch::Sender<Option<Obtained>>,
+}
+
+/// What a check found out.
+pub(super) enum Checked {
+    Alive,
+    /// They live on as these.
+    Renewed(Arc<SessionKeys>),
+    Dead,
+    /// The back-end could not be asked.
+    Unknown,
 }
 
 impl Task {
     async fn run(mut self, work: Work) {
-        let obtained = match work {
-            Work::Login | Work::Renew(_) => self.log_in().await,
-            Work::Check(keys) => match self.check(&keys).await {
-                Some(keys) => self.keep(keys),
-                None => {
-                    self.held = None;
-                    self.store.forget(&self.backend, Cause::Dead);
-                    self.log_in().await
-                }
-            },
+        let store = Arc::clone(&self.store);
+        let obtained = match store.replicas.get() {
+            None => self.run_alone(work).await,
+            Some(replicas) => {
+                let obtained = self.run_for_all(replicas, work).await;
+                let metrics = self.backend.metrics();
+                (if self.found_on_shelf { &metrics.shared } else { &metrics.miss }).inc();
+                obtained
+            }
         };
         self.sender.send_replace(Some(obtained));
     }
 
-    /// The keys to go on with, unless the session is dead.
-    async fn check(&self, keys: &Arc<SessionKeys>) -> Option<Arc<SessionKeys>> {
-        let limits = self.backend.limits();
+    async fn run_alone(&mut self, work: Work) -> Obtained {
+        if let Work::Check(keys) = work {
+            match self.check(&keys).await {
+                Checked::Alive | Checked::Unknown => return self.keep(keys),
+                Checked::Renewed(keys) => return self.keep(keys),
+                Checked::Dead => {
+                    self.held = None;
+                    self.store.forget(&self.backend, Cause::Dead);
+                }
+            }
+        }
+        let store = Arc::clone(&self.store);
+        let _turn = store.turns.wait(self.backend.id(), &self.applicant.login).await;
+        if self.has_ended() {
+            return self.give_way();
+        }
+        match self.try_passwords(None).await {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                self.opened();
+                self.keep(keys)
+            }
+            Err(obtained) => self.fail(obtained),
+        }
+    }
+
+    pub(super) async fn check(&self, keys: &Arc<SessionKeys>) -> Checked {
         // Longer than the check's own deadline, which tells the back-end's failure from a queue: only
         // then does everybody else know of it. A queue alone must not cost people their turn.
         let patience = self.backend.check_timeout().mul_f64(1.5);
         let checked = tokio::time::timeout(patience, self.backend.check(keys)).await;
         let now = self.store.clock.now();
         self.entry.touch(now);
-        match checked {
-            Ok(Ok(Liveness::Dead)) => None,
-            Ok(Ok(Liveness::Renewed(keys))) => {
-                self.entry.confirm(now);
-                Some(Arc::new(keys))
-            }
-            Ok(Ok(Liveness::Alive)) => {
-                self.entry.confirm(now);
-                Some(Arc::clone(keys))
-            }
+        let Ok(Ok(liveness)) = checked else {
             // Not knowing is no reason to take keys away.
-            Ok(Err(_)) | Err(_) => {
-                self.entry.excuse(now, limits);
-                Some(Arc::clone(keys))
-            }
+            self.entry.excuse(now, self.backend.limits());
+            return Checked::Unknown;
+        };
+        let checked = Checked::from(liveness);
+        if !matches!(checked, Checked::Dead) {
+            self.entry.confirm(now);
         }
+        checked
     }
 
-    async fn log_in(&mut self) -> Obtained {
-        let store = Arc::clone(&self.store);
-        let _turn = store.turns.wait(self.backend.id(), &self.applicant.login).await;
-        if matches!(&*self.entry.state.lock(), State::Ended) {
-            self.drop_held();
-            return store.why_ended(&self.entry);
-        }
+    /// Opens a session with one of the passwords that are not known to be in vain.
+    pub(super) async fn try_passwords(&self, place: Option<&LoginPlace<'_>>) -> Result<SessionKeys, Obtained> {
+        let store = &self.store;
         // Also because the same password may have been refused while we waited for our turn.
-        let candidates = match store.prepare(&self.backend, &self.applicant) {
-            Ok(candidates) => candidates,
-            Err(obtained) => return self.fail(obtained),
-        };
+        let candidates = store.prepare(&self.backend, &self.applicant)?;
         let mut obtained = Obtained::Busy;
         for candidate in candidates {
             let Candidate { password, fingerprint } = candidate;
-            match self.backend.login(&self.applicant.attempt(password)).await {
+            let attempt = self.applicant.attempt(password);
+            let outcome = match place {
+                Some(place) => self.backend.login_at(place, &attempt).await,
+                None => self.backend.login(&attempt).await,
+            };
+            match outcome {
                 Ok(Login::Opened(keys)) => {
-                    store.refusals.forget(&fingerprint);
-                    self.drop_held();
-                    self.entry.open(store.clock.now());
-                    self.backend.metrics().keys.inc();
+                    store.forget_refused(fingerprint);
                     store.remember_worked(&self.backend, &self.applicant.login, fingerprint);
-                    return self.keep(Arc::new(keys));
+                    return Ok(keys);
                 }
                 Ok(Login::Refused(refusal)) => {
                     let (now, pause) = (store.clock.now(), self.backend.limits().refused_for);
                     obtained = Obtained::Refused(refusal);
                     store.refusals.remember(fingerprint, now, pause, obtained.clone());
+                    store.say(&fingerprint, Some(Said { refusal, left: pause })).await;
                     if refusal != Refusal::Credentials {
                         break;
                     }
@@ -369,7 +335,25 @@ impl Task {
                 }
             }
         }
-        self.fail(obtained)
+        Err(obtained)
+    }
+
+    /// New keys were got, in the place of those that were held.
+    pub(super) fn opened(&mut self) {
+        self.drop_held();
+        self.entry.open(self.store.clock.now());
+        self.backend.metrics().keys.inc();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(&*self.entry.state.lock(), State::Ended)
+    }
+
+    /// The entry was ended meanwhile: nobody may have what was held.
+    pub(super) fn give_way(&mut self) -> Obtained {
+        self.part_with_held();
+        self.store.remove(&self.entry);
+        self.store.why_ended(&self.entry)
     }
 
     /// How long this person is left alone after an outage that is about them alone, or may be.
@@ -388,7 +372,7 @@ impl Task {
 
     /// Puts the keys into the entry, unless it was ended meanwhile, or its back-end is no longer
     /// configured: then nobody may have them, and the back-end is told.
-    fn keep(&mut self, keys: Arc<SessionKeys>) -> Obtained {
+    pub(super) fn keep(&mut self, keys: Arc<SessionKeys>) -> Obtained {
         self.held = None;
         let mut state = self.entry.state.lock();
         if matches!(&*state, State::Ended) || !self.store.knows(&self.backend) {
@@ -396,7 +380,7 @@ impl Task {
             drop(state);
             self.store.remove(&self.entry);
             self.store.forget(&self.backend, Cause::Late);
-            self.store.log_out(&self.backend, keys, Cause::Late);
+            self.store.part_with(&self.entry, &self.backend, keys, Cause::Late, None);
             return self.store.why_ended(&self.entry);
         }
         self.store.note_end(&self.entry, &self.backend, &keys);
@@ -406,23 +390,31 @@ impl Task {
 
     /// No new keys. The old ones go on being used where the back-end could not be asked: not knowing
     /// is no reason to take them away. Where it said no, they go, too.
-    fn fail(&mut self, obtained: Obtained) -> Obtained {
+    pub(super) fn fail(&mut self, obtained: Obtained) -> Obtained {
         if !matches!(obtained, Obtained::Refused(_))
             && let Some(keys) = self.held.take()
         {
             return self.keep(keys);
         }
-        self.drop_held();
+        self.part_with_held();
         let ended_before = matches!(std::mem::replace(&mut *self.entry.state.lock(), State::Ended), State::Ended);
         self.store.remove(&self.entry);
         if ended_before { self.store.why_ended(&self.entry) } else { obtained }
     }
 
-    /// Ends the session of keys that were replaced, or are of no more use.
+    /// Ends the session of keys that were replaced.
     fn drop_held(&mut self) {
         if let Some(keys) = self.held.take() {
             self.store.forget(&self.backend, Cause::Dead);
             self.store.log_out(&self.backend, keys, Cause::Dead);
+        }
+    }
+
+    /// Ends the session of keys that are of no more use.
+    fn part_with_held(&mut self) {
+        if let Some(keys) = self.held.take() {
+            self.store.forget(&self.backend, Cause::Dead);
+            self.store.part_with(&self.entry, &self.backend, keys, Cause::Dead, None);
         }
     }
 }

@@ -16,13 +16,17 @@ mod changes;
 mod chores;
 mod ends;
 mod entry;
+mod lease;
 mod login;
 mod outcome;
 mod refusals;
+mod replicas;
 mod revocations;
 mod shelf;
+mod shelving;
 mod sign_out;
 mod store;
+mod tending;
 mod turns;
 mod wheel;
 
@@ -31,6 +35,7 @@ mod tests;
 
 pub use login::{OpenPassword, Order, password_of};
 pub use outcome::{Found, NoKeys, Obtained};
+pub use replicas::Told;
 pub use sign_out::{SignOut, SignOutBy};
 pub use store::KeyStore;
 pub use turns::Turn;

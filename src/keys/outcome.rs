@@ -4,6 +4,7 @@ use std::time::Duration;
 use crate::backend::{Outage, Refusal};
 use crate::domain::{Reason, SessionKeys};
 use crate::portal::NoPassword;
+use crate::store::StoreOutage;
 
 /// What is said to clients that are to come back when fewer people sign in.
 const BUSY_FOR: Duration = Duration::from_secs(5);
@@ -17,6 +18,8 @@ pub enum Obtained {
     Refused(Refusal),
     /// The back-end could not be asked.
     Unavailable(Outage),
+    /// What replicas share could not be asked, and nobody is signed in without.
+    NoStore(StoreOutage),
     /// The session was ended while the login was under way.
     Revoked,
     /// The portal gave no password to log in with.
@@ -53,6 +56,8 @@ impl Obtained {
             Self::Revoked => (Reason::Revoked, BUSY_FOR),
             Self::Busy => return Err(NoKeys::BUSY),
             Self::Unavailable(outage) => (Reason::BackendUnavailable, outage.retry_after()),
+            // To people it is the same: the application cannot be opened at the moment.
+            Self::NoStore(outage) => (Reason::BackendUnavailable, outage.retry_after()),
         };
         Err(NoKeys { reason, retry_after })
     }

@@ -1,3 +1,4 @@
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -15,7 +16,8 @@ const MOST: usize = 100_000;
 /// nothing is tried twice: a mailbox locks after a few wrong passwords. Kept as keyed fingerprints of
 /// user, back-end and password, whatever the session, so that another password is tried at once.
 pub(super) struct Refusals {
-    key: Hmac<Sha256>,
+    /// Made up at the first need, where nobody says that it is every replica's.
+    key: OnceLock<Hmac<Sha256>>,
     remembered: DashMap<Fingerprint, Said>,
 }
 
@@ -28,17 +30,23 @@ struct Said {
     obtained: Obtained,
 }
 
-/// What stands for user, back-end and password. Nobody without the process's key can test guesses.
+/// What stands for user, back-end and password. Nobody without the key can test guesses: the process's own, or that of
+/// all replicas.
 pub(super) type Fingerprint = [u8; 16];
 
 impl Refusals {
     pub(super) fn new() -> Self {
-        let key = Hmac::new(&rand::random::<[u8; 64]>().into());
-        Self { key, remembered: DashMap::new() }
+        Self { key: OnceLock::new(), remembered: DashMap::new() }
+    }
+
+    /// Takes the key that all replicas have, before there is a refusal.
+    pub(super) fn share(&self, key: &[u8; 64]) {
+        // A second call changes nothing.
+        let _ = self.key.set(Hmac::new(&(*key).into()));
     }
 
     pub(super) fn fingerprint(&self, backend: BackendId, login: &str, password: Option<&Secret>) -> Fingerprint {
-        let mut mac = self.key.clone();
+        let mut mac = self.key.get_or_init(|| Hmac::new(&rand::random::<[u8; 64]>().into())).clone();
         mac.update(&backend.to_bytes());
         mac.update(&(login.len() as u64).to_le_bytes());
         mac.update(login.as_bytes());

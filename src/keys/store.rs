@@ -1,6 +1,6 @@
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,14 +13,13 @@ use super::chores::Chores;
 use super::entry::{Due, Entry, State, Wanted};
 use super::outcome::{Found, Obtained};
 use super::refusals::Refusals;
+use super::replicas::Replicas;
 use super::revocations::Revocations;
-use super::shelf::Shelf;
 use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::backend::{BackendId, Guarded};
 use crate::domain::{Client, Clock, Moment, UnixSeconds};
 use crate::portal::PortalSession;
-use crate::store::{Event, Place, Store};
 
 /// Most back-end sessions of one portal session. Where a back-end ties sessions to the browser's
 /// address, a roaming telephone would otherwise collect them.
@@ -42,6 +41,8 @@ pub(super) enum Cause {
     Dead,
     /// Its login ended after its portal session had.
     Late,
+    /// Another replica has ended or replaced it.
+    Elsewhere,
 }
 
 impl Cause {
@@ -53,6 +54,7 @@ impl Cause {
             Self::Logout => "logout",
             Self::Dead => "dead",
             Self::Late => "late",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -114,15 +116,17 @@ pub struct KeyStore {
     pub(super) revocations: Revocations,
     wheel: Wheel,
     pub(super) chores: Chores,
-    /// What other replicas see of it, where there are several.
-    pub(super) shelf: OnceLock<Shelf>,
+    /// The other replicas, where there are several.
+    pub(super) replicas: OnceLock<Replicas>,
+    /// For what it begins in the background.
+    pub(super) me: Weak<Self>,
 }
 
 impl KeyStore {
     /// An empty store that holds at most `limit` back-end sessions. Logins and chores run on `runtime`.
     #[must_use]
     pub fn new(limit: usize, clock: Arc<dyn Clock>, runtime: Handle) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
             sessions: DashMap::new(),
             count: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
@@ -133,24 +137,11 @@ impl KeyStore {
             revocations: Revocations::default(),
             wheel: Wheel::new(clock.now()),
             chores: Chores::new(runtime.clone()),
-            shelf: OnceLock::new(),
+            replicas: OnceLock::new(),
+            me: Weak::clone(me),
             clock,
             runtime,
         })
-    }
-
-    /// Shares what it holds with other replicas, from before the first request.
-    pub fn share(&self, store: &Arc<Store>) {
-        // A second call changes nothing.
-        let _ = self.shelf.set(Shelf::new(Arc::clone(store)));
-    }
-
-    /// Another replica says something.
-    pub fn hear(&self, event: &Event) {
-        let Some(shelf) = self.shelf.get() else { return };
-        if let Event::Settled { place } = event {
-            shelf.wake(&Place::from_bytes(*place));
-        }
     }
 
     /// Takes the back-ends of a new configuration. Sessions at back-ends that are gone are ended;
@@ -254,25 +245,17 @@ impl KeyStore {
         self.backends.load().contains_key(&backend.id())
     }
 
-    /// The names of the back-ends at which this session is signed in.
-    #[must_use]
-    pub fn open_at(&self, portal: &str, session: &PortalSession<'_>) -> Vec<String> {
+    /// The names of the back-ends at which this session is signed in, as far as this replica holds it.
+    pub(super) fn open_here(&self, portal: &str, session: &PortalSession<'_>) -> Vec<String> {
         let name = SessionName::new(portal, session.id());
         let Some(held) = self.sessions.get(name.as_slice()) else { return Vec::new() };
         let backends = self.backends.load();
         let open = held.entries.iter().filter(|entry| matches!(&*entry.state.lock(), State::Open(_)));
-        let mut names: Vec<String> =
-            open.filter_map(|entry| Some(backends.get(&entry.backend)?.name().to_owned())).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        open.filter_map(|entry| Some(backends.get(&entry.backend)?.name().to_owned())).collect()
     }
 
-    /// Counts as a use of all back-end sessions of a portal session, so that the keep-alive refreshes
-    /// them: its person is at the portal, and the applications are to be there when they come back.
-    /// Opens nothing. Returns how many there are, those whose login is under way included; none where
-    /// the session is not known here or was ended.
-    pub fn touch(&self, portal: &str, session: &str) -> usize {
+    /// Counts as a use of what this replica holds, and says how many back-end sessions that are.
+    pub(super) fn touch_here(&self, portal: &str, session: &str) -> usize {
         let name = SessionName::new(portal, session);
         let Some(held) = self.sessions.get(name.as_slice()) else { return 0 };
         let now = self.clock.now();
@@ -310,6 +293,7 @@ impl KeyStore {
                 }
             }
         }
+        self.tend_shelf(now);
         self.refusals.forget_old(now);
         while let Some(name) = self.revocations.ended(self.clock.unix(), now) {
             self.sessions.remove_if_mut(&name, |_, held| {
@@ -325,7 +309,9 @@ impl KeyStore {
         if matches!(&*entry.state.lock(), State::Ended) {
             return;
         }
-        match entry.due(now, backend.limits()) {
+        let due = entry.due(now, backend.limits());
+        self.look_after(entry, backend, now, &due);
+        match due {
             Due::Later(moment) => self.wheel.schedule(entry, moment),
             Due::Refresh { next_look } => {
                 self.refresh(entry, backend);
@@ -338,12 +324,48 @@ impl KeyStore {
 
     /// Takes an entry out and ends its session at the back-end. A busy one is left alone: somebody
     /// waits for it, so it is not idle; whatever it becomes is looked at again.
-    fn evict(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, cause: Cause) {
+    fn evict(self: &Arc<Self>, entry: &Arc<Entry>, backend: &Arc<Guarded>, cause: Cause) {
+        if self.clear(entry, backend, cause) {
+            return;
+        }
         if matches!(&*entry.state.lock(), State::Busy(_)) {
             self.wheel.schedule(entry, self.clock.now().plus(Duration::from_secs(10)));
         } else {
             self.remove(entry);
             self.close(entry, backend, cause);
+        }
+    }
+
+    /// Has an entry looked at then.
+    pub(super) fn schedule(&self, entry: &Arc<Entry>, at: Moment) {
+        self.wheel.schedule(entry, at);
+    }
+
+    /// Takes in an open entry that another replica has opened, unless one that `is_it` is here, the session was ended,
+    /// or there is no room. Says whether it is here now, and is new.
+    pub(super) fn take_in(&self, entry: Entry, is_it: impl Fn(&Entry) -> bool) -> Option<bool> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let taken = self.make_room().then(|| {
+            let mut held = self.sessions.entry(Arc::clone(&entry.session)).or_default();
+            if held.revoked.is_some() || held.entries.len() == MOST_PER_SESSION {
+                return None;
+            }
+            if held.entries.iter().any(|other| is_it(other)) {
+                return Some(None);
+            }
+            let entry = Arc::new(entry);
+            held.entries.push(Arc::clone(&entry));
+            Some(Some(entry))
+        });
+        match taken.flatten() {
+            Some(Some(entry)) => {
+                self.wheel.schedule(&entry, self.clock.now());
+                Some(true)
+            }
+            other => {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                other.map(|_| false)
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -43,7 +43,22 @@ impl Door {
 
 const DECISION_BUCKETS: [f64; 9] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.01, 0.1, 1.0, 10.0];
 const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
+const STORE_BUCKETS: [f64; 9] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
+
+/// What becomes of events that replicas tell each other.
+pub struct JournalMetrics {
+    /// Written for others.
+    pub told: IntCounter,
+    /// Told by others, and new here.
+    pub heard: IntCounter,
+    /// Not understood.
+    pub skipped: IntCounter,
+    /// Times at which something was found missing.
+    pub lost: IntCounter,
+    /// Time from a sign-out until it had its effect here.
+    pub revocation_seconds: Histogram,
+}
 
 /// All metrics of the process.
 ///
@@ -63,13 +78,16 @@ pub struct Metrics {
     logouts: IntCounterVec,
     logouts_waiting: IntGaugeVec,
     revocation_seconds: Histogram,
+    store_events: IntCounterVec,
     evictions: IntCounterVec,
+    leases_lost: IntCounterVec,
     account_changes: IntCounterVec,
     account_changes_waiting: IntGaugeVec,
     backend_up: IntGaugeVec,
     api_calls: IntCounterVec,
     reloads: IntCounterVec,
     panics: IntCounter,
+    store: OnceLock<StoreMetrics>,
     doors: Mutex<HashMap<Door, Arc<DoorMetrics>>>,
     backends: Mutex<HashMap<String, Arc<BackendMetrics>>>,
 }
@@ -99,11 +117,25 @@ pub struct PortalMetrics {
     pub unreachable: IntCounter,
 }
 
+/// Counters of the shared store, each outcome named as its label.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "the contract's own words")]
+pub struct StoreMetrics {
+    pub up: IntGauge,
+    pub seconds: Histogram,
+    pub done: IntCounter,
+    pub timed_out: IntCounter,
+    pub unreachable: IntCounter,
+    pub unable: IntCounter,
+    pub down: IntCounter,
+}
+
 /// Counters of one back-end, each named as its label.
 #[expect(missing_docs, reason = "the contract's own words")]
 pub struct BackendMetrics {
     pub keys: IntGauge,
     pub hit: IntCounter,
+    pub shared: IntCounter,
     pub miss: IntCounter,
     pub joined: IntCounter,
     pub refused: IntCounter,
@@ -123,6 +155,8 @@ pub struct BackendMetrics {
     pub evicted_capacity: IntCounter,
     pub evicted_logout: IntCounter,
     pub evicted_dead: IntCounter,
+    pub evicted_elsewhere: IntCounter,
+    pub leases_lost: IntCounter,
     pub up: IntGauge,
     pub account_changes_waiting: IntGauge,
     account_changes: IntCounterVec,
@@ -236,10 +270,20 @@ impl Metrics {
                 &["backend"],
             ),
             revocation_seconds,
+            store_events: counters(
+                "keyward_store_events_total",
+                "What replicas tell each other through the shared store, by what became of it.",
+                &["outcome"],
+            ),
             evictions: counters(
                 "keyward_evictions_total",
                 "Back-end sessions no longer held, by cause.",
                 &["backend", "cause"],
+            ),
+            leases_lost: counters(
+                "keyward_leases_lost_total",
+                "Logins whose result another replica's has overtaken, so that it was thrown away and logged out.",
+                &["backend"],
             ),
             account_changes: counters(
                 "keyward_account_changes_total",
@@ -263,6 +307,7 @@ impl Metrics {
                 &["outcome"],
             ),
             panics,
+            store: OnceLock::new(),
             doors: Mutex::new(HashMap::new()),
             backends: Mutex::new(HashMap::new()),
             registry,
@@ -317,6 +362,36 @@ impl Metrics {
         Arc::clone(backends.entry(name.to_owned()).or_insert_with(|| Arc::new(self.make_backend(name))))
     }
 
+    /// The counters of the shared store. Without one there are none.
+    ///
+    /// # Panics
+    /// Never: the names are fixed, valid and different, which a test of this file proves.
+    #[expect(clippy::expect_used, reason = "fixed names; the unit test would fail")]
+    pub fn store(&self) -> StoreMetrics {
+        let make = || {
+            let up =
+                IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
+            let seconds = HistogramOpts::new("keyward_store_seconds", "Time that a call of the shared store took.");
+            let seconds = Histogram::with_opts(seconds.buckets(STORE_BUCKETS.to_vec())).expect("valid name");
+            let calls = Opts::new("keyward_store_calls_total", "Calls of the shared store, by outcome.");
+            let calls = IntCounterVec::new(calls, &["outcome"]).expect("valid name");
+            self.registry.register(Box::new(up.clone())).expect("registered once");
+            self.registry.register(Box::new(seconds.clone())).expect("registered once");
+            self.registry.register(Box::new(calls.clone())).expect("registered once");
+            let outcome = |outcome| calls.with_label_values(&[outcome]);
+            StoreMetrics {
+                up,
+                seconds,
+                done: outcome("done"),
+                timed_out: outcome("timed_out"),
+                unreachable: outcome("unreachable"),
+                unable: outcome("unable"),
+                down: outcome("down"),
+            }
+        };
+        self.store.get_or_init(make).clone()
+    }
+
     fn make_backend(&self, name: &str) -> BackendMetrics {
         let lookup = |result| self.lookups.with_label_values(&[name, result]);
         let login = |outcome| self.logins.with_label_values(&[name, outcome]);
@@ -337,6 +412,7 @@ impl Metrics {
         BackendMetrics {
             keys: self.keys.with_label_values(&[name]),
             hit: lookup("hit"),
+            shared: lookup("shared"),
             miss: lookup("miss"),
             joined: lookup("joined"),
             refused: lookup("refused"),
@@ -356,6 +432,8 @@ impl Metrics {
             evicted_capacity: eviction("capacity"),
             evicted_logout: eviction("logout"),
             evicted_dead: eviction("dead"),
+            evicted_elsewhere: eviction("elsewhere"),
+            leases_lost: self.leases_lost.with_label_values(&[name]),
             up,
             account_changes_waiting: self.account_changes_waiting.with_label_values(&[name]),
             account_changes: self.account_changes.clone(),
@@ -374,6 +452,19 @@ impl Metrics {
     #[must_use]
     pub fn revocation_seconds(&self) -> Histogram {
         self.revocation_seconds.clone()
+    }
+
+    /// The counters of what replicas tell each other.
+    #[must_use]
+    pub fn journal(&self) -> JournalMetrics {
+        let outcome = |outcome| self.store_events.with_label_values(&[outcome]);
+        JournalMetrics {
+            told: outcome("told"),
+            heard: outcome("heard"),
+            skipped: outcome("skipped"),
+            lost: outcome("lost"),
+            revocation_seconds: self.revocation_seconds.clone(),
+        }
     }
 
     /// Counts a reload of the configuration.
@@ -411,6 +502,9 @@ mod tests {
         let metrics = Metrics::new();
         let _ = metrics.backend("mail");
         let _ = metrics.portal("customers");
+        assert!(!metrics.render().contains("keyward_store"), "there is none");
+        let _ = metrics.store();
+        let _ = metrics.store();
         let text = metrics.render();
         for series in [
             r#"keyward_decisions_total{decision="allow",door="auth-request",reason="ok"} 0"#,
@@ -419,6 +513,9 @@ mod tests {
             r#"keyward_portal_validations_total{portal="customers",verdict="genuine"} 0"#,
             r#"keyward_backend_up{backend="mail"} 1"#,
             r#"keyward_config_reloads_total{outcome="applied"} 0"#,
+            r#"keyward_store_calls_total{outcome="timed_out"} 0"#,
+            "keyward_store_up 0",
+            "keyward_store_seconds_count 0",
         ] {
             assert!(text.contains(series), "{series} is missing in\n{text}");
         }

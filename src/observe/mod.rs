@@ -7,6 +7,6 @@ mod panics;
 mod stopwatch;
 
 pub use api::{ApiCall, ApiOutcome};
-pub use metrics::{BackendMetrics, Door, DoorMetrics, Metrics, PortalMetrics};
+pub use metrics::{BackendMetrics, Door, DoorMetrics, JournalMetrics, Metrics, PortalMetrics, StoreMetrics};
 pub use panics::count_panics;
 pub use stopwatch::Stopwatch;

@@ -190,6 +190,12 @@ impl Portal {
         }
     }
 
+    /// Whether nothing more can be found out of this value by [`bring`](Self::bring).
+    #[must_use]
+    pub fn knows(&self, value: &str) -> bool {
+        !self.plan.kept.as_ref().is_some_and(|(kept, _)| kept.lacks(self.name(), &[value]))
+    }
+
     /// Has the sessions of these values here, as far as there are any.
     ///
     /// # Errors

@@ -3,6 +3,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::UnixSeconds;
 
 /// Something that other replicas must hear of. It travels sealed.
+///
+/// Replicas of two versions run side by side during an upgrade. A kind that a replica does not know is skipped there,
+/// and so is a field; a new field needs a default, and a new meaning needs a new kind.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Event {
     /// A portal session was ended, and is refused until then.
@@ -13,7 +16,8 @@ pub enum Event {
         session: String,
         /// When it would have ended by itself.
         until: UnixSeconds,
-        /// When it was asked for, in milliseconds since 1970 by the store's clock; 0 where that is not known.
+        /// When it was asked for, in milliseconds since 1970 by the store's clock; 0 where that is not known, and
+        /// then it is when the store was told.
         asked: u64,
     },
     /// What is kept of a portal session has changed or is gone: whoever has it in memory forgets it.
@@ -30,7 +34,7 @@ pub enum Event {
         backend: u64,
         /// The name there.
         login: String,
-        /// When, in milliseconds since 1970 by the store's clock.
+        /// When, in milliseconds since 1970 by the store's clock; 0 stands for when the store was told.
         at: u64,
         /// Until when sessions opened before may still be somewhere.
         until: UnixSeconds,
@@ -40,6 +44,11 @@ pub enum Event {
         /// The place's name.
         place: [u8; 16],
     },
+    /// The store has lost something, or this replica has missed something: whoever holds what ought to be there puts
+    /// it back, and does not rely on having heard of every change. Nobody tells this; it is found out, and heard
+    /// after all that still stands.
+    #[serde(skip)]
+    Lost,
 }
 
 impl Event {
@@ -48,7 +57,16 @@ impl Event {
     pub const fn stands_until(&self) -> Option<UnixSeconds> {
         match self {
             Self::SessionEnded { until, .. } | Self::AccountEnded { until, .. } => Some(*until),
-            Self::SessionChanged { .. } | Self::Settled { .. } => None,
+            Self::SessionChanged { .. } | Self::Settled { .. } | Self::Lost => None,
+        }
+    }
+
+    /// Notes when it happened, in milliseconds since 1970 by the store's clock, where that is not known yet.
+    pub(super) const fn happened_at(&mut self, millis: u64) {
+        if let Self::SessionEnded { asked: when, .. } | Self::AccountEnded { at: when, .. } = self
+            && *when == 0
+        {
+            *when = millis;
         }
     }
 }

@@ -33,6 +33,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::domain::Clock;
+use crate::observe::Metrics;
 use journal::Journal;
 use link::Link;
 use names::Names;
@@ -50,15 +51,16 @@ pub struct Store {
 }
 
 impl Store {
-    /// Contacts nobody yet.
+    /// Looks for the store from now on, and waits for nothing. Needs the runtime in which that is to go on.
     #[must_use]
-    pub fn new(plan: StorePlan, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let StorePlan { terms, names, ring, when_down } = plan;
+    pub fn new(plan: StorePlan, clock: Arc<dyn Clock>, metrics: &Metrics) -> Arc<Self> {
+        let StorePlan { terms, access, names, ring, when_down } = plan;
+        let house = names.place("house", &[]);
         Arc::new(Self {
-            link: Link::new(terms),
+            link: Link::new(terms, access, metrics.store()),
             names,
             ring: ArcSwap::from_pointee(ring),
-            journal: Journal::default(),
+            journal: Journal::new(house),
             when_down: ArcSwap::from_pointee(when_down),
             clock,
         })
@@ -70,9 +72,12 @@ impl Store {
         &self.clock
     }
 
-    /// Takes up what may change while running: the keys, and what happens without the store.
+    /// Takes up what may change while running: the keys, who we are at the store and whom we trust there, and what
+    /// happens without it.
     pub fn configure(&self, plan: StorePlan) {
+        self.link.configure(plan.access);
         self.ring.store(Arc::new(plan.ring));
+        self.journal.ring_changed();
         self.when_down.store(Arc::new(plan.when_down));
     }
 
@@ -86,6 +91,13 @@ impl Store {
     #[must_use]
     pub fn goes_on_without(&self) -> bool {
         **self.when_down.load() == WhenDown::Login
+    }
+
+    /// Whether requests may come: they need not be answered from the store, or it was there once since the start. An
+    /// outage after that takes no replica out of service, because it would take all of them at once.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.goes_on_without() || self.link.was_reached()
     }
 
     /// Where a thing of this kind stands that these parts name. The same at every replica, and no two things
@@ -179,10 +191,45 @@ impl Store {
         self.journal.tell(self, event).await
     }
 
-    /// Has this called for whatever another replica tells. It is called in order, does not wait, and bears to be
-    /// told the same thing again.
+    /// Seals a text so that the same one looks the same wherever it is sealed, and is kept once in a set.
+    fn seal_same(&self, place: &Place, version: u64, text: &[u8]) -> Vec<u8> {
+        self.ring.load().seal_same(&self.names.key("same nonces"), &bound(place, version), text)
+    }
+
+    /// Has this called for whatever another replica tells, and for [`Event::Lost`]. It is called in order, does not
+    /// wait, and bears to be told the same thing again. What is told here is not heard here.
     pub fn listen(&self, hear: impl Fn(&Event) + Send + Sync + 'static) {
         self.journal.listen(Box::new(hear));
+    }
+
+    /// Hears what other replicas tell, and tells what waits, for ever. Call it once.
+    pub async fn run_journal(&self, metrics: &Metrics) {
+        self.journal.run(self, metrics.journal()).await;
+    }
+
+    /// Whether all that stands was heard at least once since the start. A store that is lost later changes nothing:
+    /// what was heard is known, and nobody gains by a replica that is taken away.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.journal.is_caught_up()
+    }
+
+    /// The time by the store's clock, in milliseconds since 1970, as well as it can be told from here; `None` before
+    /// the first contact. All replicas agree on it to within a round trip, whatever their own clocks show.
+    #[must_use]
+    pub fn server_now(&self) -> Option<u64> {
+        self.journal.server_now(self.clock.now())
+    }
+
+    /// Waits until whatever was told is with the store.
+    pub async fn finish_telling(&self) {
+        self.journal.finish().await;
+    }
+
+    /// How many events are not with the store yet.
+    #[must_use]
+    pub fn untold(&self) -> usize {
+        self.journal.untold()
     }
 }
 

@@ -1,8 +1,6 @@
 //! `[store]`.
 
-use std::time::Duration;
-
-use super::link::TIMEOUT;
+use super::link::{Access, LinkTerms, terms};
 use super::names::Names;
 use super::ring::{Ring, RingKey};
 use crate::config::Section;
@@ -11,17 +9,10 @@ use crate::domain::key_material;
 /// A store that is configured, before anybody was contacted.
 pub struct StorePlan {
     pub(super) terms: LinkTerms,
+    pub(super) access: Access,
     pub(super) names: Names,
     pub(super) ring: Ring,
     pub(super) when_down: WhenDown,
-}
-
-/// How the store is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LinkTerms {
-    pub addresses: Vec<String>,
-    pub prefix: String,
-    pub timeout: Duration,
 }
 
 /// What people are told who would have to be signed in while the store cannot be asked.
@@ -42,18 +33,14 @@ impl StorePlan {
             section.finish();
             return None;
         }
-        let addresses = section.text_or_texts("addresses").unwrap_or_default();
-        if addresses.is_empty() {
-            section.mistake("addresses", "is missing; write where the server listens, such as [\"127.0.0.1:6379\"]");
-        }
-        let prefix = section.text("prefix").unwrap_or_else(|| "keyward".to_owned());
-        let timeout = section.duration("timeout", TIMEOUT);
+        let link = terms::read(&mut section);
         let when_down =
             section.choice("when_down", WhenDown::Refuse, &[("refuse", WhenDown::Refuse), ("login", WhenDown::Login)]);
         let names = read_names(&mut section);
         let ring = read_ring(&mut section);
         section.finish();
-        Some(Self { terms: LinkTerms { addresses, prefix, timeout }, names: names?, ring, when_down })
+        let (terms, access) = link?;
+        Some(Self { terms, access, names: names?, ring, when_down })
     }
 }
 

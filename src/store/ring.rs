@@ -1,6 +1,7 @@
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::domain::{KeyMaterialError, Secret, key_material};
@@ -43,7 +44,24 @@ impl Ring {
 
     /// Seals a text so that it opens with the same `bound` alone; nothing where there is no key.
     pub(super) fn seal(&self, bound: &[u8], text: &[u8]) -> Vec<u8> {
-        let nonce: [u8; NONCE] = rand::random();
+        self.seal_with(rand::random(), bound, text)
+    }
+
+    /// The same, but so that the same text always looks the same. That is all it tells: the nonce is a keyed hash of
+    /// the text, so that no two texts share one but by a chance as small as with random nonces.
+    pub(super) fn seal_same(&self, nonces: &[u8; 64], bound: &[u8], text: &[u8]) -> Vec<u8> {
+        // HMAC takes a key of every length.
+        let mut hash = Hmac::<Sha256>::new(&(*nonces).into());
+        for part in [self.0.first().map_or(&[][..], |key| &key.tag), bound, text] {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut nonce = [0; NONCE];
+        nonce.copy_from_slice(&hash.finalize().into_bytes()[..NONCE]);
+        self.seal_with(nonce, bound, text)
+    }
+
+    fn seal_with(&self, nonce: [u8; NONCE], bound: &[u8], text: &[u8]) -> Vec<u8> {
         let sealed = self.0.first().and_then(|key| {
             // Fails only for more than 64 GiB.
             let sealed = key.cipher.encrypt(&Nonce::from(nonce), Payload { msg: text, aad: bound }).ok()?;

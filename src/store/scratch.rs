@@ -1,5 +1,6 @@
 //! A real server for unit tests, gone with whoever started it.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use super::{Store, StorePlan};
 use crate::config::Section;
 use crate::domain::Clock;
+use crate::observe::Metrics;
 
 /// A server that listens on a socket of its own and keeps nothing.
 pub(crate) struct Scratch {
@@ -18,31 +20,51 @@ impl Scratch {
     /// Starts one.
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("redis.sock");
+        let server = Self::serve(folder.path()).await;
+        Self { server, folder }
+    }
+
+    async fn serve(folder: &Path) -> Child {
+        let socket = folder.join("redis.sock");
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
-        command.arg("--dir").arg(folder.path()).arg("--unixsocket").arg(&socket);
+        command.arg("--dir").arg(folder).arg("--unixsocket").arg(&socket);
         let server = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let scratch = Self { server: server.expect("redis-server is installed"), folder };
         let mut tries = 0;
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             tries += 1;
             assert!(tries < 1000, "redis-server does not start");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        scratch
+        server.expect("redis-server is installed")
+    }
+
+    /// Starts it again after it was stopped, with what it was told to `SAVE` last.
+    pub(crate) async fn start_again(&mut self) {
+        drop(self.server.wait());
+        self.server = Self::serve(self.folder.path()).await;
     }
 
     /// A replica's view of it. All of them can read each other's.
     pub(crate) fn store(&self, clock: Arc<dyn Clock>) -> Arc<Store> {
+        self.store_when_down("refuse", clock)
+    }
+
+    /// The same, with what happens while it is down.
+    pub(crate) fn store_when_down(&self, when_down: &str, clock: Arc<dyn Clock>) -> Arc<Store> {
+        Store::new(self.plan(when_down, &["seals seals seals seals seals 32!"]), clock, &Metrics::new())
+    }
+
+    /// What is configured for one, with these keys.
+    pub(crate) fn plan(&self, when_down: &str, keys: &[&str]) -> StorePlan {
+        let keys = keys.iter().map(|key| format!("[[key]]\nid = \"{key}\"\nsecret = \"{key}\"\n"));
         let text = format!(
-            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\n\
-             names_secret = \"names names names names names 32!\"\n\
-             [[key]]\nid = \"a\"\nsecret = \"seals seals seals seals seals 32!\"\n",
-            self.folder.path().display()
+            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\nwhen_down = \"{when_down}\"\n\
+             names_secret = \"names names names names names 32!\"\n{}",
+            self.folder.path().display(),
+            keys.collect::<String>()
         );
-        let section = Section::from_toml(&text).unwrap();
-        Store::new(StorePlan::read(section).unwrap(), clock)
+        StorePlan::read(Section::from_toml(&text).unwrap()).unwrap()
     }
 
     /// Says something to the server by its own client, and gives back what that printed.
@@ -50,6 +72,16 @@ impl Scratch {
         let socket = self.folder.path().join("redis.sock");
         let output = Command::new("redis-cli").arg("-s").arg(socket).args(words).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// All that it keeps, as its own client prints it, without what is no text.
+    pub(crate) fn everything(&self) -> String {
+        self.say(&["--raw", "EVAL", include_str!("everything.lua"), "0"])
+    }
+
+    /// Ends the server.
+    pub(crate) fn stop(&self) {
+        self.say(&["SHUTDOWN", "NOSAVE"]);
     }
 }
 

@@ -1,4 +1,7 @@
+use std::fmt::Write;
 use std::sync::LazyLock;
+
+use sha1::{Digest, Sha1};
 
 /// Several steps that the server runs as one. Its keys all belong to one place, so that it runs in a Cluster as well.
 ///
@@ -6,19 +9,26 @@ use std::sync::LazyLock;
 /// of texts and whole numbers; `false` stands for nothing.
 pub struct Script {
     pub(super) keys: &'static [&'static str],
-    pub(super) code: redis::Script,
+    pub(super) code: String,
+    /// By which a server knows a script that it ran before.
+    pub(super) hash: String,
 }
 
 impl Script {
     /// A script on these keys of its place.
     #[must_use]
     pub fn new(keys: &'static [&'static str], code: &str) -> Self {
-        Self { keys, code: redis::Script::new(code) }
+        let mut hash = String::new();
+        for byte in Sha1::digest(code.as_bytes()) {
+            // Writing to memory does not fail.
+            let _ = write!(hash, "{byte:02x}");
+        }
+        Self { keys, code: code.to_owned(), hash }
     }
 }
 
 /// What a script answered.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Answer(pub(super) Vec<Option<Vec<u8>>>);
 
 impl Answer {

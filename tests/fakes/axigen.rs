@@ -8,8 +8,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::server::{Fault, Reply, Request, Server, locked};
 
@@ -61,7 +63,29 @@ impl Person {
     }
 }
 
+/// What happens to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Opened,
+    /// Somebody looked at the mailbox through the web server.
+    Shown,
+    /// Keyward looked whether it is still there.
+    Checked,
+    Ended,
+}
+
+/// When something happened, and to which session.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    pub at: Instant,
+    pub login: String,
+    /// By this number it is known among all.
+    pub session: u64,
+    pub event: Event,
+}
+
 struct Session {
+    number: u64,
     login: String,
     /// Cookie key and URL key.
     cookie: String,
@@ -84,6 +108,9 @@ struct State {
     /// Whose each cookie key is or was.
     owners: HashMap<String, String>,
     made: u64,
+    moments: Vec<Moment>,
+    /// How long the answer to a login takes.
+    pause: Duration,
 }
 
 /// The stand-in, alive until it is dropped.
@@ -104,11 +131,21 @@ impl Axigen {
             logins: HashMap::new(),
             owners: HashMap::new(),
             made: 0,
+            moments: Vec::new(),
+            pause: Duration::ZERO,
         }));
         let shared = Arc::clone(&state);
         let server = Server::start(move |request| {
-            let reply = locked(&shared).answer(&request);
-            async move { reply.with("Cache-Control", "no-cache, no-store").with("Server", "Axigen-Webmail") }
+            let (reply, pause) = {
+                let mut state = locked(&shared);
+                let opened = state.made;
+                let reply = state.answer(&request);
+                (reply, if state.made > opened { state.pause } else { Duration::ZERO })
+            };
+            async move {
+                tokio::time::sleep(pause).await;
+                reply.with("Cache-Control", "no-cache, no-store").with("Server", "Axigen-Webmail")
+            }
         })
         .await?;
         Ok(Self { server, state })
@@ -145,6 +182,21 @@ impl Axigen {
     /// Breaks the connection itself, or mends it.
     pub fn misbehave(&self, fault: Option<Fault>) {
         self.server.misbehave(fault);
+    }
+
+    /// From now on a session is there at once, but who opened it hears of it so much later.
+    pub fn answer_logins_after(&self, pause: Duration) {
+        locked(&self.state).pause = pause;
+    }
+
+    /// Remembers no request from now on.
+    pub fn forget_requests(&self) {
+        self.server.forget();
+    }
+
+    /// What happened to every session, in order.
+    pub fn moments(&self) -> Vec<Moment> {
+        locked(&self.state).moments.clone()
     }
 
     /// Forgets all sessions, as a restart does.
@@ -189,12 +241,18 @@ impl State {
             ("/" | "/index.hsp", Some("login")) => self.legacy_login(request),
             ("/", Some("logout")) => {
                 if let Some(index) = self.session_of(request) {
+                    self.note(index, Event::Ended);
                     self.sessions.remove(index);
                 }
                 Reply::new(303, "").with("Location", "/index.hsp")
             }
             ("/", None) => match self.session_of(request) {
-                Some(index) => self.mailbox(index),
+                Some(index) => {
+                    // Web servers say for whom they ask.
+                    let shown = request.header("x-forwarded-for").is_some();
+                    self.note(index, if shown { Event::Shown } else { Event::Checked });
+                    self.mailbox(index)
+                }
                 None => login_page(),
             },
             ("/index.hsp", None) => login_page(),
@@ -277,6 +335,7 @@ impl State {
             },
             ("POST", "logout") => match self.session_of(request) {
                 Some(index) => {
+                    self.note(index, Event::Ended);
                     self.sessions.remove(index);
                     Reply::new(200, "")
                 }
@@ -320,10 +379,21 @@ impl State {
         self.made += 1;
         let (cookie, url_key) = (format!("{:032x}", self.made * 2), format!("{:032x}", self.made * 2 + 1));
         self.owners.insert(cookie.clone(), login.to_owned());
-        let session =
-            Session { login: login.to_owned(), cookie: cookie.clone(), url_key: url_key.clone(), token: None };
+        let session = Session {
+            number: self.made,
+            login: login.to_owned(),
+            cookie: cookie.clone(),
+            url_key: url_key.clone(),
+            token: None,
+        };
         self.sessions.push(session);
+        self.note(self.sessions.len() - 1, Event::Opened);
         (cookie, url_key)
+    }
+
+    fn note(&mut self, index: usize, event: Event) {
+        let Session { number, login, .. } = &self.sessions[index];
+        self.moments.push(Moment { at: Instant::now(), login: login.clone(), session: *number, event });
     }
 
     /// The session whose two halves the request holds: those that its login gave, and no others.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -118,6 +119,7 @@ struct Shared {
     handler: Box<dyn Fn(Request) -> Handling + Send + Sync>,
     fault: Mutex<Option<Fault>>,
     requests: Mutex<Vec<Request>>,
+    forgets: AtomicBool,
 }
 
 /// A server on loopback that lives until it is dropped.
@@ -136,7 +138,12 @@ impl Server {
     {
         let handler: Box<dyn Fn(Request) -> Handling + Send + Sync> =
             Box::new(move |request| Box::pin(handler(request)));
-        let shared = Arc::new(Shared { handler, fault: Mutex::new(None), requests: Mutex::new(Vec::new()) });
+        let shared = Arc::new(Shared {
+            handler,
+            fault: Mutex::default(),
+            requests: Mutex::default(),
+            forgets: AtomicBool::new(false),
+        });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -154,6 +161,11 @@ impl Server {
     /// Makes every following answer go wrong in this way, until told otherwise.
     pub fn misbehave(&self, fault: Option<Fault>) {
         *locked(&self.shared.fault) = fault;
+    }
+
+    /// Remembers no request from now on, for those who will be asked very often.
+    pub fn forget(&self) {
+        self.shared.forgets.store(true, Ordering::Relaxed);
     }
 
     /// Everything that was asked so far.
@@ -188,7 +200,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await? {
-        locked(&shared.requests).push(request.clone());
+        if !shared.forgets.load(Ordering::Relaxed) {
+            locked(&shared.requests).push(request.clone());
+        }
         let fault = locked(&shared.fault).clone();
         let last = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         match fault {

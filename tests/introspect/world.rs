@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use keyward::config::{Document, Draft};
 use keyward::domain::{Audience, Browser, Client, Clock, Cookies, ExposeSecret, ManualClock, Moment};
 use keyward::handover::{BrowserBehind, NotOpened, SelfService, SignOutRequest};
@@ -138,12 +139,14 @@ impl World {
     pub fn sign_out(&self, cookie: &str) {
         let line = format!("{COOKIE}={cookie}");
         let request = SignOutRequest::now(SignOutBy::Browser, None);
-        self.house.sign_out(&Cookies::new([line.as_bytes()]), &request, "https://app.example.test", None);
+        self.house
+            .sign_out(&Cookies::new([line.as_bytes()]), &request, "https://app.example.test", None)
+            .now_or_never();
     }
 
     /// The portal's server ends a session through the API.
     pub fn call_off(&self, sid: &str) {
-        self.house.portal_side(None).unwrap().sign_out(sid, &SignOutRequest::now(SignOutBy::Api, None));
+        self.house.portal_side(None).unwrap().sign_out(sid, &SignOutRequest::now(SignOutBy::Api, None)).now_or_never();
     }
 
     /// Whether the portal's server gets as far as to the back-end, of which there is none.

@@ -5,20 +5,23 @@ use serde_json::{Value, json};
 use crate::manifests::{FOLDERS, containers, list, name, of_kind, pods, setting, text};
 
 /// Kinds that make pods, and those that may be here beside. A new one must be looked at.
-const WITHOUT_PODS: [&str; 13] = [
+const WITHOUT_PODS: [&str; 16] = [
     "AuthorizationPolicy",
     "ConfigMap",
     "Gateway",
     "GatewayClass",
     "HTTPRoute",
+    "HorizontalPodAutoscaler",
     "Ingress",
     "IngressRoute",
     "Middleware",
     "Namespace",
     "NetworkPolicy",
     "PodDisruptionBudget",
+    "PrometheusRule",
     "SecurityPolicy",
     "Service",
+    "ServiceMonitor",
 ];
 
 /// What must stand in each container, whatever it is for.
@@ -95,8 +98,7 @@ fn no_pod_has_a_right_that_it_does_not_need() {
     for (folder, documents) in FOLDERS.iter() {
         for document in documents {
             let kind = text(document, "/kind");
-            let known = ["Deployment", "ServiceMonitor"].contains(&kind) || WITHOUT_PODS.contains(&kind);
-            assert!(known, "{folder}: {kind} is not known here");
+            assert!(kind == "Deployment" || WITHOUT_PODS.contains(&kind), "{folder}: {kind} is not known here");
         }
         for pod in pods(documents) {
             assert_eq!(lacking(pod), [] as [&str; 0], "{folder}: {}", pod["metadata"]);
@@ -161,13 +163,56 @@ fn a_pod_is_given_the_time_that_keyward_takes_to_end() {
             let needed = pauses + 2 * drain_timeout(config.unwrap());
             let given = pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
             assert!(given > needed, "{folder}: {given} s for {needed} s");
-            // Two of them know different things.
-            assert_eq!(deployment["spec"]["replicas"], 1, "{folder}");
-            assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate", "{folder}: {}", name(deployment));
             seen += 1;
         }
     }
-    assert!(seen >= 6, "only {seen} pods with Keyward");
+    assert!(seen >= 7, "only {seen} pods with Keyward");
+}
+
+/// The Deployment whose pods run Keyward, and its `keyward.toml`.
+fn keyward_of(documents: &[Value]) -> Option<(&Value, &str)> {
+    let runs_keyward = |deployment: &&Value| {
+        containers(&deployment["spec"]["template"]).iter().any(|container| container["name"] == "keyward")
+    };
+    let deployment = of_kind(documents, "Deployment").into_iter().find(runs_keyward)?;
+    let config = of_kind(documents, "ConfigMap").into_iter().find_map(|map| map["data"]["keyward.toml"].as_str());
+    Some((deployment, config.unwrap()))
+}
+
+#[test]
+fn there_are_several_replicas_where_they_share_a_store_and_never_two_where_they_do_not() {
+    let mut seen = [0, 0];
+    for (folder, documents) in FOLDERS.iter() {
+        let Some((deployment, config)) = keyward_of(documents) else { continue };
+        let (spec, autoscalers) = (&deployment["spec"], of_kind(documents, "HorizontalPodAutoscaler"));
+        let shares = config.contains("\n[store]\nkind") || config.contains("\n[store]\n#");
+        if shares {
+            let [autoscaler] = autoscalers[..] else { panic!("{folder}: {autoscalers:?}") };
+            let target = &autoscaler["spec"]["scaleTargetRef"];
+            let [kind, name] = ["/kind", "/metadata/name"].map(|pointer| text(deployment, pointer));
+            assert_eq!((&target["kind"], &target["name"]), (&json!(kind), &json!(name)), "{folder}");
+            assert_eq!(autoscaler["metadata"]["namespace"], deployment["metadata"]["namespace"], "{folder}");
+            // A number in both places is set back by each "apply".
+            assert!(spec.get("replicas").is_none(), "{folder}");
+            assert_eq!(autoscaler["spec"]["minReplicas"], 3, "{folder}");
+            assert_eq!(
+                spec["strategy"],
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}),
+                "{folder}"
+            );
+            let spread = list(deployment, "/spec/template/spec/topologySpreadConstraints");
+            assert_eq!(spread.len(), 2, "{folder}");
+            for constraint in spread {
+                assert_eq!(constraint["labelSelector"], spec["selector"], "{folder}");
+            }
+            assert_eq!(of_kind(documents, "PodDisruptionBudget").len(), 1, "{folder}");
+        } else {
+            assert_eq!((autoscalers.len(), &spec["replicas"]), (0, &json!(1)), "{folder}");
+            assert_eq!(spec["strategy"], json!({"type": "Recreate"}), "{folder}: {}", name(deployment));
+        }
+        seen[usize::from(shares)] += 1;
+    }
+    assert_eq!(seen, [2, 5], "folders without a store, and with one");
 }
 
 #[test]

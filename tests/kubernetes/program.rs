@@ -5,15 +5,21 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use keyward::demo::nginx::Nginx;
-use keyward::demo::process::{Address, Process, TemporaryWorkspace, Workspace, free_address};
+use keyward::demo::process::{Address, Process, TemporaryWorkspace, Workspace, find_program, free_address};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::manifests::{FOLDERS, containers, example, list, of_kind, pods, setting, text};
+use crate::references::secrets;
 
 const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
+/// Where secrets are mounted.
+const SECRETS: &str = "/run/secrets/keyward";
 const SECRET: &str = "a secret of these tests, longer than thirty-two bytes";
+const STORE: &str = "keyward-store.mail.svc.cluster.local:6379";
 const HOST: &str = "webmail.example.test";
 
 /// A folder's `keyward.toml` as its ConfigMap has it.
@@ -34,10 +40,17 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// The same with a secret that is there.
-fn with_secret(config: &str, directory: &Path) -> String {
-    std::fs::write(directory.join("ticket"), SECRET).unwrap();
-    replaced(config, "/run/secrets/keyward", directory.to_str().unwrap())
+/// The files of secrets that it names.
+fn secrets_of(config: &str) -> Vec<&str> {
+    config.split(&format!("\"{SECRETS}/")).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+/// The same with secrets that are there, each its own.
+fn with_secrets(config: &str, directory: &Path) -> String {
+    for name in secrets_of(config) {
+        std::fs::write(directory.join(name), format!("{SECRET}, {name}")).unwrap();
+    }
+    replaced(config, SECRETS, directory.to_str().unwrap())
 }
 
 fn check(config: &str, directory: &Path) -> (bool, String) {
@@ -51,10 +64,10 @@ fn check(config: &str, directory: &Path) -> (bool, String) {
 fn every_keyward_toml_is_right_and_nothing_in_it_is_warned_of() {
     let mut seen = 0;
     for (folder, documents) in
-        FOLDERS.iter().filter(|(folder, _)| !["monitoring", "webmail"].contains(&folder.as_str()))
+        FOLDERS.iter().filter(|(folder, _)| !["monitoring", "store", "webmail"].contains(&folder.as_str()))
     {
         let directory = tempfile::tempdir().unwrap();
-        let config = with_secret(config_of(folder), directory.path());
+        let config = with_secrets(config_of(folder), directory.path());
         let (right, said) = check(&config, directory.path());
         assert!(right && said.lines().count() == 1 && !said.contains("warning"), "{folder}: {said}");
         let (right, said) = check(&replaced(&config, "[trust]", "[trust]\nproxys = []"), directory.path());
@@ -62,17 +75,16 @@ fn every_keyward_toml_is_right_and_nothing_in_it_is_warned_of() {
         assert_eq!(documents.iter().filter(|document| document["data"]["keyward.toml"].is_string()).count(), 1);
         seen += 1;
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 7);
 }
 
 #[test]
 fn the_container_starts_keyward_with_the_file_and_the_secret_that_are_mounted_and_listens_where_its_ports_are() {
-    for folder in ["shared", "sidecar"] {
+    for folder in ["shared", "sidecar", "single"] {
         let (container, pod) = keyward_of(folder);
         let config = config_of(folder);
         assert_eq!(container["args"], serde_json::json!(["serve", "-c", "/etc/keyward/keyward.toml"]));
-        let secret = setting(config, "secret_file").unwrap();
-        for (path, kind) in [("/etc/keyward/keyward.toml", "configMap"), (secret, "secret")] {
+        for (path, kind) in [("/etc/keyward/keyward.toml", "configMap"), (&format!("{SECRETS}/any"), "secret")] {
             let mount = list(container, "/volumeMounts")
                 .iter()
                 .find(|mount| path.strip_prefix(text(mount, "/mountPath")).is_some_and(|rest| rest.starts_with('/')));
@@ -80,9 +92,9 @@ fn the_container_starts_keyward_with_the_file_and_the_secret_that_are_mounted_an
             let volume = list(pod, "/spec/volumes").iter().find(|volume| volume["name"] == mount["name"]).unwrap();
             assert!(volume.get(kind).is_some() && mount["readOnly"] == true, "{folder}: {volume}");
         }
-        let readme = std::fs::read_to_string(example("README.md")).unwrap();
-        let key = secret.rsplit_once('/').unwrap().1;
-        assert!(readme.contains(&format!("create secret generic keyward --from-file={key}=")), "{key}");
+        for secret in secrets_of(config) {
+            assert!(secrets()["keyward"].iter().any(|key| key == secret), "{folder}: nobody makes {secret}");
+        }
         let ports = list(container, "/ports");
         let expected: Vec<(&str, u64)> = ["auth", "grpc", "ops"]
             .into_iter()
@@ -136,17 +148,55 @@ struct Keyward {
     grpc: Option<SocketAddr>,
     ops: SocketAddr,
     workspace: TemporaryWorkspace,
-    _process: Process,
+    _processes: Vec<Process>,
+}
+
+/// The store's server as its pod starts it, with the file, and the users as the README has them made; only the program's
+/// name, folders and addresses are others.
+async fn store(workspace: &TemporaryWorkspace, password: &str) -> (SocketAddr, Process) {
+    let documents = &FOLDERS["store"];
+    let [pod] = pods(documents)[..] else { panic!("not one pod") };
+    let [container] = containers(pod)[..] else { panic!("not one container") };
+    let words: Vec<&str> = list(container, "/command").iter().map(|word| word.as_str().unwrap()).collect();
+    let [map] = of_kind(documents, "ConfigMap")[..] else { panic!("not one ConfigMap") };
+    let users = std::fs::read_to_string(example("../redis/users.acl")).unwrap();
+    let hash: String = Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
+    let files = [("server.conf", text(&map["data"], "/server.conf")), ("users.acl", &replaced(&users, "HASH", &hash))];
+    for (name, content) in files {
+        std::fs::write(workspace.path().join(name), content).unwrap();
+    }
+    let here = workspace.path().to_str().unwrap();
+    let mounts = list(container, "/volumeMounts").iter().map(|mount| text(mount, "/mountPath"));
+    let mut command = words.join("\n");
+    for mounted in mounts {
+        command = replaced(&command, mounted, here);
+    }
+    let address = free_address().unwrap();
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    let command = format!("{}\n--port\n{port}", replaced(&command, "--bind\n*\n-::*", &format!("--bind\n{ip}")));
+    let words: Vec<&str> = command.split('\n').collect();
+    assert_eq!(words[0], "valkey-server");
+    let program = find_program("redis-server").unwrap();
+    let mut process = Process::start("store", &program, &words[1..], &workspace.with_our_rights()).unwrap();
+    process.ready(&Address::Tcp(address)).await.unwrap();
+    (address, process)
 }
 
 async fn keyward(config: &str) -> Keyward {
     let workspace = Workspace::temporary().unwrap();
     let (auth, ops) = (free_address().unwrap(), free_address().unwrap());
     let grpc = setting(config, "grpc").map(|_| free_address().unwrap());
-    let mut config = with_secret(config, workspace.path());
+    let mut config = with_secrets(config, workspace.path());
     for (key, address) in [("auth", Some(auth)), ("grpc", grpc), ("ops", Some(ops))] {
         let Some(address) = address else { continue };
         config = replaced(&config, setting(&config, key).unwrap(), &address.to_string());
+    }
+    let mut processes = Vec::new();
+    if config.contains(STORE) {
+        let password = std::fs::read_to_string(workspace.path().join("store-password")).unwrap();
+        let (address, process) = store(&workspace, &password).await;
+        config = config.replace(STORE, &address.to_string());
+        processes.push(process);
     }
     let file = workspace.path().join("keyward.toml");
     std::fs::write(&file, config).unwrap();
@@ -154,7 +204,8 @@ async fn keyward(config: &str) -> Keyward {
     let mut process = Process::start("keyward", Path::new(KEYWARD), &arguments, &workspace.with_our_rights()).unwrap();
     process.ready(&Address::Tcp(auth)).await.unwrap();
     process.ready(&Address::Tcp(ops)).await.unwrap();
-    Keyward { auth, grpc, ops, workspace, _process: process }
+    processes.push(process);
+    Keyward { auth, grpc, ops, workspace, _processes: processes }
 }
 
 /// A ticket as the portal would give it.
@@ -168,8 +219,17 @@ fn ticket(keyward: &Keyward) -> String {
 #[tokio::test]
 async fn probes_and_metrics_are_answered_where_they_are_asked_for() {
     let [monitor] = of_kind(&FOLDERS["monitoring"], "ServiceMonitor")[..] else { panic!("not one monitor") };
-    for folder in ["shared", "sidecar"] {
+    for folder in ["shared", "sidecar", "single"] {
         let keyward = keyward(config_of(folder)).await;
+        // Which it is once it has seen its store.
+        for tries in 0.. {
+            let answer = ask(keyward.ops, "/readyz", &[]);
+            if answer.status == 200 {
+                break;
+            }
+            assert!(tries < 1000, "{folder}: {}", answer.head);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let (container, _) = keyward_of(folder);
         let probes = ["startupProbe", "readinessProbe", "livenessProbe"].map(|probe| {
             assert_eq!(container[probe]["httpGet"]["port"], "ops");

@@ -13,7 +13,7 @@ use crate::manifests::{FOLDERS, distinct, documents, example, kustomize, list, n
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 
 /// Kinds that are not Kubernetes' own, and where their types are.
-const OTHERS: [(&str, &str, &str); 8] = [
+const OTHERS: [(&str, &str, &str); 9] = [
     ("gateway.networking.k8s.io/v1", "GatewayClass", "gateway-api"),
     ("gateway.networking.k8s.io/v1", "Gateway", "gateway-api"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute", "gateway-api"),
@@ -21,6 +21,7 @@ const OTHERS: [(&str, &str, &str); 8] = [
     ("security.istio.io/v1", "AuthorizationPolicy", "istio"),
     ("traefik.io/v1alpha1", "Middleware", "traefik"),
     ("traefik.io/v1alpha1", "IngressRoute", "traefik"),
+    ("monitoring.coreos.com/v1", "PrometheusRule", "prometheus-operator"),
     ("monitoring.coreos.com/v1", "ServiceMonitor", "prometheus-operator"),
 ];
 
@@ -199,6 +200,7 @@ fn kubectl_refuses_a_kustomization_with_a_misspelt_field_and_every_file_is_in_on
     let directory = tempfile::tempdir().unwrap();
     let file = std::fs::read_to_string(example("monitoring/kustomization.yaml")).unwrap();
     std::fs::copy(example("monitoring/service-monitor.yaml"), directory.path().join("service-monitor.yaml")).unwrap();
+    std::fs::copy(example("monitoring/rules.yaml"), directory.path().join("rules.yaml")).unwrap();
     for (content, right) in [(file.clone(), true), (file.replace("resources", "resourcesx"), false)] {
         std::fs::write(directory.path().join("kustomization.yaml"), content).unwrap();
         assert_eq!(kustomize(directory.path()).status.success(), right);
@@ -207,8 +209,9 @@ fn kubectl_refuses_a_kustomization_with_a_misspelt_field_and_every_file_is_in_on
         let kustomization = std::fs::read_to_string(example(folder).join("kustomization.yaml")).unwrap();
         for file in std::fs::read_dir(example(folder)).unwrap().map(|entry| entry.unwrap().file_name()) {
             let file = file.to_str().unwrap();
-            let known = kustomization.lines().any(|line| line.trim() == format!("- {file}"));
-            assert!(known || ["kustomization.yaml", "istiod-values.yaml"].contains(&file), "{folder}/{file}");
+            let names = |line: &str| ["- ", "- path: "].iter().any(|list| line.trim().strip_prefix(list) == Some(file));
+            let apart = ["kustomization.yaml", "istiod-values.yaml", "adapter-values.yaml"].contains(&file);
+            assert!(apart || kustomization.lines().any(names), "{folder}/{file}");
         }
     }
 }

@@ -2,5 +2,6 @@
 #![allow(dead_code, reason = "every test file uses another part, so that nothing can be expected of all of them")]
 
 pub mod keycloak;
+pub mod redis;
 pub mod slapd;
 pub mod sogo;

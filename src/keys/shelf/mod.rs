@@ -2,16 +2,34 @@
 //!
 //! The shelf knows records, leases, turns and ends as they stand in the store, one script for each step; it does
 //! not know who wants keys, nor how they are got.
+//!
+//! All back-end sessions of a portal session are fields of one hash, so that its end is one step; `lua/entry.lua`
+//! says what is in a field. A record is sealed for its [`Spot`] and [`Fence`]: put elsewhere, or put back later, it
+//! does not open, and what does not open is not there. Fences are times of the server in microseconds, and more
+//! than the last in any case: they grow where the server's clock is set back, and where the server has lost all.
+//! All else that is timed is timed by the server, too. A call that failed may have been done; each says what comes
+//! of doing it again.
 
+mod asking;
+mod orphans;
 mod record;
+mod said;
+mod scripts;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::refusals::Fingerprint;
+use asking::Asking;
+use waiting::Waiting;
+
 use crate::backend::Refusal;
 use crate::domain::UnixSeconds;
-use crate::store::{Place, Store, StoreOutage};
+use crate::store::{Answer, Event, Place, Script, Store, StoreOutage, millis};
 
 pub(super) use record::{Holding, Record};
 
@@ -79,6 +97,10 @@ pub(super) enum Tend {
     Newer(Box<Shelved>),
     /// Nobody may use it any more: it was taken out, or its portal session was ended.
     Gone,
+    /// The store has never heard of it, or has lost it: it was emptied, or another server took over that had not
+    /// heard of it yet. Nobody was signed out. [Claim](Shelf::claim) with its fence and commit it again; where there
+    /// are newer keys by then, nobody but who holds these ends them.
+    Unknown,
 }
 
 /// What became of ending a session.
@@ -102,11 +124,17 @@ pub(super) struct Said {
 /// The records of all replicas.
 pub(super) struct Shelf {
     store: Arc<Store>,
+    waiting: Arc<Waiting>,
+    claims: Asking,
+    takes: Asking,
+    /// How many records did not open.
+    unopened: AtomicU64,
 }
 
 impl Shelf {
     pub(super) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+        let (claims, takes) = (Asking::default(), Asking::default());
+        Self { store, waiting: Arc::default(), claims, takes, unopened: AtomicU64::new(0) }
     }
 
     /// Whether people are to be signed in while the store cannot be asked.
@@ -116,26 +144,58 @@ impl Shelf {
 
     /// Where the back-end session of this holder stands.
     pub(super) fn spot(&self, portal: &str, session: &str, backend: [u8; 8], holding: &Holding) -> Spot {
-        unimplemented!("not built yet")
+        let Holding { user, login, user_agent, address, accept_language } = holding;
+        let address = address.map(|address| address.to_string().into_bytes());
+        let mut parts = vec![portal.as_bytes(), session.as_bytes(), &backend, user.as_bytes(), login.as_bytes()];
+        for bound in [user_agent, &address, accept_language] {
+            // An empty header is not the same as one that does not matter.
+            parts.push(if bound.is_some() { b"bound" } else { b"" });
+            parts.push(bound.as_deref().unwrap_or_default());
+        }
+        Spot { session: self.session(portal, session), entry: self.store.place("entry", &parts) }
     }
 
     /// Asks for keys newer than these (zero: any), and for the right to log in for `lease` where there are none.
+    /// Asked again after a call that failed or was dropped, it does not wait for the lease that may have been given.
     pub(super) async fn claim(&self, spot: &Spot, than: Fence, lease: Duration) -> Result<Claim, StoreOutage> {
-        unimplemented!("not built yet")
+        let mut asked = self.claims.begin(spot.entry);
+        let mut than = than;
+        loop {
+            let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(than), &turn_span(lease), &asked.name()];
+            let answer = asked.hear(self.store.run(&scripts::CLAIM, &spot.session, &arguments)).await?;
+            return Ok(match answer.word(0) {
+                "here" => match self.shelved(spot, &answer, 1) {
+                    Some(shelved) if shelved.fence > than => Claim::Here(Box::new(shelved)),
+                    _ => match answer.number(1).filter(|fence| *fence > than) {
+                        // It does not open, so it is to be replaced, whatever its fence.
+                        Some(fence) => {
+                            than = fence;
+                            continue;
+                        }
+                        None => return Err(strange()),
+                    },
+                },
+                "yours" => Claim::Yours(answer.number(1).filter(|fence| *fence > than).ok_or_else(strange)?),
+                "theirs" => Claim::Theirs(Duration::from_millis(answer.number(1).ok_or_else(strange)?)),
+                "revoked" => Claim::Revoked,
+                _ => return Err(strange()),
+            });
+        }
     }
 
     /// Waits until what others do at this spot is settled, or may be; whoever waits looks again then. Begin to wait
     /// before the claim that says [`Claim::Theirs`].
     pub(super) fn told(&self, spot: &Spot) -> impl Future<Output = ()> + Send + use<> {
-        std::future::pending()
+        self.waiting.at(spot.entry)
     }
 
-    /// Wakes whoever waits at this place.
+    /// Wakes whoever waits at this place, that of a [`Spot::entry`].
     pub(super) fn wake(&self, place: &Place) {
-        unimplemented!("not built yet")
+        self.waiting.wake(place);
     }
 
-    /// Puts what was got under the lease of this fence onto the shelf, for so long, and tells who waits.
+    /// Puts what was got under the lease of this fence onto the shelf, for so long, and tells who waits. Done again,
+    /// it says the same, as long as nobody has taken them out meanwhile.
     pub(super) async fn commit(
         &self,
         spot: &Spot,
@@ -143,16 +203,35 @@ impl Shelf {
         record: &Record,
         life: Duration,
     ) -> Result<Commit, StoreOutage> {
-        unimplemented!("not built yet")
+        let sealed = self.store.seal(&spot.entry, fence, &record.to_bytes());
+        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &sealed, &span(life)];
+        let answer = self.store.run(&scripts::COMMIT, &spot.session, &arguments).await?;
+        let commit = match answer.word(0) {
+            "kept" => Commit::Kept,
+            "superseded" => Commit::Superseded,
+            "revoked" => Commit::Revoked,
+            _ => return Err(strange()),
+        };
+        self.settled(&spot.entry, answer.number(1)).await;
+        Ok(commit)
     }
 
-    /// Gives the lease of this fence back without keys, and tells who waits.
+    /// Gives the lease of this fence back without keys, and tells who waits. Nothing happens where somebody else has
+    /// another by now, or the keys are there.
     pub(super) async fn give_up(&self, spot: &Spot, fence: Fence) -> Result<(), StoreOutage> {
-        unimplemented!("not built yet")
+        let arguments: [&[u8]; 2] = [spot.entry.as_bytes(), &number(fence)];
+        let answer = self.store.run(&scripts::GIVE_UP, &spot.session, &arguments).await?;
+        self.settled(&spot.entry, answer.number(0)).await;
+        Ok(())
     }
 
-    /// Tells when keys of this fence were last used, and asks whether it is upon us to refresh them: at most one
-    /// replica is told so in an `interval` since they were confirmed, and for as long as `turn`.
+    /// Tells when keys of this fence were last used, and asks whether it is upon us to refresh them: one replica is
+    /// told so when they were confirmed an `interval` ago, or nearly (keep-alives are not made on the dot), and were
+    /// used since, and no other for as long as `turn`. Asked again after a call that failed, it may say that somebody
+    /// has the turn.
+    ///
+    /// Keys that were not used here since they were got or confirmed are told to be used [`Duration::MAX`] ago: by
+    /// the server's clock they were got a moment earlier than by ours, and that moment is no use of them.
     pub(super) async fn tend(
         &self,
         spot: &Spot,
@@ -161,11 +240,23 @@ impl Shelf {
         interval: Duration,
         turn: Duration,
     ) -> Result<Tend, StoreOutage> {
-        unimplemented!("not built yet")
+        let [used, interval, turn] = [span(used), span(interval), turn_span(turn)];
+        let arguments: [&[u8]; 5] = [spot.entry.as_bytes(), &number(fence), &used, &interval, &turn];
+        let answer = self.store.run(&scripts::TEND, &spot.session, &arguments).await?;
+        Ok(match answer.word(0) {
+            "yours" => Tend::Yours,
+            "rest" => Tend::Rest(ages(&answer, 2)),
+            // One that does not open is not there, so ours are the ones to go on with, and to be put there again.
+            "newer" => self.shelved(spot, &answer, 1).map_or(Tend::Unknown, |newer| Tend::Newer(Box::new(newer))),
+            "gone" => Tend::Gone,
+            "unknown" => Tend::Unknown,
+            _ => return Err(strange()),
+        })
     }
 
     /// The back-end has confirmed the keys of this fence; `renewed` are what it gave in their place. Says the fence
-    /// that counts from now on, if the record is still there.
+    /// that counts from now on, if the record is still there. Done again with `renewed`, it finds the record gone:
+    /// [claim](Shelf::claim) it then.
     pub(super) async fn confirm(
         &self,
         spot: &Spot,
@@ -173,12 +264,21 @@ impl Shelf {
         renewed: Option<&Record>,
         life: Duration,
     ) -> Result<Option<Fence>, StoreOutage> {
-        unimplemented!("not built yet")
+        let sealed = renewed.map(|record| self.store.seal(&spot.entry, fence.saturating_add(1), &record.to_bytes()));
+        let sealed = sealed.unwrap_or_default();
+        let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &span(life), &sealed];
+        let answer = self.store.run(&scripts::CONFIRM, &spot.session, &arguments).await?;
+        match answer.word(0) {
+            "kept" => answer.number(1).map(Some).ok_or_else(strange),
+            "gone" => Ok(None),
+            _ => Err(strange()),
+        }
     }
 
-    /// Takes the keys of this fence out, whoever uses them: they are dead, or are to be given up.
+    /// Takes the keys of this fence out, whoever uses them: they are dead, or are to be given up. A call that failed
+    /// or was dropped may have taken them out: for five minutes, asking again gets them nevertheless.
     pub(super) async fn take(&self, spot: &Spot, fence: Fence) -> Result<Taken, StoreOutage> {
-        unimplemented!("not built yet")
+        self.taken(spot, fence, &scripts::TAKE, &[]).await
     }
 
     /// The same, unless they were used anywhere within `idle` and are younger than `oldest`.
@@ -190,47 +290,126 @@ impl Shelf {
         idle: Duration,
         oldest: Duration,
     ) -> Result<Taken, StoreOutage> {
-        unimplemented!("not built yet")
+        let [used, idle, oldest] = [span(used), span(idle), span(oldest)];
+        self.taken(spot, fence, &scripts::TAKE_IDLE, &[&used, &idle, &oldest]).await
     }
 
-    /// Ends a portal session: takes all its records out, and has no new ones come until then.
+    /// Ends a portal session: takes all its records out, and has no new ones come until then. Of all who do so, one
+    /// gets each record; done again after a call that failed or was dropped, it still gets those, for five minutes. The
+    /// longest end counts.
     pub(super) async fn end(
         &self,
         portal: &str,
         session: &str,
         until: UnixSeconds,
     ) -> Result<Vec<Shelved>, StoreOutage> {
-        unimplemented!("not built yet")
+        let place = self.session(portal, session);
+        // The scripts' numbers are whole up to here.
+        let until = until.saturating_mul(1000).min(1 << 53);
+        let mut asked = self.takes.begin(place);
+        let arguments: [&[u8]; 2] = [&number(until), &asked.name()];
+        let answer = asked.hear(self.store.run(&scripts::END, &place, &arguments)).await?;
+        for (entry, waited) in listed(&answer) {
+            self.settled(&entry, waited).await;
+        }
+        Ok(self.all(place, &answer))
     }
 
     /// Whether the portal session was ended.
     pub(super) async fn has_ended(&self, portal: &str, session: &str) -> Result<bool, StoreOutage> {
-        unimplemented!("not built yet")
+        let answer = self.store.run(&scripts::HAS_ENDED, &self.session(portal, session), &[]).await?;
+        answer.number(0).map(|there| there > 0).ok_or_else(strange)
     }
 
     /// All records of a portal session.
     pub(super) async fn of_session(&self, portal: &str, session: &str) -> Result<Vec<Shelved>, StoreOutage> {
-        unimplemented!("not built yet")
+        let place = self.session(portal, session);
+        let answer = self.store.run(&scripts::OF_SESSION, &place, &[]).await?;
+        Ok(self.all(place, &answer))
     }
 
-    /// Says when somebody will look at this record next. Where nobody has done so by then, and for `grace` more,
-    /// [`Shelf::orphans`] finds it.
-    pub(super) async fn due_in(&self, spot: &Spot, due: Duration, grace: Duration) -> Result<(), StoreOutage> {
-        unimplemented!("not built yet")
+    fn session(&self, portal: &str, session: &str) -> Place {
+        self.store.place("session", &[portal.as_bytes(), session.as_bytes()])
     }
 
-    /// Up to `most` records that nobody looks after any more. Each is given to one replica.
-    pub(super) async fn orphans(&self, most: usize) -> Result<Vec<Shelved>, StoreOutage> {
-        unimplemented!("not built yet")
+    /// What happened at this place is settled: those who wait here look again, and those elsewhere if there are any.
+    async fn settled(&self, entry: &Place, waited: Option<u64>) {
+        self.waiting.wake(entry);
+        if waited == Some(1) {
+            // Whoever does not hear it has been told how long to wait.
+            drop(self.store.tell(Event::Settled { place: *entry.as_bytes() }).await);
+        }
     }
 
-    /// What a back-end said of this password to any replica, not long ago.
-    pub(super) async fn said(&self, password: &Fingerprint) -> Result<Option<Said>, StoreOutage> {
-        unimplemented!("not built yet")
+    async fn taken(&self, spot: &Spot, fence: Fence, script: &Script, terms: &[&[u8]]) -> Result<Taken, StoreOutage> {
+        let mut asked = self.takes.begin(spot.entry);
+        let (name, fence) = (asked.name(), number(fence));
+        let arguments = [&[spot.entry.as_bytes().as_slice(), &fence, &name], terms].concat();
+        let answer = asked.hear(self.store.run(script, &spot.session, &arguments)).await?;
+        Ok(match answer.word(0) {
+            "ours" => self.shelved(spot, &answer, 1).map_or(Taken::Gone, |taken| Taken::Ours(Box::new(taken))),
+            "in use" => Taken::InUse(ages(&answer, 2)),
+            "gone" => Taken::Gone,
+            _ => return Err(strange()),
+        })
     }
 
-    /// Tells other replicas what a back-end said of this password; nothing, where it is good after all.
-    pub(super) async fn say(&self, password: &Fingerprint, said: Option<Said>) -> Result<(), StoreOutage> {
-        unimplemented!("not built yet")
+    /// The record at this spot, whatever became of it.
+    async fn find(&self, spot: &Spot) -> Result<Option<Shelved>, StoreOutage> {
+        let answer = self.store.run(&scripts::FIND, &spot.session, &[spot.entry.as_bytes()]).await?;
+        Ok(if answer.word(0) == "here" { self.shelved(spot, &answer, 1) } else { None })
     }
+
+    fn all(&self, session: Place, answer: &Answer) -> Vec<Shelved> {
+        let entries = listed(answer).enumerate();
+        entries.filter_map(|(at, (entry, _))| self.shelved(&Spot { session, entry }, answer, at * LISTED + 2)).collect()
+    }
+
+    /// The record whose fence, ages and sealed text begin here, if there is one and it opens.
+    fn shelved(&self, spot: &Spot, answer: &Answer, at: usize) -> Option<Shelved> {
+        let sealed = answer.bytes(at + 4).filter(|sealed| !sealed.is_empty())?;
+        let fence = answer.number(at)?;
+        let opened = self.store.unseal(&spot.entry, fence, sealed);
+        let Some(record) = opened.and_then(|bytes| Record::from_bytes(&bytes)) else {
+            let unopened = self.unopened.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::warn!(unopened, "what the store has for a back-end session does not open; it is not used");
+            return None;
+        };
+        Some(Shelved { spot: *spot, fence, record, ages: ages(answer, at + 1) })
+    }
+}
+
+/// How many items of an answer are about one entry of a list.
+const LISTED: usize = 7;
+
+/// The entries of a list, and whether somebody waits at each.
+fn listed(answer: &Answer) -> impl Iterator<Item = (Place, Option<u64>)> {
+    let entries = (0..answer.len() / LISTED).map(|index| index * LISTED);
+    entries.filter_map(|at| Some((Place::from_bytes(answer.bytes(at)?.try_into().ok()?), answer.number(at + 1))))
+}
+
+fn ages(answer: &Answer, at: usize) -> Ages {
+    let age = |at| Duration::from_millis(answer.number(at).unwrap_or_default());
+    Ages { opened: age(at), confirmed: age(at + 1), used: age(at + 2) }
+}
+
+/// A duration as scripts take it. A year is as good as forever, and their numbers hold it.
+fn span(duration: Duration) -> Vec<u8> {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    millis(duration.min(YEAR))
+}
+
+/// The duration of a lease or a turn, as scripts take it: those that take longer are not believed.
+fn turn_span(duration: Duration) -> Vec<u8> {
+    const LONGEST: Duration = Duration::from_secs(600);
+    millis(duration.min(LONGEST))
+}
+
+fn number(number: u64) -> Vec<u8> {
+    number.to_string().into_bytes()
+}
+
+/// No script answers so.
+fn strange() -> StoreOutage {
+    StoreOutage::Unable("something strange".to_owned())
 }

@@ -278,7 +278,7 @@ async fn a_sign_out_measures_until_when_it_was_good_for_something_and_says_at_ho
     let sign_out = |sid| {
         let arrived = Stopwatch::start();
         let sign_out = SignOut::new(SignOutBy::Browser, "portal", None, None, arrived, seconds());
-        world.store.sign_out("portal", sid, 2_000_000, &Arc::new(sign_out))
+        world.store.sign_out("portal", sid, 2_000_000, &Arc::new(sign_out)).0
     };
     assert_eq!((sign_out(ANA.sid), sign_out(ANA.sid), sign_out(BEN.sid)), (1, 0, 0));
     assert_eq!(seconds().get_sample_count(), 3);

@@ -145,7 +145,7 @@ async fn a_touch_counts_as_use_and_so_the_session_is_refreshed_at_the_back_end()
     world.ask(&BEN).await;
     for _ in 0..30 {
         world.pass(SECONDS(60)).await;
-        assert_eq!(world.store.touch("portal", ANA.sid), 1);
+        assert_eq!(world.store.touch("portal", ANA.sid).await, 1);
     }
     assert_eq!(*world.script.logouts.lock().unwrap(), ["key=ben-2"], "whom nobody touched");
     assert!((4..=6).contains(&world.script.checks.load(SeqCst)), "every five minutes of thirty");
@@ -156,12 +156,12 @@ async fn a_touch_counts_as_use_and_so_the_session_is_refreshed_at_the_back_end()
 #[tokio::test]
 async fn a_touch_opens_nothing_and_revives_nothing() {
     let world = World::new(Script::default());
-    assert_eq!(world.store.touch("portal", ANA.sid), 0);
+    assert_eq!(world.store.touch("portal", ANA.sid).await, 0);
     world.ask(&ANA).await;
-    assert_eq!(world.store.touch("another-portal", ANA.sid), 0);
-    assert_eq!(world.store.touch("portal", "sid-of-nobody"), 0);
+    assert_eq!(world.store.touch("another-portal", ANA.sid).await, 0);
+    assert_eq!(world.store.touch("portal", "sid-of-nobody").await, 0);
     world.store.revoke("portal", ANA.sid, 2_000_000);
-    assert_eq!(world.store.touch("portal", ANA.sid), 0);
+    assert_eq!(world.store.touch("portal", ANA.sid).await, 0);
     assert!(world.store.is_empty());
     assert_eq!(world.logins(), 1);
 }

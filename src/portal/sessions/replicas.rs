@@ -50,6 +50,9 @@ impl Sessions {
     /// Another replica says something.
     pub fn hear(&self, event: &Event) {
         let Some(shared) = self.shared.get() else { return };
+        if matches!(event, Event::Lost) {
+            self.put_back();
+        }
         if let Event::SessionChanged { id, .. } = event
             && let Some(name) = name_of(id)
         {
@@ -65,7 +68,7 @@ impl Sessions {
     }
 
     /// The store has lost some of what it had: whatever is here is put back.
-    pub fn put_back(&self) {
+    fn put_back(&self) {
         let Some(shared) = self.shared.get() else { return };
         shared.has_lost(shared.now().plus(RECOVERY));
         for place in &self.held {

@@ -192,8 +192,9 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
 }
 
 fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
-    let end = async {
-        let arrival = SignOutRequest::now(SignOutBy::Api, question::request_id(asked.request.headers()));
+    // The time that a sign-out takes is measured from here.
+    let arrival = SignOutRequest::now(SignOutBy::Api, question::request_id(asked.request.headers()));
+    let end = async move {
         asked.without_body()?;
         let ended = asked.portal()?.sign_out(&asked.sid()?, &arrival).await;
         ended.map_err(|unknown| Problem::unavailable(Reason::PortalUnavailable, unknown.retry_after))?;

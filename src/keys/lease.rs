@@ -1,0 +1,349 @@
+//! Keys where several replicas share them: found on the shelf, or got by one login for all of them, under a lease.
+//!
+//! Turns, what worked and back-offs stay each replica's own: two replicas may sign one person in at once for two
+//! sessions, and each finds out for itself that a back-end is down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entry::State;
+use super::login::{Checked, Task, Work};
+use super::outcome::Obtained;
+use super::replicas::Replicas;
+use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Tend};
+use super::store::{Cause, KeyStore};
+use crate::backend::Liveness;
+use crate::domain::{CredentialSource, SessionKeys};
+
+/// How long a lease has begun at most when its login begins. Whoever has waited longer for a place asks for another
+/// lease, so that waiting at a busy back-end costs nobody theirs.
+const LATEST_BEGIN: Duration = Duration::from_secs(2);
+/// What a lease lasts longer than its login: until it has begun, and until what came of it is on the shelf.
+const MARGIN: Duration = Duration::from_secs(5);
+/// How often it is asked whether somebody else's check has been made.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What to do next for whoever waits.
+enum Next {
+    Done(Obtained),
+    /// Somebody else's keys.
+    Use(Box<Shelved>),
+    /// Keys that are to be checked first.
+    Check(Arc<SessionKeys>),
+    /// Keys that are newer than these.
+    Get(Fence),
+}
+
+impl Task {
+    pub(super) async fn run_for_all(&mut self, replicas: &Replicas, work: Work) -> Obtained {
+        let mut next = match work {
+            Work::Login | Work::Renew(_) => Next::Get(self.entry.shelving.latest()),
+            Work::Check(keys) => Next::Check(keys),
+        };
+        loop {
+            next = match next {
+                Next::Done(obtained) => return obtained,
+                Next::Use(found) => self.take_over(replicas, *found),
+                Next::Check(keys) => self.check_for_all(replicas, &keys).await,
+                Next::Get(than) => self.get_for_all(replicas, than).await,
+            };
+        }
+    }
+
+    /// How long a login may take, whichever of the passwords it is that works.
+    fn lease(&self) -> Duration {
+        let passwords = match self.backend.credentials() {
+            CredentialSource::Derived => self.backend.derivation().len().max(1),
+            _ => 1,
+        };
+        self.backend.limits().login_timeout.saturating_mul(u32::try_from(passwords).unwrap_or(u32::MAX)) + MARGIN
+    }
+
+    async fn get_for_all(&mut self, replicas: &Replicas, than: Fence) -> Next {
+        let (store, backend, spot) =
+            (Arc::clone(&self.store), Arc::clone(&self.backend), replicas.spot_of(&self.entry));
+        let (began, lease) = (store.clock.now(), self.lease());
+        let mut place = None;
+        loop {
+            let turn = store.turns.wait(backend.id(), &self.applicant.login).await;
+            if self.has_ended() {
+                return Next::Done(self.give_way());
+            }
+            let told = replicas.shelf.told(&spot);
+            match replicas.shelf.claim(&spot, than, lease).await {
+                Ok(Claim::Here(found)) => return Next::Use(found),
+                Ok(Claim::Revoked) => return Next::Done(self.was_revoked()),
+                Ok(Claim::Theirs(left)) => {
+                    // Nobody waits for us meanwhile.
+                    (place, _) = (None, turn);
+                    if store.clock.now().since(began) > lease * 2 {
+                        return Next::Done(self.fail(Obtained::Busy));
+                    }
+                    // Whether it is settled or they took too long: whoever asks now knows.
+                    let _ = tokio::time::timeout(left, told).await;
+                }
+                Ok(Claim::Yours(fence)) => {
+                    let lease = Lease::new(&store, spot, fence);
+                    if place.is_none() {
+                        let asked = store.clock.now();
+                        place = Some(backend.login_place().await);
+                        if store.clock.now().since(asked) > LATEST_BEGIN {
+                            lease.give_back(replicas).await;
+                            continue;
+                        }
+                    }
+                    self.hear_refusals(replicas).await;
+                    match self.try_passwords(place.as_ref()).await {
+                        Ok(keys) => match self.commit(replicas, lease, keys).await {
+                            Some(obtained) => return Next::Done(obtained),
+                            None => place = None,
+                        },
+                        Err(obtained) => {
+                            lease.give_back(replicas).await;
+                            return Next::Done(self.fail(obtained));
+                        }
+                    }
+                }
+                Err(outage) if replicas.shelf.goes_on_without() => {
+                    tracing::debug!(%outage, "signing in without the store");
+                    return Next::Done(self.log_in_apart().await);
+                }
+                Err(outage) => return Next::Done(self.fail(Obtained::NoStore(outage))),
+            }
+        }
+    }
+
+    /// Notes what other replicas were told of the passwords that would be tried.
+    async fn hear_refusals(&self, replicas: &Replicas) {
+        let Ok(candidates) = self.store.candidates(&self.backend, &self.applicant.login, &self.applicant.password)
+        else {
+            return;
+        };
+        for candidate in candidates {
+            if let Ok(Some(said)) = replicas.shelf.said(&candidate.fingerprint).await {
+                let (now, refused) = (self.store.clock.now(), Obtained::Refused(said.refusal));
+                self.store.refusals.remember(candidate.fingerprint, now, said.left, refused);
+            }
+        }
+    }
+
+    /// Puts what was got onto the shelf. Nothing where somebody else has got other keys meanwhile.
+    async fn commit(&mut self, replicas: &Replicas, lease: Lease, keys: SessionKeys) -> Option<Obtained> {
+        let keys = Arc::new(keys);
+        if self.has_ended() {
+            lease.give_back(replicas).await;
+            self.throw_away(keys);
+            return Some(self.give_way());
+        }
+        self.entry.shelving.expire_at(self.applicant.person.expires);
+        let (spot, fence, losses) = (lease.spot, lease.fence, replicas.losses());
+        let record = replicas.record_of(&self.entry, &keys);
+        let committed = replicas.shelf.commit(&spot, fence, &record, replicas.life(None, &self.backend)).await;
+        lease.is_over();
+        match committed {
+            Ok(Commit::Kept) => {
+                self.opened();
+                self.entry.shelving.put(fence, losses);
+                Some(self.keep(keys))
+            }
+            // It may be there or not: they are offered again.
+            Err(_) => {
+                self.opened();
+                self.entry.shelving.keep_apart(fence);
+                Some(self.keep(keys))
+            }
+            Ok(Commit::Superseded) => {
+                self.backend.metrics().leases_lost.inc();
+                self.throw_away(keys);
+                None
+            }
+            Ok(Commit::Revoked) => {
+                self.throw_away(keys);
+                Some(self.was_revoked())
+            }
+        }
+    }
+
+    /// Keys that nobody has seen.
+    fn throw_away(&self, keys: Arc<SessionKeys>) {
+        self.store.log_out(&self.backend, keys, Cause::Late);
+    }
+
+    /// Signs in for this replica alone.
+    async fn log_in_apart(&mut self) -> Obtained {
+        match self.try_passwords(None).await {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                self.opened();
+                self.entry.shelving.expire_at(self.applicant.person.expires);
+                self.entry.shelving.keep_apart(0);
+                self.keep(keys)
+            }
+            Err(obtained) => self.fail(obtained),
+        }
+    }
+
+    /// Goes on with keys that another replica has got.
+    fn take_over(&mut self, replicas: &Replicas, found: Shelved) -> Next {
+        let Shelved { spot, fence, record, ages } = found;
+        let (now, keys) = (self.store.clock.now(), Arc::new(record.keys));
+        let is_for_us = self.entry.holds(self.backend.id(), &record.holding);
+        if !is_for_us || replicas.is_outdated(&self.backend, self.entry.login(), now.minus(ages.opened)) {
+            self.store.take_out(spot, fence, &self.backend, keys, Cause::Logout);
+            return Next::Get(fence);
+        }
+        match self.held.take() {
+            Some(held) if self.entry.shelving.fence().is_none() => {
+                self.store.forget(&self.backend, Cause::Dead);
+                self.store.log_out(&self.backend, held, Cause::Dead);
+            }
+            Some(_) => self.store.forget(&self.backend, Cause::Elsewhere),
+            None => {}
+        }
+        self.entry.shelving.put(fence, replicas.losses());
+        self.entry.shelving.expire_at(record.expires);
+        self.entry.date(now, &ages);
+        self.entry.touch(now);
+        self.backend.metrics().keys.inc();
+        self.found_on_shelf = true;
+        if self.entry.wants_check(now, &self.backend) {
+            self.held = Some(Arc::clone(&keys));
+            return Next::Check(keys);
+        }
+        Next::Done(self.keep(keys))
+    }
+
+    /// Has overdue keys checked, by us or by whoever is just doing so.
+    async fn check_for_all(&mut self, replicas: &Replicas, keys: &Arc<SessionKeys>) -> Next {
+        let (store, backend) = (Arc::clone(&self.store), Arc::clone(&self.backend));
+        let Some(fence) = self.entry.shelving.fence() else {
+            return self.check_apart(keys).await;
+        };
+        let spot = replicas.spot_of(&self.entry);
+        let looks = self.backend.check_timeout().as_millis() / LOOK.as_millis();
+        for _ in 0..=looks {
+            let told = replicas.shelf.told(&spot);
+            let tended = replicas.tend(&spot, fence, Duration::ZERO, &self.backend).await;
+            let now = store.clock.now();
+            match tended {
+                Ok(Tend::Yours) => return self.check_in_turn(replicas, &spot, fence, keys).await,
+                Ok(Tend::Rest(ages)) => {
+                    self.entry.learn(now, &ages);
+                    self.entry.touch(now);
+                    if !self.entry.wants_check(now, &self.backend) {
+                        return Next::Done(self.keep(Arc::clone(keys)));
+                    }
+                    // Somebody is just checking them.
+                    let _ = tokio::time::timeout(LOOK, told).await;
+                }
+                Ok(Tend::Newer(found)) => return Next::Use(found),
+                Ok(Tend::Unknown) => {
+                    self.entry.shelving.keep_apart(fence);
+                    return self.check_apart(keys).await;
+                }
+                Ok(Tend::Gone) => {
+                    self.held = None;
+                    store.forget(&self.backend, Cause::Elsewhere);
+                    return Next::Get(fence);
+                }
+                Err(_) => return self.check_apart(keys).await,
+            }
+        }
+        // Not knowing is no reason to take keys away.
+        self.entry.excuse(store.clock.now(), backend.limits());
+        Next::Done(self.keep(Arc::clone(keys)))
+    }
+
+    /// Checks keys where nobody else can be asked.
+    async fn check_apart(&mut self, keys: &Arc<SessionKeys>) -> Next {
+        match self.check(keys).await {
+            Checked::Dead => self.was_dead(),
+            Checked::Alive | Checked::Unknown => Next::Done(self.keep(Arc::clone(keys))),
+            Checked::Renewed(keys) => {
+                self.entry.shelving.keep_apart(0);
+                Next::Done(self.keep(keys))
+            }
+        }
+    }
+
+    /// Checks keys for everybody.
+    async fn check_in_turn(&mut self, replicas: &Replicas, spot: &Spot, fence: Fence, keys: &Arc<SessionKeys>) -> Next {
+        match self.check(keys).await {
+            Checked::Dead => {
+                // Whoever finds them there until they are replaced finds that out, too.
+                let _ = replicas.shelf.take(spot, fence).await;
+                self.was_dead()
+            }
+            Checked::Alive => {
+                replicas.confirm(&self.entry, &self.backend, spot, fence, None).await;
+                Next::Done(self.keep(Arc::clone(keys)))
+            }
+            Checked::Renewed(keys) => {
+                replicas.confirm(&self.entry, &self.backend, spot, fence, Some(&keys)).await;
+                Next::Done(self.keep(keys))
+            }
+            Checked::Unknown => Next::Done(self.keep(Arc::clone(keys))),
+        }
+    }
+
+    fn was_dead(&mut self) -> Next {
+        self.held = None;
+        self.store.forget(&self.backend, Cause::Dead);
+        Next::Get(self.entry.shelving.latest())
+    }
+
+    /// The portal session was ended elsewhere. That is not noted here: whoever ended it tells until when.
+    fn was_revoked(&mut self) -> Obtained {
+        *self.entry.state.lock() = State::Ended;
+        let _ = self.give_way();
+        Obtained::Revoked
+    }
+}
+
+/// The right to sign in for everybody. Given back where nothing came of it, also when its task is thrown away.
+struct Lease {
+    store: Arc<KeyStore>,
+    spot: Spot,
+    fence: Fence,
+    is_over: bool,
+}
+
+impl Lease {
+    fn new(store: &Arc<KeyStore>, spot: Spot, fence: Fence) -> Self {
+        Self { store: Arc::clone(store), spot, fence, is_over: false }
+    }
+
+    fn is_over(mut self) {
+        self.is_over = true;
+    }
+
+    async fn give_back(self, replicas: &Replicas) {
+        // Where the store cannot be told, the lease ends by itself.
+        let _ = replicas.shelf.give_up(&self.spot, self.fence).await;
+        self.is_over();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let (spot, fence) = (self.spot, self.fence);
+        self.store.in_background(async move |store| {
+            if let Some(replicas) = store.replicas.get() {
+                let _ = replicas.shelf.give_up(&spot, fence).await;
+            }
+        });
+    }
+}
+
+impl From<Liveness> for Checked {
+    fn from(liveness: Liveness) -> Self {
+        match liveness {
+            Liveness::Alive => Self::Alive,
+            Liveness::Renewed(keys) => Self::Renewed(Arc::new(keys)),
+            Liveness::Dead => Self::Dead,
+        }
+    }
+}

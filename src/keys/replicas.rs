@@ -1,0 +1,520 @@
+//! What a replica knows of the others, and what it has still to tell them.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use super::entry::{Entry, State};
+use super::refusals::Fingerprint;
+use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Taken, Tend};
+use super::store::{Cause, KeyStore, SessionName};
+use crate::backend::{BackendId, Guarded};
+use crate::domain::{Moment, SessionKeys, UnixSeconds};
+use crate::store::{Event, Place, Store, StoreOutage};
+
+/// How long a record stays longer than its session may live, for whoever has to end that.
+const LINGER: Duration = Duration::from_secs(3600);
+/// How long the store is not asked for what can wait, after it failed.
+const QUIET: Duration = Duration::from_secs(2);
+/// Most ends of which the store is told later. One that is forgotten is found out when its record is idle.
+const MOST_UNSAID: usize = 100_000;
+/// Most accounts that are remembered to have ended.
+const MOST_ACCOUNTS: usize = 100_000;
+
+/// The other replicas, as the store tells of them.
+pub(super) struct Replicas {
+    pub(super) shelf: Shelf,
+    pub(super) store: Arc<Store>,
+    /// How often the store has lost things.
+    losses: AtomicU32,
+    unsaid: Mutex<Vec<Unsaid>>,
+    accounts: Mutex<Vec<AccountEnd>>,
+    /// Until when the store is not asked for what can wait, in milliseconds.
+    quiet_until: AtomicU64,
+    /// Which duties are being done.
+    pub(super) under_way: [AtomicBool; 3],
+    /// When to look for them next, in milliseconds.
+    pub(super) next_search: AtomicU64,
+    /// Whose record is looked at again when, which the store is to be told.
+    pub(super) promises: Mutex<Vec<(Weak<Entry>, Duration, Duration)>>,
+}
+
+/// What has ended here while the store could not be told.
+enum Unsaid {
+    Session {
+        portal: String,
+        session: String,
+        until: UnixSeconds,
+        /// What is logged out already.
+        done: HashSet<(Place, Fence)>,
+    },
+    Record(Spot, Fence),
+}
+
+/// An account whose sessions have ended at a back-end.
+struct AccountEnd {
+    backend: BackendId,
+    login: String,
+    /// Sessions that were opened before then.
+    at: Moment,
+    /// Until when there may be any.
+    until: UnixSeconds,
+}
+
+impl Replicas {
+    pub(super) fn new(store: &Arc<Store>) -> Self {
+        Self {
+            shelf: Shelf::new(Arc::clone(store)),
+            store: Arc::clone(store),
+            losses: AtomicU32::default(),
+            unsaid: Mutex::default(),
+            accounts: Mutex::default(),
+            quiet_until: AtomicU64::default(),
+            under_way: Default::default(),
+            next_search: AtomicU64::default(),
+            promises: Mutex::default(),
+        }
+    }
+
+    /// How often the store has lost things. Asked before something is put there.
+    pub(super) fn losses(&self) -> u32 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
+    /// The store has lost things: what is not there need not have been taken out.
+    pub(super) fn have_lost(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether what can wait may ask the store.
+    pub(super) fn may_ask(&self, now: Moment) -> bool {
+        now.as_millis() >= self.quiet_until.load(Ordering::Relaxed)
+    }
+
+    /// The store has just failed.
+    pub(super) fn pause(&self, now: Moment) {
+        self.quiet_until.store(now.plus(QUIET).as_millis(), Ordering::Relaxed);
+    }
+
+    /// Where the record of this entry stands.
+    pub(super) fn spot_of(&self, entry: &Entry) -> Spot {
+        let (portal, session) = name_of(entry);
+        self.shelf.spot(portal, session, entry.backend.to_bytes(), &entry.holding())
+    }
+
+    pub(super) fn record_of(&self, entry: &Entry, keys: &SessionKeys) -> Record {
+        let (portal, session) = name_of(entry);
+        Record {
+            portal: portal.to_owned(),
+            session: session.to_owned(),
+            expires: entry.shelving.expires(),
+            backend: entry.backend.to_bytes(),
+            holding: entry.holding(),
+            keys: keys.clone(),
+        }
+    }
+
+    /// How long the record of a session stays that is so old.
+    pub(super) fn life(&self, age: Option<Duration>, backend: &Guarded) -> Duration {
+        backend.limits().max_age.saturating_sub(age.unwrap_or_default()) + LINGER
+    }
+
+    /// Asks whether these keys are to be refreshed by us. `used` is how long ago they were used here.
+    pub(super) async fn tend(
+        &self,
+        spot: &Spot,
+        fence: Fence,
+        used: Duration,
+        backend: &Guarded,
+    ) -> Result<Tend, StoreOutage> {
+        let interval = backend.limits().keep_alive_interval;
+        let turn = backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1);
+        self.shelf.tend(spot, fence, used, interval, turn).await
+    }
+
+    /// Tells the others that the back-end has confirmed these keys, or given others in their place.
+    pub(super) async fn confirm(
+        &self,
+        entry: &Entry,
+        backend: &Guarded,
+        spot: &Spot,
+        fence: Fence,
+        renewed: Option<&SessionKeys>,
+    ) {
+        let record = renewed.map(|keys| self.record_of(entry, keys));
+        let losses = self.losses();
+        match self.shelf.confirm(spot, fence, record.as_ref(), self.life(None, backend)).await {
+            Ok(Some(now)) if now != fence => entry.shelving.put(now, losses),
+            // Where there is no record any more, that is found out at the next look.
+            Ok(_) => {}
+            Err(_) if renewed.is_some() => entry.shelving.keep_apart(fence),
+            Err(_) => {}
+        }
+    }
+
+    /// Whether the account has ended since somebody opened a session there.
+    pub(super) fn is_outdated(&self, backend: &Guarded, login: &str, opened: Moment) -> bool {
+        let accounts = self.accounts.lock();
+        let is_theirs = |end: &AccountEnd| end.backend == backend.id() && end.login.eq_ignore_ascii_case(login);
+        accounts.iter().any(|end| opened < end.at && is_theirs(end))
+    }
+
+    fn note_account_end(&self, end: AccountEnd, now: UnixSeconds) {
+        let mut accounts = self.accounts.lock();
+        accounts.retain(|other| other.until > now);
+        let is_same = |other: &&mut AccountEnd| other.backend == end.backend && other.login == end.login;
+        if let Some(same) = accounts.iter_mut().find(is_same) {
+            (same.at, same.until) = (same.at.max(end.at), same.until.max(end.until));
+        } else if accounts.len() < MOST_ACCOUNTS {
+            accounts.push(end);
+        }
+    }
+
+    fn tell_later(&self, unsaid: Unsaid) {
+        let mut all = self.unsaid.lock();
+        if all.len() < MOST_UNSAID {
+            all.push(unsaid);
+        }
+    }
+
+    /// Whether there is something that the store is to be told.
+    pub(super) fn has_unsaid(&self) -> bool {
+        !self.unsaid.lock().is_empty()
+    }
+}
+
+/// The portal and the session of an entry: see [`SessionName`].
+pub(super) fn name_of(entry: &Entry) -> (&str, &str) {
+    let name = std::str::from_utf8(&entry.session).unwrap_or_default();
+    name.split_once('\0').unwrap_or_default()
+}
+
+/// A sign-out that has been done here. The store is being told, and with it all other replicas.
+#[must_use = "whoever asked is answered when the others have been told"]
+pub struct Told(pub(super) Option<JoinHandle<()>>);
+
+impl Told {
+    /// Waits until the store knows, or cannot be told at the moment. It is told whether or not somebody waits.
+    pub async fn wait(self) {
+        if let Some(telling) = self.0 {
+            // A panic was counted and logged.
+            let _ = telling.await;
+        }
+    }
+}
+
+impl KeyStore {
+    /// Shares what it holds with other replicas, from before the first request.
+    pub fn share(&self, store: &Arc<Store>) {
+        self.refusals.share(&store.name_key("refusals"));
+        // A second call changes nothing.
+        let _ = self.replicas.set(Replicas::new(store));
+    }
+
+    /// Another replica says something.
+    pub fn hear(&self, event: &Event) {
+        let Some(replicas) = self.replicas.get() else { return };
+        match event {
+            Event::Settled { place } => replicas.shelf.wake(&Place::from_bytes(*place)),
+            Event::SessionEnded { portal, session, until, .. } => self.end_here(portal, session, *until),
+            Event::AccountEnded { backend, login, at, until } => self.hear_account_end(*backend, login, *at, *until),
+            Event::Lost => replicas.have_lost(),
+            Event::SessionChanged { .. } => {}
+        }
+    }
+
+    /// Does something that nobody waits for. The end of the process does.
+    pub(super) fn in_background<F>(&self, work: impl FnOnce(Arc<Self>) -> F + Send + 'static) -> Option<JoinHandle<()>>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let store = self.me.upgrade()?;
+        Some(self.chores.keep(async move { work(store).await }))
+    }
+
+    /// Ends the session of keys that were given up here, unless they are on the shelf and somebody else has taken
+    /// them out: whoever does is the one to end it.
+    pub(super) fn part_with(
+        &self,
+        entry: &Entry,
+        backend: &Arc<Guarded>,
+        keys: Arc<SessionKeys>,
+        cause: Cause,
+        sign_out: Option<&Arc<super::SignOut>>,
+    ) {
+        let shelved = self.replicas.get().and_then(|replicas| Some((replicas.spot_of(entry), entry.shelving.fence()?)));
+        match shelved {
+            None => self.log_out_for(backend, keys, cause, sign_out),
+            // Others may be using it, and whoever looks after it next finds it.
+            Some(_) if cause == Cause::Capacity => {}
+            Some((spot, fence)) => self.take_out_for(spot, fence, backend, keys, cause, sign_out),
+        }
+    }
+
+    /// Takes a record off the shelf, and ends its session if it was us who did.
+    pub(super) fn take_out(
+        &self,
+        spot: Spot,
+        fence: Fence,
+        backend: &Arc<Guarded>,
+        keys: Arc<SessionKeys>,
+        cause: Cause,
+    ) {
+        self.take_out_for(spot, fence, backend, keys, cause, None);
+    }
+
+    fn take_out_for(
+        &self,
+        spot: Spot,
+        fence: Fence,
+        backend: &Arc<Guarded>,
+        keys: Arc<SessionKeys>,
+        cause: Cause,
+        sign_out: Option<&Arc<super::SignOut>>,
+    ) {
+        let (backend, sign_out) = (Arc::clone(backend), sign_out.cloned());
+        self.in_background(async move |store| {
+            let Some(replicas) = store.replicas.get() else { return };
+            match replicas.shelf.take(&spot, fence).await {
+                Ok(Taken::Ours(taken)) => {
+                    store.log_out_for(&backend, Arc::new(taken.record.keys), cause, sign_out.as_ref());
+                }
+                Ok(Taken::Gone | Taken::InUse(_)) => {}
+                // Nobody is to use it, and that much can be done.
+                Err(_) => {
+                    store.log_out_for(&backend, keys, cause, sign_out.as_ref());
+                    replicas.tell_later(Unsaid::Record(spot, fence));
+                }
+            }
+        });
+    }
+
+    /// Tells other replicas what a back-end said of this password.
+    pub(super) async fn say(&self, password: &Fingerprint, said: Option<Said>) {
+        if let Some(replicas) = self.replicas.get() {
+            // Who is not told finds out by one more try.
+            let _ = replicas.shelf.say(password, said).await;
+        }
+    }
+
+    /// This password is good, whatever was said of it before.
+    pub(super) fn forget_refused(&self, password: Fingerprint) {
+        let was_refused = self.refusals.last_pause(&password).is_some();
+        self.refusals.forget(&password);
+        if was_refused && self.replicas.get().is_some() {
+            self.in_background(async move |store| store.say(&password, None).await);
+        }
+    }
+}
+
+/// A portal session that was ended here, on its way to the others.
+pub(super) struct Ending {
+    pub(super) portal: String,
+    pub(super) session: String,
+    pub(super) until: UnixSeconds,
+    /// What was held of it here and is on the shelf.
+    pub(super) held: Vec<(Arc<Entry>, Arc<Guarded>, Arc<SessionKeys>)>,
+    pub(super) sign_out: Option<Arc<super::SignOut>>,
+    /// Whether the others must be told, who cannot find out by themselves.
+    pub(super) tell: bool,
+}
+
+impl KeyStore {
+    /// Takes all records of a portal session out, whoever holds them, and logs out what we have taken.
+    pub(super) fn end_for_all(&self, ending: Ending) -> Told {
+        Told(self.in_background(async move |store| {
+            let Some(replicas) = store.replicas.get() else { return };
+            let Ending { portal, session, until, held, sign_out, tell } = ending;
+            let tell = async {
+                if tell {
+                    let event =
+                        Event::SessionEnded { portal: portal.clone(), session: session.clone(), until, asked: 0 };
+                    // Where it cannot be told now, it is told later.
+                    let _ = replicas.store.tell(event).await;
+                }
+            };
+            let (ended, ()) = tokio::join!(store.end_on_shelf(replicas, &portal, &session, until), tell);
+            let mut done = HashSet::new();
+            let is_known = ended.is_ok();
+            for taken in ended.unwrap_or_default() {
+                done.insert((taken.spot.entry, taken.fence));
+                if let Some(backend) = store.backend_of(&taken.record) {
+                    store.log_out_for(&backend, Arc::new(taken.record.keys), Cause::Logout, sign_out.as_ref());
+                }
+            }
+            for (entry, backend, keys) in held {
+                let (spot, fence) = (replicas.spot_of(&entry), entry.shelving.latest());
+                // What was not there was taken out by somebody else, if the store has kept what it had.
+                let is_ours = !is_known || entry.shelving.may_be_lost(replicas.losses());
+                if is_ours && done.insert((spot.entry, fence)) {
+                    store.log_out_for(&backend, keys, Cause::Logout, sign_out.as_ref());
+                }
+            }
+            if !is_known {
+                replicas.tell_later(Unsaid::Session { portal, session, until, done });
+            }
+        }))
+    }
+
+    /// Takes out all records of a portal session that has ended. Where it has ended by itself no new ones are kept
+    /// out: a new ticket of that name is none of it.
+    async fn end_on_shelf(
+        &self,
+        replicas: &Replicas,
+        portal: &str,
+        session: &str,
+        until: UnixSeconds,
+    ) -> Result<Vec<Shelved>, StoreOutage> {
+        if until > self.clock.unix() {
+            return replicas.shelf.end(portal, session, until).await;
+        }
+        let mut taken = Vec::new();
+        for found in replicas.shelf.of_session(portal, session).await? {
+            if let Ok(Taken::Ours(ours)) = replicas.shelf.take(&found.spot, found.fence).await {
+                taken.push(*ours);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Tells the store what it could not be told before.
+    pub(super) async fn tell_unsaid(&self, replicas: &Replicas) {
+        let mut unsaid = std::mem::take(&mut *replicas.unsaid.lock()).into_iter();
+        while let Some(one) = unsaid.next() {
+            let told = match &one {
+                Unsaid::Record(spot, fence) => replicas.shelf.take(spot, *fence).await.map(|_| Vec::new()),
+                Unsaid::Session { portal, session, until, .. } => {
+                    self.end_on_shelf(replicas, portal, session, *until).await
+                }
+            };
+            match (told, one) {
+                (Ok(taken), Unsaid::Session { done, .. }) => {
+                    for taken in taken.into_iter().filter(|one| !done.contains(&(one.spot.entry, one.fence))) {
+                        if let Some(backend) = self.backend_of(&taken.record) {
+                            self.log_out(&backend, Arc::new(taken.record.keys), Cause::Logout);
+                        }
+                    }
+                }
+                (Ok(_), Unsaid::Record(..)) => {}
+                (Err(_), one) => {
+                    replicas.pause(self.clock.now());
+                    let mut later = replicas.unsaid.lock();
+                    later.push(one);
+                    later.extend(unsaid);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The back-end of a record, if we know it.
+    pub(super) fn backend_of(&self, record: &Record) -> Option<Arc<Guarded>> {
+        self.backends.load().values().find(|backend| backend.id().to_bytes() == record.backend).cloned()
+    }
+
+    /// Takes up what another replica has opened. Says whether it is held here now.
+    pub(super) fn adopt(self: &Arc<Self>, replicas: &Replicas, found: Shelved) -> bool {
+        let Some(backend) = self.backend_of(&found.record) else { return false };
+        let Shelved { spot, fence, record, ages } = found;
+        let (now, name) = (self.clock.now(), SessionName::new(&record.portal, &record.session));
+        let is_outdated = replicas.is_outdated(&backend, &record.holding.login, now.minus(ages.opened));
+        if is_outdated || self.is_ended(&record.portal, &record.session) {
+            self.take_out(spot, fence, &backend, Arc::new(record.keys), Cause::Logout);
+            return false;
+        }
+        let entry = Entry::of_record(name.as_slice().into(), backend.id(), &record, now);
+        entry.date(now, &ages);
+        entry.shelving.put(fence, replicas.losses());
+        entry.shelving.expire_at(record.expires);
+        let keys = Arc::new(record.keys);
+        self.note_end(&entry, &backend, &keys);
+        *entry.state.lock() = State::Open(keys);
+        let held = self.take_in(entry, |other| other.holds(backend.id(), &record.holding));
+        if held.is_some_and(|is_new| is_new) {
+            backend.metrics().keys.inc();
+        }
+        held.is_some()
+    }
+
+    /// Counts as a use of all back-end sessions of a portal session, so that the keep-alive refreshes
+    /// them: its person is at the portal, and the applications are to be there when they come back.
+    /// Opens nothing. Returns how many there are, those whose login is under way included; none where
+    /// the session is not known here or was ended. Where nothing is held here, other replicas may have something.
+    pub async fn touch(self: &Arc<Self>, portal: &str, session: &str) -> usize {
+        let here = self.touch_here(portal, session);
+        let Some(replicas) = self.replicas.get() else { return here };
+        if here > 0 || self.is_ended(portal, session) {
+            return here;
+        }
+        for found in replicas.shelf.of_session(portal, session).await.unwrap_or_default() {
+            self.adopt(replicas, found);
+        }
+        self.touch_here(portal, session)
+    }
+
+    /// The names of the back-ends at which this session is signed in, at whichever replica. While the store cannot
+    /// be asked, at this one.
+    pub async fn open_at(&self, portal: &str, session: &crate::portal::PortalSession<'_>) -> Vec<String> {
+        let mut names = self.open_here(portal, session);
+        if let Some(replicas) = self.replicas.get()
+            && !self.is_revoked(portal, session)
+        {
+            let user = session.identity().user();
+            let elsewhere = replicas.shelf.of_session(portal, session.id()).await.unwrap_or_default();
+            let theirs = elsewhere.iter().filter(|found| found.record.holding.user == user);
+            names.extend(theirs.filter_map(|found| Some(self.backend_of(&found.record)?.name().to_owned())));
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Ends what others hold of a portal session, and is not this user's, whose it is now.
+    pub(super) fn leave_only_elsewhere(&self, portal: &str, session: &str, user: &str) {
+        if self.replicas.get().is_none() {
+            return;
+        }
+        let (portal, session, user) = (portal.to_owned(), session.to_owned(), user.to_owned());
+        self.in_background(async move |store| {
+            let Some(replicas) = store.replicas.get() else { return };
+            for found in replicas.shelf.of_session(&portal, &session).await.unwrap_or_default() {
+                if let Some(backend) = store.backend_of(&found.record).filter(|_| found.record.holding.user != user) {
+                    store.take_out(found.spot, found.fence, &backend, Arc::new(found.record.keys), Cause::Logout);
+                }
+            }
+        });
+    }
+
+    /// Tells the others that all sessions of an account that were opened until now have ended.
+    pub(super) async fn tell_account_end(&self, backend: &Guarded, login: &str) {
+        let Some(replicas) = self.replicas.get() else { return };
+        let unix = self.clock.unix();
+        let until = unix.saturating_add((backend.limits().max_age + LINGER).as_secs());
+        let end = AccountEnd { backend: backend.id(), login: login.to_owned(), at: self.clock.now(), until };
+        replicas.note_account_end(end, unix);
+        let backend = u64::from_be_bytes(backend.id().to_bytes());
+        // Where it cannot be told now, it is told later.
+        let _ = replicas.store.tell(Event::AccountEnded { backend, login: login.to_owned(), at: 0, until }).await;
+    }
+
+    fn hear_account_end(&self, backend: u64, login: &str, at: u64, until: UnixSeconds) {
+        let known = self.backends.load();
+        let Some(backend) = known.values().find(|known| known.id().to_bytes() == backend.to_be_bytes()).cloned() else {
+            return;
+        };
+        let login = login.to_owned();
+        self.in_background(async move |store| {
+            let Some(replicas) = store.replicas.get() else { return };
+            // Where the store has not been heard yet, our own clock is near enough.
+            let time = replicas.store.server_now().unwrap_or(store.clock.unix().saturating_mul(1000));
+            let at = store.clock.now().minus(Duration::from_millis(time.saturating_sub(at)));
+            let end = AccountEnd { backend: backend.id(), login: login.clone(), at, until };
+            replicas.note_account_end(end, store.clock.unix());
+            store.end_opened_before(backend.id(), login, at).await;
+        });
+    }
+}

@@ -1,0 +1,459 @@
+//! What is done in the background for sessions that are held: keep-alives, and where there are several replicas, saying
+//! who looks after what, and taking over what nobody does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::entry::{Due, Entry, State};
+use super::replicas::Replicas;
+use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Taken, Tend};
+use super::shelving::Promise;
+use super::store::{Cause, KeyStore};
+use crate::backend::{Guarded, Liveness, Outage};
+use crate::domain::{Moment, SessionKeys};
+
+/// How long an offer may take.
+const OFFER: Duration = Duration::from_secs(5);
+/// When a session that could not be ended is looked at again.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How long a copy is kept at most after its end while the store cannot say whether somebody else uses it.
+const LONGEST_KEPT: Duration = Duration::from_secs(600);
+/// Between two searches for records that nobody looks after, in milliseconds.
+const SEARCHES: std::ops::Range<u64> = 3000..7000;
+/// Records that are taken over at once.
+const MOST_ORPHANS: usize = 100;
+/// How often in a row, where there are many.
+const MOST_SEARCHES: usize = 10;
+/// How many promises are on their way at once.
+const PROMISES: usize = 32;
+
+impl KeyStore {
+    /// Refreshes a session in the background. Its keys go on being used meanwhile.
+    pub(super) fn refresh(self: &Arc<Self>, entry: &Arc<Entry>, backend: &Arc<Guarded>) {
+        let Some(keys) = open_keys(entry) else { return };
+        let Some(refreshing) = Refreshing::begin(entry) else { return };
+        let (store, at) = (Arc::clone(self), Arc::clone(backend));
+        // Where there is no place for it, it is dropped, and tried again at the next look.
+        self.chores.submit(backend.id(), async move {
+            match store.replicas.get() {
+                None => store.refresh_alone(&refreshing.0, &at, &keys).await,
+                Some(replicas) => store.refresh_for_all(replicas, &refreshing.0, &at, &keys).await,
+            }
+        });
+    }
+
+    async fn refresh_alone(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
+        let liveness = backend.check(keys).await;
+        let renewed = matches!(liveness, Ok(Liveness::Renewed(_)));
+        if self.settle_refresh(entry, backend, keys, liveness) && renewed {
+            entry.shelving.keep_apart(0);
+        }
+    }
+
+    /// Refreshes a session if it is upon us.
+    async fn refresh_for_all(
+        self: &Arc<Self>,
+        replicas: &Replicas,
+        entry: &Arc<Entry>,
+        backend: &Arc<Guarded>,
+        keys: &Arc<SessionKeys>,
+    ) {
+        let Some(fence) = entry.shelving.fence() else {
+            self.offer(replicas, entry, backend, keys).await;
+            if is_open_with(entry, keys) {
+                self.refresh_alone(entry, backend, keys).await;
+            }
+            return;
+        };
+        let (spot, now) = (replicas.spot_of(entry), self.clock.now());
+        match replicas.tend(&spot, fence, now.since(entry.used()), backend).await {
+            Ok(Tend::Yours) => self.refresh_in_turn(replicas, entry, backend, keys, (&spot, fence)).await,
+            Ok(Tend::Rest(ages)) => entry.learn(self.clock.now(), &ages),
+            Ok(Tend::Newer(found)) => self.replace(replicas, entry, backend, keys, *found),
+            Ok(Tend::Gone) => {
+                self.drop_copy(entry, backend, keys, Cause::Elsewhere);
+            }
+            Ok(Tend::Unknown) => {
+                entry.shelving.keep_apart(0);
+                self.offer(replicas, entry, backend, keys).await;
+            }
+            // As one alone would do.
+            Err(_) => {
+                replicas.pause(now);
+                self.refresh_alone(entry, backend, keys).await;
+            }
+        }
+    }
+
+    async fn refresh_in_turn(
+        &self,
+        replicas: &Replicas,
+        entry: &Arc<Entry>,
+        backend: &Arc<Guarded>,
+        keys: &Arc<SessionKeys>,
+        (spot, fence): (&Spot, Fence),
+    ) {
+        let liveness = backend.check(keys).await;
+        let renewed = match &liveness {
+            Ok(Liveness::Alive) => None,
+            Ok(Liveness::Renewed(keys)) => Some(keys.clone()),
+            Ok(Liveness::Dead) => {
+                let _ = replicas.shelf.take(spot, fence).await;
+                self.settle_refresh(entry, backend, keys, liveness);
+                return;
+            }
+            Err(_) => return,
+        };
+        if self.settle_refresh(entry, backend, keys, liveness) {
+            replicas.confirm(entry, backend, spot, fence, renewed.as_ref()).await;
+        }
+    }
+
+    /// Gives up a copy of keys that others may have. Says whether these were the keys.
+    fn drop_copy(&self, entry: &Arc<Entry>, backend: &Guarded, keys: &Arc<SessionKeys>, cause: Cause) -> bool {
+        {
+            let mut state = entry.state.lock();
+            if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys)) {
+                return false;
+            }
+            *state = State::Ended;
+        }
+        self.remove(entry);
+        self.forget(backend, cause);
+        true
+    }
+
+    /// Ends a session that only we hold, since its portal session was ended elsewhere.
+    fn end_copy(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
+        if self.drop_copy(entry, backend, keys, Cause::Logout) {
+            self.log_out(backend, Arc::clone(keys), Cause::Logout);
+        }
+    }
+
+    /// Uses another replica's keys in the place of these.
+    fn replace(
+        &self,
+        replicas: &Replicas,
+        entry: &Arc<Entry>,
+        backend: &Arc<Guarded>,
+        keys: &Arc<SessionKeys>,
+        found: Shelved,
+    ) {
+        let Shelved { spot, fence, record, ages } = found;
+        let (now, theirs) = (self.clock.now(), Arc::new(record.keys));
+        if replicas.is_outdated(backend, entry.login(), now.minus(ages.opened)) {
+            self.take_out(spot, fence, backend, theirs, Cause::Logout);
+            return;
+        }
+        let mut state = entry.state.lock();
+        if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys)) {
+            return;
+        }
+        let were_ours = entry.shelving.fence().is_none();
+        let used = entry.used();
+        entry.date(now, &ages);
+        entry.touch(used.max(entry.used()));
+        entry.shelving.put(fence, replicas.losses());
+        self.note_end(entry, backend, &theirs);
+        *state = State::Open(theirs);
+        drop(state);
+        if were_ours {
+            self.log_out(backend, Arc::clone(keys), Cause::Dead);
+        }
+    }
+
+    /// Offers keys that are not on the shelf, unless somebody else's are there.
+    async fn offer(&self, replicas: &Replicas, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
+        let (spot, now) = (replicas.spot_of(entry), self.clock.now());
+        if !replicas.may_ask(now) {
+            return;
+        }
+        let fence = match replicas.shelf.claim(&spot, entry.shelving.latest(), OFFER).await {
+            Ok(Claim::Yours(fence)) => fence,
+            Ok(Claim::Here(found)) => return self.replace(replicas, entry, backend, keys, *found),
+            Ok(Claim::Theirs(_)) => return,
+            Ok(Claim::Revoked) => return self.end_copy(entry, backend, keys),
+            Err(_) => return replicas.pause(now),
+        };
+        let (losses, record) = (replicas.losses(), replicas.record_of(entry, keys));
+        let life = replicas.life(Some(now.since(entry.opened())), backend);
+        match replicas.shelf.commit(&spot, fence, &record, life).await {
+            Ok(Commit::Kept) => {
+                if put_while_open(entry, keys, fence, losses) {
+                    return;
+                }
+                // They have ended here meanwhile, and were logged out.
+                let _ = replicas.shelf.take(&spot, fence).await;
+            }
+            Ok(Commit::Revoked) => self.end_copy(entry, backend, keys),
+            Ok(Commit::Superseded) => {}
+            Err(_) => {
+                entry.shelving.keep_apart(fence);
+                replicas.pause(now);
+            }
+        }
+    }
+
+    /// Ends a session whose time has come, unless somebody else uses it. Says whether that is done in the background.
+    pub(super) fn clear(self: &Arc<Self>, entry: &Arc<Entry>, backend: &Arc<Guarded>, cause: Cause) -> bool {
+        if self.replicas.get().is_none() {
+            return false;
+        }
+        let (Some(keys), Some(fence)) = (open_keys(entry), entry.shelving.fence()) else { return false };
+        self.schedule(entry, self.clock.now().plus(AGAIN));
+        let Some(clearing) = Refreshing::begin(entry) else { return true };
+        let (store, at) = (Arc::clone(self), Arc::clone(backend));
+        self.chores.submit(backend.id(), async move {
+            if let Some(replicas) = store.replicas.get() {
+                store.clear_for_all(replicas, &clearing.0, &at, (&keys, fence), cause).await;
+            }
+        });
+        true
+    }
+
+    async fn clear_for_all(
+        &self,
+        replicas: &Replicas,
+        entry: &Arc<Entry>,
+        backend: &Arc<Guarded>,
+        (keys, fence): (&Arc<SessionKeys>, Fence),
+        cause: Cause,
+    ) {
+        let (spot, now, limits) = (replicas.spot_of(entry), self.clock.now(), backend.limits());
+        let used = now.since(entry.used());
+        // Others tell of their uses once in an interval.
+        let idle = limits.idle_timeout.max(limits.keep_alive_interval.mul_f64(2.2));
+        // Their clock may have begun a moment after ours.
+        let oldest = limits.max_age.saturating_sub(Duration::from_secs(2));
+        match replicas.shelf.take_idle(&spot, fence, used, idle, oldest).await {
+            Ok(Taken::Ours(taken)) => {
+                self.drop_copy(entry, backend, keys, cause);
+                self.log_out(backend, Arc::new(taken.record.keys), cause);
+            }
+            // Nobody used it later than we did: it is only a while until that is certain.
+            Ok(Taken::InUse(ages)) if cause == Cause::Idle && ages.used + Duration::from_secs(1) >= used => {}
+            Ok(Taken::InUse(ages)) => {
+                // Whoever uses it may have said the same, and if not, somebody looks after it then.
+                let due = limits.idle_timeout.saturating_sub(ages.used);
+                let _ = replicas.shelf.due_in(&spot, due, limits.keep_alive_interval / 2).await;
+                self.drop_copy(entry, backend, keys, cause);
+            }
+            Ok(Taken::Gone) => {
+                let lost = entry.shelving.may_be_lost(replicas.losses());
+                if self.drop_copy(entry, backend, keys, cause) && lost {
+                    self.log_out(backend, Arc::clone(keys), cause);
+                }
+            }
+            Err(_) if used < limits.idle_timeout + LONGEST_KEPT => replicas.pause(now),
+            // Whoever looks after it next finds it.
+            Err(_) => {
+                self.drop_copy(entry, backend, keys, cause);
+            }
+        }
+    }
+
+    /// Notes when these keys end by themselves.
+    pub(super) fn note_end(&self, entry: &Entry, backend: &Guarded, keys: &SessionKeys) {
+        let left = backend.keys_end(keys).map(|end| Duration::from_secs(end.saturating_sub(self.clock.unix())));
+        entry.end_in(self.clock.now(), left);
+    }
+
+    /// Says whether the answer was about the keys that are held.
+    fn settle_refresh(
+        &self,
+        entry: &Arc<Entry>,
+        backend: &Guarded,
+        checked: &Arc<SessionKeys>,
+        liveness: Result<Liveness, Outage>,
+    ) -> bool {
+        let mut state = entry.state.lock();
+        // Somebody ended or replaced the session meanwhile; the answer is about keys of the past.
+        if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, checked)) {
+            return false;
+        }
+        match liveness {
+            Ok(Liveness::Alive) => entry.confirm(self.clock.now()),
+            Ok(Liveness::Renewed(keys)) => {
+                self.note_end(entry, backend, &keys);
+                *state = State::Open(Arc::new(keys));
+                entry.confirm(self.clock.now());
+            }
+            Ok(Liveness::Dead) => {
+                *state = State::Ended;
+                drop(state);
+                self.remove(entry);
+                self.forget(backend, Cause::Dead);
+            }
+            Err(_) => {}
+        }
+        true
+    }
+
+    /// Looks after what an entry has, or has not, on the shelf. `due` is what time asks of it now.
+    pub(super) fn look_after(self: &Arc<Self>, entry: &Arc<Entry>, backend: &Arc<Guarded>, now: Moment, due: &Due) {
+        let Some(replicas) = self.replicas.get() else { return };
+        if !matches!(&*entry.state.lock(), State::Open(_)) {
+            return;
+        }
+        if entry.shelving.fence().is_none() {
+            if matches!(due, Due::Later(_)) && replicas.may_ask(now) {
+                self.offer_soon(entry, backend);
+            }
+            return;
+        }
+        let limits = backend.limits();
+        let grace = limits.keep_alive_interval / 2;
+        let (promise, at) = match due {
+            Due::Refresh { .. } => (Promise::Refresh, now.plus(limits.keep_alive_interval.mul_f64(1.1))),
+            _ if entry.is_in_use() => (Promise::Refresh, entry.refresh_due(limits)),
+            _ => (Promise::Idle, entry.end(limits)),
+        };
+        // Whatever is at rest is told of once.
+        if entry.shelving.promise(promise) || matches!(due, Due::Refresh { .. }) {
+            replicas.promises.lock().push((Arc::downgrade(entry), at.since(now), grace));
+        }
+    }
+
+    fn offer_soon(self: &Arc<Self>, entry: &Arc<Entry>, backend: &Arc<Guarded>) {
+        let Some(keys) = open_keys(entry) else { return };
+        let Some(offering) = Refreshing::begin(entry) else { return };
+        let (store, at) = (Arc::clone(self), Arc::clone(backend));
+        self.chores.submit(backend.id(), async move {
+            if let Some(replicas) = store.replicas.get() {
+                store.offer(replicas, &offering.0, &at, &keys).await;
+            }
+        });
+    }
+
+    /// Does about once a second what the other replicas are owed.
+    pub(super) fn tend_shelf(self: &Arc<Self>, now: Moment) {
+        let Some(replicas) = self.replicas.get() else { return };
+        if !replicas.may_ask(now) {
+            return;
+        }
+        if replicas.has_unsaid() {
+            self.begin_duty(Duty::Tell, replicas);
+        }
+        if !replicas.promises.lock().is_empty() {
+            self.begin_duty(Duty::Promise, replicas);
+        }
+        if now.as_millis() >= replicas.next_search.load(Ordering::Relaxed) {
+            let pause = Duration::from_millis(rand::random_range(SEARCHES));
+            replicas.next_search.store(now.plus(pause).as_millis(), Ordering::Relaxed);
+            self.begin_duty(Duty::Seek, replicas);
+        }
+    }
+
+    /// Does a duty in the background, unless it is being done.
+    fn begin_duty(&self, duty: Duty, replicas: &Replicas) {
+        if replicas.under_way[duty as usize].swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.in_background(async move |store| {
+            let doing = Doing(store, duty);
+            let Some(replicas) = doing.0.replicas.get() else { return };
+            match duty {
+                Duty::Tell => doing.0.tell_unsaid(replicas).await,
+                Duty::Promise => doing.0.promise(replicas).await,
+                Duty::Seek => doing.0.seek(replicas).await,
+            }
+        });
+    }
+
+    async fn promise(&self, replicas: &Replicas) {
+        let all = std::mem::take(&mut *replicas.promises.lock());
+        stream::iter(all)
+            .for_each_concurrent(PROMISES, |(entry, due, grace)| async move {
+                let Some(entry) = entry.upgrade() else { return };
+                let now = self.clock.now();
+                let told = match replicas.may_ask(now) {
+                    true => replicas.shelf.due_in(&replicas.spot_of(&entry), due, grace).await.is_ok(),
+                    false => false,
+                };
+                if !told {
+                    replicas.pause(now);
+                    entry.shelving.promise(Promise::None);
+                }
+            })
+            .await;
+    }
+
+    /// Takes over records that nobody looks after.
+    async fn seek(self: &Arc<Self>, replicas: &Replicas) {
+        for _ in 0..MOST_SEARCHES {
+            let Ok(orphans) = replicas.shelf.orphans(MOST_ORPHANS).await else {
+                return replicas.pause(self.clock.now());
+            };
+            let count = orphans.len();
+            for orphan in orphans {
+                self.adopt(replicas, orphan);
+            }
+            if count < MOST_ORPHANS {
+                return;
+            }
+        }
+    }
+}
+
+/// What the other replicas are owed, each done by one task at a time.
+#[derive(Clone, Copy)]
+enum Duty {
+    /// What ended while the store could not be told.
+    Tell,
+    /// When somebody looks at which record again.
+    Promise,
+    /// Records that nobody looks after.
+    Seek,
+}
+
+/// A duty that is being done, however it ends.
+struct Doing(Arc<KeyStore>, Duty);
+
+impl Drop for Doing {
+    fn drop(&mut self) {
+        if let Some(replicas) = self.0.replicas.get() {
+            replicas.under_way[self.1 as usize].store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Notes that these keys are on the shelf, if they are still held.
+fn put_while_open(entry: &Entry, keys: &Arc<SessionKeys>, fence: Fence, losses: u32) -> bool {
+    let state = entry.state.lock();
+    let is_open = matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys));
+    if is_open {
+        entry.shelving.put(fence, losses);
+    }
+    is_open
+}
+
+fn open_keys(entry: &Entry) -> Option<Arc<SessionKeys>> {
+    match &*entry.state.lock() {
+        State::Open(keys) => Some(Arc::clone(keys)),
+        _ => None,
+    }
+}
+
+fn is_open_with(entry: &Entry, keys: &Arc<SessionKeys>) -> bool {
+    matches!(&*entry.state.lock(), State::Open(current) if Arc::ptr_eq(current, keys))
+}
+
+/// A keep-alive under way; there is at most one for an entry, however it ends.
+struct Refreshing(Arc<Entry>);
+
+impl Refreshing {
+    fn begin(entry: &Arc<Entry>) -> Option<Self> {
+        let first = !entry.refreshing.swap(true, Ordering::Relaxed);
+        first.then(|| Self(Arc::clone(entry)))
+    }
+}
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        self.0.refreshing.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,105 @@
+//! What the mailbox server was asked for, held against what it should have been.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::fakes::axigen::{Event, Moment};
+use crate::house::House;
+
+/// How long what was got may take to the store, and so be lost with who got it.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+/// The sum at the end of a day.
+pub struct Ledger {
+    sessions: usize,
+    logins: usize,
+    /// Leases that ended before what was got under them was kept, as replicas have counted them.
+    lost: f64,
+    /// Logins that somebody had made who was killed before it was kept.
+    killed: usize,
+    /// The longest list of checks that one session had, against what it may have had.
+    checks: usize,
+    checked_too_often: Vec<String>,
+    /// Sessions that are open for somebody who has another.
+    left_open: usize,
+}
+
+impl Ledger {
+    /// Of a house whose replicas were killed at these times, and whose sessions are refreshed this often.
+    pub async fn of(house: &House, kills: &[Instant], interval: Duration) -> Self {
+        let lost = house.leases_lost().await;
+        let moments = house.mail.moments();
+        let mut logins: BTreeMap<&str, Vec<Instant>> = BTreeMap::new();
+        let mut sessions: BTreeMap<u64, Vec<&Moment>> = BTreeMap::new();
+        for moment in &moments {
+            sessions.entry(moment.session).or_default().push(moment);
+            if moment.event == Event::Opened {
+                logins.entry(&moment.login).or_default().push(moment.at);
+            }
+        }
+        let was_killed = |at: &Instant| kills.iter().any(|kill| (*at..*at + ON_THE_WAY).contains(kill));
+        let before_last = |times: &Vec<Instant>| times[..times.len() - 1].iter().filter(|at| was_killed(at)).count();
+        let killed = logins.values().map(before_last).sum();
+        let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut checked_too_often = Vec::new();
+        let mut checks = 0;
+        for of_session in sessions.values() {
+            if of_session.iter().all(|moment| moment.event != Event::Ended) {
+                *open.entry(&of_session[0].login).or_default() += 1;
+            }
+            let checked = of_session.iter().filter(|moment| moment.event == Event::Checked).count();
+            let life = of_session[of_session.len() - 1].at - of_session[0].at;
+            checks += checked;
+            if checked as f64 > life.as_secs_f64() / interval.as_secs_f64() * 1.2 + 1.0 {
+                let who = &of_session[0].login;
+                checked_too_often.push(format!("{who}: {checked} times in {life:?}"));
+            }
+        }
+        Self {
+            sessions: logins.len(),
+            logins: logins.values().map(Vec::len).sum(),
+            lost,
+            killed,
+            checks,
+            checked_too_often,
+            left_open: open.values().map(|count| count - 1).sum(),
+        }
+    }
+
+    /// What is wrong, if anything is.
+    pub fn complaint(&self) -> Option<String> {
+        let explained = self.sessions + self.lost as usize + self.killed;
+        if self.logins != explained {
+            return Some(format!("{} logins, and {explained} are explained", self.logins));
+        }
+        if !self.checked_too_often.is_empty() {
+            let some = &self.checked_too_often[..self.checked_too_often.len().min(5)];
+            return Some(format!("{} sessions were refreshed too often: {some:?}", self.checked_too_often.len()));
+        }
+        // Nobody can sign out at the application who was killed.
+        if self.left_open > self.killed {
+            return Some(format!("{} sessions are left open that nobody has keys of", self.left_open));
+        }
+        None
+    }
+
+    /// It adds up.
+    pub fn balances(&self, when: &str) {
+        eprintln!("{when}: {self}");
+        let complaint = self.complaint();
+        assert!(complaint.is_none(), "{when}: {}\n{self}", complaint.unwrap_or_default());
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sessions, logins, lost, killed, checks, left_open, .. } = self;
+        write!(
+            formatter,
+            "{logins} logins = {sessions} sessions + {lost} lost leases + {killed} killed; {checks} checks, {left_open} left open"
+        )
+    }
+}
