@@ -120,6 +120,7 @@ fn every_file_that_a_readme_links_to_is_there() {
         "examples/ldap/README.md",
         "examples/portal-api/README.md",
         "examples/portal/README.md",
+        "examples/redis/README.md",
     ]
     .map(str::to_owned)
     .to_vec();

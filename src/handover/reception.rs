@@ -299,7 +299,6 @@ impl Reception {
 
 /// Nobody can tell at the moment what is shared with other replicas.
 fn unavailable(outage: &StoreOutage) -> Arrival {
-    tracing::warn!(%outage, "a token between two domains could not be kept or looked up in the store");
     Arrival::Refused(NoKeys { reason: Reason::PortalUnavailable, retry_after: outage.retry_after() })
 }
 

@@ -4,6 +4,7 @@ mod crowd;
 mod ends;
 mod life;
 mod logins;
+mod shared;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::backend::{Attempt, Backend, Binding, Guarded, Liveness, Login, Outage, Profile, Refusal};
 use crate::domain::{
-    BackendLimits, Client, CredentialSource, ExposeSecret, LoginName, ManualClock, Secret, SessionKeys,
+    BackendLimits, Client, Clock, CredentialSource, ExposeSecret, LoginName, ManualClock, Secret, SessionKeys,
 };
 use crate::observe::{Metrics, Stopwatch};
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
@@ -162,26 +163,7 @@ impl World {
     }
 
     async fn ask_for(&self, who: &Who, renew: bool) -> Obtained {
-        let session = who.session();
-        let client = who.client();
-        if !renew {
-            match self.store.find("portal", &session, &self.backend, who.user, || client.clone()) {
-                Found::Keys(keys) => return Obtained::Keys(keys),
-                Found::Revoked => return Obtained::Revoked,
-                Found::Nothing => {}
-            }
-        }
-        let password = who.password;
-        let order = Order {
-            portal: "portal",
-            session: &session,
-            backend: &self.backend,
-            login: who.user,
-            client: &client,
-            password: Arc::new(move || Ok(Some(Secret::from(password)))),
-            renew,
-        };
-        self.store.obtain(order).await
+        ask_at(&self.store, &self.backend, who, renew).await
     }
 
     /// Lets time pass second by second, as the ticker would see it.
@@ -210,17 +192,51 @@ impl World {
     }
 }
 
+/// Asks as the decision does.
+async fn ask_at(store: &Arc<KeyStore>, backend: &Arc<Guarded>, who: &Who, renew: bool) -> Obtained {
+    let session = who.session();
+    let client = who.client();
+    if !renew {
+        match store.find("portal", &session, backend, who.user, || client.clone()) {
+            Found::Keys(keys) => return Obtained::Keys(keys),
+            Found::Revoked => return Obtained::Revoked,
+            Found::Nothing => {}
+        }
+    }
+    let password = who.password;
+    let order = Order {
+        portal: "portal",
+        session: &session,
+        backend,
+        login: who.user,
+        client: &client,
+        password: Arc::new(move || Ok(Some(Secret::from(password)))),
+        renew,
+    };
+    store.obtain(order).await
+}
+
 fn guarded(name: &str, script: &Arc<Script>, metrics: &Metrics, clock: &Arc<ManualClock>) -> Arc<Guarded> {
+    guarded_with(limits(), name, script, metrics, clock.clone())
+}
+
+fn guarded_with(
+    limits: BackendLimits,
+    name: &str,
+    script: &Arc<Script>,
+    metrics: &Metrics,
+    clock: Arc<dyn Clock>,
+) -> Arc<Guarded> {
     let profile = Profile {
         name: name.to_owned(),
         kind: "scripted".to_owned(),
         url: "http://127.0.0.1:1".parse().unwrap(),
         credentials: CredentialSource::Portal,
         login: LoginName::parse("{sub}").unwrap(),
-        limits: limits(),
+        limits,
         roles: Vec::new(),
     };
-    Guarded::new(profile, Box::new(Scripted(Arc::clone(script))), metrics, clock.clone())
+    Guarded::new(profile, Box::new(Scripted(Arc::clone(script))), metrics, clock)
 }
 
 #[derive(Clone, Copy)]

@@ -8,8 +8,8 @@ use super::login_url::LoginUrl;
 use super::registered::MOST_LOOKED_UP;
 use super::role_map::RoleMap;
 use super::{
-    Called, HeldSession, KINDS, Keeps, Kept, NoPassword, NotKept, PortalSession, Scratch, Sessions, Shown, SignedSession,
-    Surroundings, Verdict, Verifier, Whose,
+    Called, HeldSession, KINDS, Keeps, Kept, NoPassword, NotKept, PortalSession, Scratch, Sessions, Shown,
+    SignedSession, Surroundings, Verdict, Verifier, Whose,
 };
 use crate::config::{PortalSettings, Section};
 use crate::domain::{Browser, Clock, Cookies, PasswordKeeper, Reason, Secret, Service, UnixSeconds};

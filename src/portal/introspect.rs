@@ -26,8 +26,8 @@ use self::settings::{Settings, Times};
 use super::flights::Flights;
 use super::registered::Registered;
 use super::{
-    Called, HeldSession, Keeps, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings, Verdict,
-    Verifier, Whose,
+    Called, HeldSession, Keeps, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings,
+    Verdict, Verifier, Whose,
 };
 use crate::config::Section;
 use crate::domain::{Clock, Moment, Outage, Reason, Secret, UnixSeconds};

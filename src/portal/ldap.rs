@@ -34,7 +34,9 @@ use self::credentials::Credentials;
 use self::sessions::{MOST_CHANGED, People};
 use self::settings::Settings;
 use super::registered::Registered;
-use super::{Keeps, Kind, NoPassword, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier, Whose};
+use super::{
+    Keeps, Kind, NoPassword, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier, Whose,
+};
 use crate::config::Section;
 use crate::domain::{PasswordKeeper, Reason, Secret, Service, UnixSeconds};
 use crate::pages::Pages;

@@ -34,13 +34,13 @@ use self::settings::Settings;
 use super::flights::Flights;
 use super::registered::Registered;
 use super::{
-    Called, Keeps, Kind, NoPassword, Password, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings, Verdict,
-    Verifier, Whose,
+    Called, Keeps, Kind, NoPassword, Password, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings,
+    Verdict, Verifier, Whose,
 };
 use crate::config::Section;
 use crate::domain::{Clock, Reason, Secret, Service, UnixSeconds};
 use crate::pages::Pages;
-use crate::wire::Wire;
+use crate::wire::{Errands, Wire};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "oidc", build };
@@ -71,6 +71,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         kept: Arc::clone(kept),
         pages: Arc::clone(pages),
         clock: Arc::clone(clock),
+        errands: Arc::clone(errands),
         refreshes: Flights::new(Arc::clone(errands), MOST_REFRESHES),
         turns: Semaphore::new(TURNS),
     };
@@ -95,6 +96,7 @@ struct House {
     /// What our own pages say.
     pages: Arc<Pages>,
     clock: Arc<dyn Clock>,
+    errands: Arc<Errands>,
     refreshes: Flights<String, Refreshed>,
     turns: Semaphore,
 }

@@ -25,8 +25,8 @@ use self::host::Host;
 use self::settings::{HostSettings, Settings};
 use super::registered::Registered;
 use super::{
-    Called, HeldSession, Keeps, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings, Verdict,
-    Verifier, Whose,
+    Called, HeldSession, Keeps, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings,
+    Verdict, Verifier, Whose,
 };
 use crate::config::Section;
 use crate::domain::{Secret, Service, UnixSeconds};
@@ -56,7 +56,7 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
         sessions,
         settings,
         host: Arc::new(Host::new(host, wire)),
-        arrivals: Arrivals::new(Arc::clone(clock)),
+        arrivals: Arrivals::new(name, kept, errands, clock),
         kept: Arc::clone(kept),
         errands: Arc::clone(errands),
         pages: Arc::clone(pages),

@@ -11,10 +11,11 @@ use sha2::Sha256;
 use smallvec::SmallVec;
 
 use self::shared::Shared;
-use super::notes::Notes;
 use super::Whose;
+use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
 use crate::domain::{Identity, Moment, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
+use crate::store::Store;
 use crate::wire::Errands;
 
 mod fetched;
@@ -159,6 +160,11 @@ impl Sessions {
         let _ = self.at_the_end.set(Box::new(end));
     }
 
+    /// What is shared with other replicas, if there are any.
+    pub(super) fn store(&self) -> Option<&Arc<Store>> {
+        self.shared.get().map(|shared| &shared.store)
+    }
+
     /// Takes another limit. Sessions above it stay until they end.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
@@ -287,7 +293,11 @@ impl Sessions {
     /// Something that is to be known again and not to be kept. No mark is ever the name of a session.
     #[must_use]
     pub fn mark(&self, portal: &str, parts: &[&str]) -> Mark {
-        let mut hash = self.hash().clone();
+        if let Some(store) = self.store() {
+            let parts: Vec<&[u8]> = [portal].iter().chain(parts).map(|part| part.as_bytes()).collect();
+            return *store.place("mark", &parts).as_bytes();
+        }
+        let mut hash = self.hash.clone();
         // No name is so long.
         hash.update(&u64::MAX.to_be_bytes());
         for part in [portal].iter().chain(parts) {

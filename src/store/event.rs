@@ -39,6 +39,16 @@ pub enum Event {
         /// Until when sessions opened before may still be somewhere.
         until: UnixSeconds,
     },
+    /// The portal's side has ended what it calls so, or will have nobody come with what it gave out before. Whoever
+    /// keeps something that was good by a look at what was noted looks again.
+    Noted {
+        /// The name of the note.
+        name: String,
+        /// What time is noted.
+        time: UnixSeconds,
+        /// Until when it is.
+        until: UnixSeconds,
+    },
     /// What others wait for at a place has been settled: they look again.
     Settled {
         /// The place's name.
@@ -57,7 +67,7 @@ impl Event {
     pub const fn stands_until(&self) -> Option<UnixSeconds> {
         match self {
             Self::SessionEnded { until, .. } | Self::AccountEnded { until, .. } => Some(*until),
-            Self::SessionChanged { .. } | Self::Settled { .. } | Self::Lost => None,
+            Self::SessionChanged { .. } | Self::Noted { .. } | Self::Settled { .. } | Self::Lost => None,
         }
     }
 

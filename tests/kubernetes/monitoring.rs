@@ -19,12 +19,12 @@ const ALERTS: [(&str, &[(&str, &str)], &[(&str, &str)]); 6] = [
         "KeywardSignOutsLate",
         &[
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"1\"}", "0x30"),
-            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"5\"}", "0+1x30"),
+            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"10\"}", "0+1x30"),
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"+Inf\"}", "0+1x30"),
         ],
         &[
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"1\"}", "0+1x30"),
-            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"5\"}", "0+1x30"),
+            ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"10\"}", "0+1x30"),
             ("keyward_revocation_seconds_bucket{pod=\"a\",le=\"+Inf\"}", "0+1x30"),
         ],
     ),
@@ -118,7 +118,7 @@ fn every_alert_goes_off_on_what_it_is_about_and_not_before() {
 #[test]
 fn every_metric_that_is_asked_for_is_one_that_keyward_has() {
     let metrics = Metrics::new();
-    let (_portal, _backend) = (metrics.portal("customers"), metrics.backend("mail"));
+    let (_portal, _backend, _store) = (metrics.portal("customers"), metrics.backend("mail"), metrics.store());
     let known = metrics.render();
     let names = Regex::new(r"keyward_[a-z_]+").unwrap();
     let adapter = std::fs::read_to_string(example("monitoring/adapter-values.yaml")).unwrap();

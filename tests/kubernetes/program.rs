@@ -10,7 +10,6 @@ use std::time::Duration;
 use keyward::demo::nginx::Nginx;
 use keyward::demo::process::{Address, Process, TemporaryWorkspace, Workspace, find_program, free_address};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::manifests::{FOLDERS, containers, example, list, of_kind, pods, setting, text};
 use crate::references::secrets;
@@ -18,7 +17,6 @@ use crate::references::secrets;
 const KEYWARD: &str = env!("CARGO_BIN_EXE_keyward");
 /// Where secrets are mounted.
 const SECRETS: &str = "/run/secrets/keyward";
-const SECRET: &str = "a secret of these tests, longer than thirty-two bytes";
 const STORE: &str = "keyward-store.mail.svc.cluster.local:6379";
 const HOST: &str = "webmail.example.test";
 
@@ -45,11 +43,26 @@ fn secrets_of(config: &str) -> Vec<&str> {
     config.split(&format!("\"{SECRETS}/")).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
-/// The same with secrets that are there, each its own.
-fn with_secrets(config: &str, directory: &Path) -> String {
-    for name in secrets_of(config) {
-        std::fs::write(directory.join(name), format!("{SECRET}, {name}")).unwrap();
+/// Does what the README says before it asks for a cluster, here.
+fn make_secrets(directory: &Path, ip: &str) {
+    let readme = std::fs::read_to_string(example("README.md")).unwrap();
+    let (_, after) = readme.split_once("\n## Apply\n").unwrap();
+    let (_, recipe) = after.split_once("\n    openssl ").unwrap();
+    let (recipe, _) = recipe.split_once("    kubectl ").unwrap();
+    let recipe = replaced(&format!("openssl {recipe}"), "../redis/", example("../redis/").to_str().unwrap());
+    // Whoever goes there by name in a cluster goes by address here.
+    let name = "subjectAltName=DNS:keyward-store.mail.svc.cluster.local";
+    let recipe = replaced(&recipe, name, &format!("{name},IP:{ip}"));
+    let output = Command::new("sh").args(["-euc", &recipe]).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (key, file) in secrets().values().flatten().filter(|(key, file)| key != file && !key.starts_with("tls.")) {
+        std::fs::copy(directory.join(file), directory.join(key)).unwrap();
     }
+}
+
+/// The same with secrets that are there.
+fn with_secrets(config: &str, directory: &Path, ip: &str) -> String {
+    make_secrets(directory, ip);
     replaced(config, SECRETS, directory.to_str().unwrap())
 }
 
@@ -67,7 +80,7 @@ fn every_keyward_toml_is_right_and_nothing_in_it_is_warned_of() {
         FOLDERS.iter().filter(|(folder, _)| !["monitoring", "store", "webmail"].contains(&folder.as_str()))
     {
         let directory = tempfile::tempdir().unwrap();
-        let config = with_secrets(config_of(folder), directory.path());
+        let config = with_secrets(config_of(folder), directory.path(), "127.0.0.1");
         let (right, said) = check(&config, directory.path());
         assert!(right && said.lines().count() == 1 && !said.contains("warning"), "{folder}: {said}");
         let (right, said) = check(&replaced(&config, "[trust]", "[trust]\nproxys = []"), directory.path());
@@ -93,7 +106,7 @@ fn the_container_starts_keyward_with_the_file_and_the_secret_that_are_mounted_an
             assert!(volume.get(kind).is_some() && mount["readOnly"] == true, "{folder}: {volume}");
         }
         for secret in secrets_of(config) {
-            assert!(secrets()["keyward"].iter().any(|key| key == secret), "{folder}: nobody makes {secret}");
+            assert!(secrets()["keyward"].contains_key(secret), "{folder}: nobody makes {secret}");
         }
         let ports = list(container, "/ports");
         let expected: Vec<(&str, u64)> = ["auth", "grpc", "ops"]
@@ -109,10 +122,11 @@ fn the_container_starts_keyward_with_the_file_and_the_secret_that_are_mounted_an
     assert!(setting(config_of("sidecar"), "auth").unwrap().starts_with("127.0.0.1:"), "nobody but nginx may ask");
 }
 
-/// An answer: its status, and its head in small letters.
+/// An answer: its status, its head and what follows.
 struct Answer {
     status: u16,
     head: String,
+    body: String,
 }
 
 impl Answer {
@@ -138,8 +152,9 @@ fn ask(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Answer {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let answer = String::from_utf8(answer).unwrap();
-    let head = answer.split_once("\r\n\r\n").unwrap().0.to_owned();
-    Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head }
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 /// The program with a folder's file; only addresses and secret are others.
@@ -151,52 +166,48 @@ struct Keyward {
     _processes: Vec<Process>,
 }
 
-/// The store's server as its pod starts it, with the file, and the users as the README has them made; only the program's
-/// name, folders and addresses are others.
-async fn store(workspace: &TemporaryWorkspace, password: &str) -> (SocketAddr, Process) {
+/// The store's server as its pod starts it, with the files that are mounted there; only the program's name, folders and
+/// addresses are others.
+async fn store(workspace: &TemporaryWorkspace, address: SocketAddr) -> Process {
     let documents = &FOLDERS["store"];
     let [pod] = pods(documents)[..] else { panic!("not one pod") };
     let [container] = containers(pod)[..] else { panic!("not one container") };
-    let words: Vec<&str> = list(container, "/command").iter().map(|word| word.as_str().unwrap()).collect();
     let [map] = of_kind(documents, "ConfigMap")[..] else { panic!("not one ConfigMap") };
-    let users = std::fs::read_to_string(example("../redis/users.acl")).unwrap();
-    let hash: String = Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
-    let files = [("server.conf", text(&map["data"], "/server.conf")), ("users.acl", &replaced(&users, "HASH", &hash))];
-    for (name, content) in files {
-        std::fs::write(workspace.path().join(name), content).unwrap();
+    for (name, content) in map["data"].as_object().unwrap() {
+        std::fs::write(workspace.path().join(name), content.as_str().unwrap()).unwrap();
     }
-    let here = workspace.path().to_str().unwrap();
-    let mounts = list(container, "/volumeMounts").iter().map(|mount| text(mount, "/mountPath"));
+    for file in secrets()["keyward-store"].values() {
+        assert!(workspace.path().join(file).exists(), "nobody makes {file}");
+    }
+    let words: Vec<&str> = list(container, "/command").iter().map(|word| word.as_str().unwrap()).collect();
     let mut command = words.join("\n");
-    for mounted in mounts {
-        command = replaced(&command, mounted, here);
+    for mount in list(container, "/volumeMounts") {
+        command = replaced(&command, text(mount, "/mountPath"), workspace.path().to_str().unwrap());
     }
-    let address = free_address().unwrap();
-    let (ip, port) = (address.ip().to_string(), address.port().to_string());
-    let command = format!("{}\n--port\n{port}", replaced(&command, "--bind\n*\n-::*", &format!("--bind\n{ip}")));
+    let command = replaced(&command, "--bind\n*\n-::*", &format!("--bind\n{}", address.ip()));
+    let command = replaced(&command, "valkey-server\n", "");
+    let command = format!("{command}\n--tls-port\n{}", address.port());
     let words: Vec<&str> = command.split('\n').collect();
-    assert_eq!(words[0], "valkey-server");
     let program = find_program("redis-server").unwrap();
-    let mut process = Process::start("store", &program, &words[1..], &workspace.with_our_rights()).unwrap();
+    let mut process = Process::start("store", &program, &words, &workspace.with_our_rights()).unwrap();
     process.ready(&Address::Tcp(address)).await.unwrap();
-    (address, process)
+    process
 }
 
 async fn keyward(config: &str) -> Keyward {
     let workspace = Workspace::temporary().unwrap();
     let (auth, ops) = (free_address().unwrap(), free_address().unwrap());
     let grpc = setting(config, "grpc").map(|_| free_address().unwrap());
-    let mut config = with_secrets(config, workspace.path());
+    let at = free_address().unwrap();
+    let mut config = with_secrets(config, workspace.path(), &at.ip().to_string());
     for (key, address) in [("auth", Some(auth)), ("grpc", grpc), ("ops", Some(ops))] {
         let Some(address) = address else { continue };
         config = replaced(&config, setting(&config, key).unwrap(), &address.to_string());
     }
     let mut processes = Vec::new();
     if config.contains(STORE) {
-        let password = std::fs::read_to_string(workspace.path().join("store-password")).unwrap();
-        let (address, process) = store(&workspace, &password).await;
-        config = config.replace(STORE, &address.to_string());
-        processes.push(process);
+        processes.push(store(&workspace, at).await);
+        config = config.replace(STORE, &at.to_string());
     }
     let file = workspace.path().join("keyward.toml");
     std::fs::write(&file, config).unwrap();
@@ -221,13 +232,15 @@ async fn probes_and_metrics_are_answered_where_they_are_asked_for() {
     let [monitor] = of_kind(&FOLDERS["monitoring"], "ServiceMonitor")[..] else { panic!("not one monitor") };
     for folder in ["shared", "sidecar", "single"] {
         let keyward = keyward(config_of(folder)).await;
-        // Which it is once it has seen its store.
+        // It is ready once it has seen its store.
         for tries in 0.. {
-            let answer = ask(keyward.ops, "/readyz", &[]);
-            if answer.status == 200 {
+            let ready = ask(keyward.ops, "/readyz", &[("Host", HOST)]);
+            let metrics = ask(keyward.ops, "/metrics", &[("Host", HOST)]).body;
+            assert_eq!(metrics.contains("keyward_store_up"), folder == "shared", "{folder}");
+            if ready.status == 200 && (folder != "shared" || metrics.contains("keyward_store_up 1\n")) {
                 break;
             }
-            assert!(tries < 1000, "{folder}: {}", answer.head);
+            assert!(tries < 1000, "{folder}: {}", ready.head);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let (container, _) = keyward_of(folder);

@@ -7,22 +7,29 @@ use serde_json::Value;
 
 use crate::manifests::{FOLDERS, containers, documents, example, list, name, of_kind, pods, text};
 
-/// Secrets that the README has people make: name, and its keys.
-pub fn secrets() -> BTreeMap<String, Vec<String>> {
+/// Secrets that the README has people make: by name, and in each by key the file that it is made of.
+pub fn secrets() -> BTreeMap<String, BTreeMap<String, String>> {
     let readme = std::fs::read_to_string(example("README.md")).unwrap().replace("\\\n", " ");
     let mut found = BTreeMap::new();
     for line in readme.lines().filter_map(|line| line.split_once("create secret ").map(|(_, rest)| rest)) {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let (kind, name) = (words[0], words[1].to_owned());
-        let key =
-            |word: &&str| word.strip_prefix("--from-file=").map(|word| word.split('=').next().unwrap().to_owned());
-        let keys = match kind {
-            "tls" => vec!["tls.crt".to_owned(), "tls.key".to_owned()],
-            _ => words.iter().filter_map(key).collect(),
+        let file = |(option, key): (&str, &str)| {
+            let file = words.iter().find_map(|word| word.strip_prefix(option)?.strip_prefix('='));
+            (key.to_owned(), file.unwrap().to_owned())
         };
-        found.insert(name, keys);
+        let files = match words[0] {
+            "tls" => [("--cert", "tls.crt"), ("--key", "tls.key")].map(file).into(),
+            _ => words.iter().filter_map(|word| word.strip_prefix("--from-file=")).map(key_and_file).collect(),
+        };
+        found.insert(words[1].to_owned(), files);
     }
     found
+}
+
+/// Of `key=file`, or of a file that is its own key.
+fn key_and_file(words: &str) -> (String, String) {
+    let (key, file) = words.split_once('=').unwrap_or((words, words));
+    (key.to_owned(), file.to_owned())
 }
 
 fn named<'a>(documents: &'a [Value], kind: &str, name: &str) -> Option<&'a Value> {

@@ -8,7 +8,10 @@ mod fakes;
 mod lasting;
 mod logout;
 mod portal_side;
+#[path = "../real/mod.rs"]
+mod real;
 mod refused;
+mod replicas;
 mod sign_in;
 mod stage;
 #[path = "../support/mod.rs"]

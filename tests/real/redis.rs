@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyward::demo::process::{Address, Process, TemporaryWorkspace, Workspace, find_program, free_address, free_port};
-use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use rcgen::{CertificateParams, CertifiedIssuer, DnType, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -34,16 +34,16 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub struct Options {
     /// More lines of redis.conf.
     pub settings: String,
-    /// The names in its certificate, where it is to listen with TLS as well.
+    /// The names in its certificate, where it is to listen with TLS as well; its own address where there are none.
     pub certified_as: Option<Vec<String>>,
     /// What its default user has to say, where that is to say anything.
     pub password: Option<String>,
-    /// What listens there, if not a server of its own.
-    kind: Kind,
+    /// Whether it is one of several; whoever starts those sets it.
+    pub kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     #[default]
     Alone,
     OfCluster,
@@ -81,7 +81,8 @@ impl Redis {
         let (tls_address, bus) = (free(), free().port());
         let mut redis = Self { process: None, pid: 0, home, address, tls_address, bus, options };
         if let Some(names) = &redis.options.certified_as {
-            certify(&redis.home, names);
+            let own = || vec![redis.address.ip().to_string()];
+            certify(&redis.home, if names.is_empty() { own() } else { names.clone() });
         }
         redis.home.write("redis.conf", &redis.settings()).unwrap();
         redis.start_again().await;
@@ -216,12 +217,14 @@ impl Drop for Redis {
 }
 
 /// An authority, and a certificate that it signed.
-fn certify(home: &Workspace, names: &[String]) {
+fn certify(home: &Workspace, names: Vec<String>) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
+    // One that has the name of what it signed would count as signed by itself.
+    params.distinguished_name.push(DnType::CommonName, format!("authority of {}", home.path().display()));
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(names.to_vec()).unwrap().signed_by(&key, &issuer).unwrap();
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
     home.write("authority.pem", &issuer.pem()).unwrap();
     home.write("certificate.pem", &certificate.pem()).unwrap();
     home.write("key.pem", &key.serialize_pem()).unwrap();
@@ -236,11 +239,11 @@ pub struct Sentinel {
 
 impl Sentinel {
     pub async fn start() -> Self {
-        Self::with(Options::default(), "").await
+        Self::with(Options::default(), None).await
     }
 
-    /// With servers of this kind, and more lines in the configuration of each Sentinel.
-    pub async fn with(options: Options, guard_settings: &str) -> Self {
+    /// With servers of this kind, and what has to be said to the Sentinels.
+    pub async fn with(options: Options, guard_password: Option<&str>) -> Self {
         let primary = Redis::with(options.clone()).await;
         let master = primary.address;
         let mut of_replica = options.clone();
@@ -254,12 +257,13 @@ impl Sentinel {
             let auth = options.password.as_ref().map(|word| format!("sentinel auth-pass {MASTER} {word}\n"));
             let settings = format!(
                 "sentinel monitor {MASTER} {} {} 2\nsentinel down-after-milliseconds {MASTER} 1000\n\
-                 sentinel failover-timeout {MASTER} 5000\n{}{guard_settings}\n",
+                 sentinel failover-timeout {MASTER} 5000\n{}",
                 master.ip(),
                 master.port(),
                 auth.unwrap_or_default()
             );
-            guards.push(Redis::with(Options { settings, kind: Kind::Sentinel, ..Options::default() }).await);
+            let password = guard_password.map(str::to_owned);
+            guards.push(Redis::with(Options { settings, password, kind: Kind::Sentinel, certified_as: None }).await);
         }
         let sentinel = Self { servers: vec![primary, replica], guards };
         until("a replica that is in step", || sentinel.servers[1].tells("master_link_status:up")).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::crowd::{Crowd, Seen};
-use crate::fakes::axigen::Axigen;
+use crate::fakes::axigen::Event;
 use crate::house::{House, Plan, STICKY, TURNS};
 use crate::ledger::Ledger;
 use crate::support::Answer;
@@ -11,15 +11,14 @@ use crate::support::Answer;
 const INTERVAL: Duration = Duration::from_secs(2);
 
 async fn day_of(choice: &'static str) -> (Ledger, usize) {
-    let plan = Plan { choice, ..Plan::sharing("kind = \"memory\"") };
+    let plan = Plan { choice, ..Plan::sharing([(); 3].map(|()| "kind = \"memory\"".to_owned())) };
     let house = House::start(&plan.backend("keep_alive_interval = \"2s\"")).await;
     let mut crowd = Crowd::new(&house, Duration::from_millis(100));
     crowd.join(&house, "reader", 40);
     crowd.all_in().await;
     // Longer than two refreshes are apart.
     let refreshed = || async {
-        let checks =
-            house.mail.moments().iter().filter(|moment| moment.event == crate::fakes::axigen::Event::Checked).count();
+        let checks = house.mail.moments().iter().filter(|moment| moment.event == Event::Checked).count();
         checks >= 80
     };
     crate::support::until("refreshes", refreshed).await;

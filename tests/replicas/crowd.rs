@@ -55,8 +55,6 @@ impl Seen {
 pub struct Tally {
     mailboxes: AtomicUsize,
     bad: Mutex<BTreeMap<String, Vec<String>>>,
-    /// Those who had no keys yet while they were to wait.
-    waited: AtomicUsize,
     /// Whether people without keys are told to wait, and that is right.
     newcomers_wait: AtomicBool,
 }
@@ -72,7 +70,6 @@ impl Tally {
             Seen::Unavailable(_)
                 if user.seen.load(Ordering::Relaxed) == 0 && self.newcomers_wait.load(Ordering::Relaxed) =>
             {
-                self.waited.fetch_add(1, Ordering::Relaxed);
                 return;
             }
             Seen::Wrong(what) => format!("a wrong answer: {what}"),
@@ -152,11 +149,6 @@ impl Crowd {
     /// Until told otherwise, whoever has no keys yet may be told to come back.
     pub fn newcomers_wait(&self, wait: bool) {
         self.tally.newcomers_wait.store(wait, Ordering::Relaxed);
-    }
-
-    /// How many answers told newcomers to come back.
-    pub fn waited(&self) -> usize {
-        self.tally.waited.load(Ordering::Relaxed)
     }
 
     /// Mailboxes seen so far.

@@ -20,40 +20,41 @@ pub const TURNS: &str = "";
 
 /// How a house is to be built.
 pub struct Plan {
-    /// The whole of `[store]`.
-    pub store: String,
+    /// The whole of `[store]`, for each replica.
+    pub stores: [String; 3],
+    /// Where people have their mail.
+    pub host: &'static str,
     /// How nginx chooses among the replicas.
     pub choice: &'static str,
     /// More keys of the back-end.
     pub backend: String,
-    /// More tables.
-    pub more: String,
+    /// Portals, back-ends and routes in the place of all of them, with `MAIL` for the address of the mailbox server.
+    pub instead: Option<String>,
 }
 
 impl Plan {
     /// Replicas that share what stands in this store.
-    pub fn sharing(store: &str) -> Self {
-        Self { store: store.to_owned(), choice: TURNS, backend: String::new(), more: String::new() }
+    pub fn sharing(stores: [String; 3]) -> Self {
+        Self { stores, host: HOST, choice: TURNS, backend: String::new(), instead: None }
     }
 
     pub fn backend(self, lines: &str) -> Self {
         Self { backend: format!("{}{lines}\n", self.backend), ..self }
     }
 
-    pub fn more(self, lines: &str) -> Self {
-        Self { more: format!("{}{lines}\n", self.more), ..self }
-    }
-
-    fn config(&self, mail: &str) -> String {
+    fn config(&self, store: &str, mail: &str) -> String {
+        if let Some(instead) = &self.instead {
+            return format!("[store]\n{store}\n{}", instead.replace("MAIL", mail));
+        }
         let crate::support::PortalKey { name, cookie, id, secret } = APP_PORTAL;
         format!(
-            "[store]\n{}\n\
+            "[store]\n{store}\n\
              [[portal]]\nname = \"{name}\"\nkind = \"ticket\"\ncookie = \"{cookie}\"\n\
              login_url = \"https://portal.example.test/login?next={{url}}\"\n\
              [[portal.key]]\nid = \"{id}\"\nsecret = \"{secret}\"\n\
              [[backend]]\nname = \"mail\"\nkind = \"axigen\"\nurl = \"{mail}\"\nmax_logins = 64\n{}\n\
-             [[route]]\nhost = \"{HOST}\"\nportal = \"{name}\"\nbackend = \"mail\"\n{}\n",
-            self.store, self.backend, self.more
+             [[route]]\nhost = \"{}\"\nportal = \"{name}\"\nbackend = \"mail\"\n",
+            self.backend, self.host
         )
     }
 }
@@ -72,17 +73,18 @@ impl House {
         let mail = Axigen::start(Vec::new()).await.unwrap();
         mail.forget_requests();
         let folder = Workspace::temporary().unwrap();
-        let config = folder.with_our_rights().write("keyward.toml", &plan.config(&mail.url())).unwrap();
-        let mut replicas = [(); 3].map(|()| Replica::new(&config));
-        for starting in &mut replicas {
-            starting.start().await;
+        let mut replicas: Vec<Replica> = Vec::new();
+        for store in &plan.stores {
+            let mut replica = Replica::new(plan.config(store, &mail.url()));
+            replica.start().await;
+            replicas.push(replica);
         }
         let public = free_address().unwrap();
         let auths: Vec<SocketAddr> = replicas.iter().map(|replica| replica.auth).collect();
-        let files = web_server(&config, public, &auths, plan.choice).await;
+        let files = web_server(&replicas[0].config, public, &auths, plan.choice).await;
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let nginx = Nginx::start(&folder.path().join("nginx"), &files, public).await.unwrap();
-        Self { replicas: replicas.into(), mail, public, _nginx: nginx, _folder: folder }
+        Self { replicas, mail, public, _nginx: nginx, _folder: folder }
     }
 
     /// Somebody with a mailbox, who is signed in at the portal.

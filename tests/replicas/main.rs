@@ -9,8 +9,23 @@ mod fakes;
 mod support;
 
 mod apart;
+mod canary;
 mod crowd;
+mod days;
+mod holders;
 mod house;
 mod ledger;
+mod lives;
 mod person;
+mod portals;
+#[path = "../real/redis.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod redis;
 mod replica;
+mod sign_out;
+#[path = "../real/slapd.rs"]
+#[expect(dead_code, reason = "other tests use more of it")]
+mod slapd;
+mod stores;
+mod tokens;
+mod troubles;

@@ -11,10 +11,13 @@ use crate::support::{Answer, Ask, Connection, Door, until};
 /// A replica, running or not.
 pub struct Replica {
     process: Option<Process>,
-    config: PathBuf,
+    pub config: PathBuf,
     folder: TemporaryWorkspace,
     pub auth: SocketAddr,
     ops: SocketAddr,
+    pub api: SocketAddr,
+    /// What it was told last.
+    settings: String,
     /// What the processes before this one had counted when they were last asked.
     before: f64,
 }
@@ -24,11 +27,13 @@ const LOST: &str = "keyward_leases_lost_total";
 
 impl Replica {
     /// With a configuration that says nothing of where to listen. Not started yet.
-    pub fn new(config: &Path) -> Self {
+    pub fn new(settings: String) -> Self {
         let auth = free_address().unwrap();
-        let ops = free_port(auth.ip()).unwrap();
+        let free = || free_port(auth.ip()).unwrap();
+        let (ops, api) = (free(), free());
         let folder = Workspace::temporary().unwrap();
-        Self { process: None, config: config.to_owned(), folder, auth, ops, before: 0.0 }
+        let config = folder.with_our_rights().write("keyward.toml", &settings).unwrap();
+        Self { process: None, config, folder, auth, ops, api, settings, before: 0.0 }
     }
 
     /// Starts it, and waits until it answers.
@@ -37,10 +42,11 @@ impl Replica {
         let script = "echo $$ > keyward.pid; exec \"$@\"";
         let auth = format!("KEYWARD__LISTEN__AUTH={}", self.auth);
         let ops = format!("KEYWARD__LISTEN__OPS={}", self.ops);
+        let api = format!("KEYWARD__LISTEN__API={}", self.api);
         let program = env!("CARGO_BIN_EXE_keyward");
         let config = self.config.to_str().unwrap();
         let arguments =
-            ["-c", script, "sh", "/usr/bin/env", "-u", "RUST_LOG", &auth, &ops, program, "serve", "-c", config];
+            ["-c", script, "sh", "/usr/bin/env", "-u", "RUST_LOG", &auth, &ops, &api, program, "serve", "-c", config];
         let ours = self.folder.with_our_rights();
         let mut process = Process::start("keyward", Path::new("/bin/sh"), &arguments, &ours).unwrap();
         process.ready(&Address::Tcp(self.auth)).await.unwrap();
@@ -61,6 +67,17 @@ impl Replica {
         self.signal("TERM");
         let status = self.process.take().unwrap().ended().await.unwrap();
         assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    /// Has it read its configuration again, with this in place of that.
+    pub async fn reload(&mut self, this: &str, that: &str) {
+        assert!(self.settings.contains(this), "{}", self.settings);
+        self.settings = self.settings.replace(this, that);
+        std::fs::write(&self.config, &self.settings).unwrap();
+        let applied = "keyward_config_reloads_total{outcome=\"applied\"}";
+        let before = self.metric(applied).await;
+        self.signal("HUP");
+        until("a reload", || async { self.metric(applied).await > before }).await;
     }
 
     /// It answers nothing for a while, and knows nothing of that.

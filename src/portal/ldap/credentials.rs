@@ -90,13 +90,13 @@ impl Credentials {
         let device = place.device.as_deref().unwrap_or_default();
         let key = self.marks.mark(&self.portal, &["flight", &hex(guess), &place.network(), device]);
         let question = || {
-            let tried = self.lockout.admit(&self.terms, &spelling, guess, &place, begun);
             let (directory, lockout, clock) =
                 (Arc::clone(&self.directory), Arc::clone(&self.lockout), Arc::clone(&self.clock));
             let (name, spelling, place, portal) =
                 (name.to_owned(), spelling.clone(), place.clone(), self.portal.clone());
+            let terms = self.terms.clone();
             async move {
-                let tried = match tried {
+                let tried = match lockout.admit(&terms, &spelling, guess, &place, begun).await {
                     Ok(tried) => tried,
                     Err(wait) => {
                         let (client, by) = (place.address, place.by);
@@ -108,17 +108,17 @@ impl Credentials {
                     Ok(Some(member)) => {
                         let user = member.identity.user();
                         let user = Directory::spelling(user).unwrap_or_else(|| user.to_owned());
-                        lockout.right(tried, &spelling, &user, &place, clock.now());
+                        lockout.right(tried, &spelling, &user, &place, clock.now()).await;
                         Outcome::Right(Vouched { member: Arc::new(member), asked: begun })
                     }
                     Ok(None) => {
-                        lockout.wrong(&tried, clock.now());
+                        lockout.wrong(&tried, clock.now()).await;
                         // Not with the name: people do type their password there.
                         tracing::info!(portal, client = %place.address, by = place.by, "wrong name or password");
                         Outcome::Wrong
                     }
                     Err(outage) => {
-                        lockout.unknown(&tried, clock.now());
+                        lockout.unknown(&tried, clock.now()).await;
                         unreachable(&portal, &outage)
                     }
                 }

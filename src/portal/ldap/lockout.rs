@@ -7,6 +7,11 @@
 //! those two hold up nobody who comes with a known browser, or from a network from which the same person has
 //! signed in before. Names that do not exist are counted like all others, and a wrong password that is tried
 //! again is no new guess: what somebody's telephone repeats says nothing of anybody else.
+//!
+//! Where replicas share a store, its counters decide, and those of the process count beside them. While the store
+//! cannot be asked these go on alone: an outage neither opens the door to guesses nor locks anybody out.
+
+mod shared;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,12 +19,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use self::shared::{Counted, Settled};
 use super::bounded::Bounded;
 use crate::domain::Moment;
 use crate::portal::{Mark, Sessions};
 
 /// Most of each that is remembered, a few dozen bytes each.
-const MOST: usize = 200_000;
+const MOST: u32 = 200_000;
 /// Longest wait because of what others, elsewhere, have guessed of a name: only its first visit from somewhere can
 /// meet it. While they go on, each of these waits is one for everybody who comes for the first time.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(60);
@@ -75,6 +81,8 @@ pub(super) struct Lockout {
     portal: String,
     marks: Arc<Sessions>,
     memory: Mutex<Memory>,
+    /// Most of each in the store.
+    most: u32,
 }
 
 struct Memory {
@@ -101,6 +109,8 @@ pub(super) struct Try {
     guess: Mark,
     known: Mark,
     place: Mark,
+    /// As all replicas have counted it, if they have.
+    shared: Option<Counted>,
 }
 
 /// One of the counters that a try meets.
@@ -114,22 +124,27 @@ struct Counter {
 
 impl Lockout {
     pub(super) fn new(portal: &str, marks: &Arc<Sessions>) -> Self {
+        let most = MOST as usize;
         let memory = Memory {
-            counts: Bounded::new(MOST),
-            known: Bounded::new(MOST),
-            tried: Bounded::new(MOST),
-            names: Bounded::new(MOST),
+            counts: Bounded::new(most),
+            known: Bounded::new(most),
+            tried: Bounded::new(most),
+            names: Bounded::new(most),
         };
-        Self { portal: portal.to_owned(), marks: Arc::clone(marks), memory: Mutex::new(memory) }
+        Self { portal: portal.to_owned(), marks: Arc::clone(marks), memory: Mutex::new(memory), most: MOST }
     }
 
     fn mark(&self, parts: &[&str]) -> Mark {
         self.marks.mark(&self.portal, &[&["lockout"], parts].concat())
     }
 
+    fn name(&self, name: &str) -> Mark {
+        self.mark(&["name", name])
+    }
+
     /// Whether a password may be tried now; else how long to wait. `name` is the spelling that was typed, made
     /// alike; `guess` stands for it and the password.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &self,
         terms: &Terms,
         name: &str,
@@ -137,9 +152,30 @@ impl Lockout {
         place: &Place,
         now: Moment,
     ) -> Result<Try, Duration> {
+        let shared = match self.marks.store() {
+            Some(store) => self.admit_shared(store, terms, name, guess, place).await.ok(),
+            None => None,
+        };
+        // Who was let in elsewhere need not wait here.
+        let decides = shared.is_none();
+        let shared = shared.transpose()?;
+        let tried = self.admit_here(terms, name, guess, place, now, decides)?;
+        Ok(Try { shared, ..tried })
+    }
+
+    /// The same by the counters of this process, which only count unless they are to decide.
+    fn admit_here(
+        &self,
+        terms: &Terms,
+        name: &str,
+        guess: Mark,
+        place: &Place,
+        now: Moment,
+        decides: bool,
+    ) -> Result<Try, Duration> {
         let mut memory = self.memory.lock();
         let memory = &mut *memory;
-        let name = memory.names.get(&self.mark(&["name", name])).cloned().unwrap_or_else(|| name.to_owned());
+        let name = memory.names.get(&self.name(name)).cloned().unwrap_or_else(|| name.to_owned());
         let device = place.device.as_deref().filter(|_| place.device_of.as_deref() == Some(&name));
         let network = place.network();
         let known = self.mark(&["known", &name, &network]);
@@ -168,7 +204,7 @@ impl Lockout {
             if now.since(count.since) > terms.forgotten_after { Count::default() } else { count }
         };
         let waits = counters.iter().filter(|counter| counter.holds).map(|counter| count(counter).until.since(now));
-        if let Some(wait) = waits.max().filter(|wait| !wait.is_zero()) {
+        if let Some(wait) = waits.max().filter(|wait| decides && !wait.is_zero()) {
             return Err(wait);
         }
         let is_new = memory.tried.get(&guess).is_none();
@@ -179,35 +215,43 @@ impl Lockout {
                 memory.counts.put_sparing(*mark, now, after, |count| count.wrong >= terms.attempts);
             }
         }
-        Ok(Try { counts: if is_new { counts } else { Vec::new() }, name, guess, known, place: from })
+        let counts = if is_new { counts } else { Vec::new() };
+        Ok(Try { counts, name, guess, known, place: from, shared: None })
     }
 
     /// The password was right, and this is whose: whatever they got wrong from here is forgotten.
-    pub(super) fn right(&self, tried: Try, typed: &str, user: &str, place: &Place, now: Moment) {
+    pub(super) async fn right(&self, tried: Try, typed: &str, user: &str, place: &Place, now: Moment) {
+        self.right_here(&tried, typed, user, place, now);
+        self.settle_shared(tried.shared.as_ref(), Settled::Right(user)).await;
+    }
+
+    fn right_here(&self, tried: &Try, typed: &str, user: &str, place: &Place, now: Moment) {
         let mut memory = self.memory.lock();
         let network = place.network();
         let known = self.mark(&["known", user, &network]);
         for mark in [known, tried.known] {
             memory.known.put(mark, now, ());
         }
-        memory.take_back(&tried, now);
+        memory.take_back(tried, now);
         memory.counts.remove(&tried.place);
         memory.tried.remove(&tried.guess);
         if tried.name != user {
             // What was counted under another spelling before it was known whose it is.
             memory.counts.remove(&self.mark(&["pair", user, &network]));
         }
-        memory.names.put(self.mark(&["name", typed]), now, user.to_owned());
+        memory.names.put(self.name(typed), now, user.to_owned());
     }
 
     /// It was wrong. What was counted stays.
-    pub(super) fn wrong(&self, tried: &Try, now: Moment) {
+    pub(super) async fn wrong(&self, tried: &Try, now: Moment) {
         self.memory.lock().tried.put(tried.guess, now, ());
+        self.settle_shared(tried.shared.as_ref(), Settled::Wrong).await;
     }
 
     /// Nobody could say.
-    pub(super) fn unknown(&self, tried: &Try, now: Moment) {
+    pub(super) async fn unknown(&self, tried: &Try, now: Moment) {
         self.memory.lock().take_back(tried, now);
+        self.settle_shared(tried.shared.as_ref(), Settled::Unknown).await;
     }
 }
 

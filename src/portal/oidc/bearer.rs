@@ -21,7 +21,7 @@ const MOST: usize = 10_000;
 pub(super) enum Brought {
     /// A good token: its id in the house, and whose it is.
     Known(String, Arc<HeldSession>),
-    /// Nobody can tell without the provider's keys.
+    /// Nobody can tell without the provider's keys, or without what other replicas know.
     Unasked,
     /// No good one.
     Worthless(Reason),
@@ -38,6 +38,8 @@ struct Seen {
     house: Arc<House>,
     good: DashMap<String, Arc<HeldSession>>,
     last_end: AtomicU64,
+    /// Up to where has been heard what other replicas noted, and what was missed.
+    heard: (AtomicU64, AtomicU64),
 }
 
 /// The token in an `Authorization` header.
@@ -50,7 +52,9 @@ pub(super) fn token(header: &str) -> Option<&str> {
 
 impl Bearers {
     pub(super) fn new(house: Arc<House>) -> Self {
-        let seen = Seen { house, good: DashMap::new(), last_end: AtomicU64::new(0) };
+        let (noted, lost) = house.kept.notes().heard();
+        let (last_end, heard) = (AtomicU64::new(0), (AtomicU64::new(noted), AtomicU64::new(lost)));
+        let seen = Seen { house, good: DashMap::new(), last_end, heard };
         Self { seen: Arc::new(seen) }
     }
 
@@ -60,6 +64,7 @@ impl Bearers {
             return Brought::Nothing;
         };
         let id = self.seen.id_of(token);
+        self.seen.forget_ended();
         let held = self.seen.good.get(&id).map(|held| Arc::clone(&held));
         if let Some(held) = held {
             return match held.expires > now {
@@ -71,7 +76,12 @@ impl Bearers {
             None => Brought::Unasked,
             Some(Err(Unverified::UnknownKey)) if self.seen.house.provider.may_ask_for_keys() => Brought::Unasked,
             Some(Err(_)) => Brought::Worthless(Reason::Forged),
-            Some(Ok(signed)) => self.seen.judge(id, token, &signed, now),
+            // Another replica may know that its session has ended.
+            Some(Ok(_)) if self.seen.house.kept.store().is_some() => Brought::Unasked,
+            Some(Ok(signed)) => match self.seen.take(&id, token, &signed, now) {
+                Ok((held, _)) => Brought::Known(id, held),
+                Err(reason) => Brought::Worthless(reason),
+            },
         }
     }
 
@@ -85,10 +95,9 @@ impl Bearers {
                 Ok(Err(_)) => return Verdict::Rejected(Reason::Forged),
                 Ok(Ok(signed)) => signed,
             };
-            match seen.judge(id, &token, &signed, seen.house.clock.unix()) {
-                Brought::Known(id, held) => Verdict::Genuine(PortalSession::held_here(id, &held)),
-                Brought::Worthless(reason) => Verdict::Rejected(reason),
-                Brought::Unasked | Brought::Nothing => Verdict::Rejected(Reason::NoSession),
+            match seen.take(&id, &token, &signed, seen.house.clock.unix()) {
+                Ok((held, issued)) => seen.unless_ended_elsewhere(id, held, issued).await,
+                Err(reason) => Verdict::Rejected(reason),
             }
         }
     }
@@ -134,38 +143,86 @@ impl Seen {
         self.house.kept.id_of(&self.house.name, &format!("bearer\n{token}"))
     }
 
-    fn judge(&self, id: String, token: &str, signed: &Signed, now: UnixSeconds) -> Brought {
+    /// Whose a genuine token is and when it was issued, as far as is known here; or why it is good for nothing.
+    fn take(
+        &self,
+        id: &str,
+        token: &str,
+        signed: &Signed,
+        now: UnixSeconds,
+    ) -> Result<(Arc<HeldSession>, UnixSeconds), Reason> {
         let house = &self.house;
         let access = match claims::access_token(signed, &house.settings, now) {
             Ok(access) => access,
-            Err(claims::Flaw::Ended) => return Brought::Worthless(Reason::Expired),
+            Err(claims::Flaw::Ended) => return Err(Reason::Expired),
             Err(flaw) => {
                 tracing::debug!(portal = house.name, %flaw, "a bearer token is not taken");
-                return Brought::Worthless(Reason::Forged);
+                return Err(Reason::Forged);
             }
         };
         let identity = match house.settings.members.identity(&[&signed.claims]) {
             Ok(identity) => identity,
             Err(unusable) => {
                 tracing::warn!(portal = house.name, %unusable, "a bearer token is not taken");
-                return Brought::Worthless(Reason::Forged);
+                return Err(Reason::Forged);
             }
         };
         let mut held = HeldSession::new(identity, access.ends, None);
         let ends = house.clock.now().plus(Duration::from_secs(access.ends.saturating_sub(now)));
-        held.sealed = Tokens::of_bearer(token).sealed(&house.kept, &id);
+        held.sealed = Tokens::of_bearer(token).sealed(&house.kept, id);
         held.good_until = ends;
         held.memos = memos(&access).collect();
         let held = Arc::new(held);
         self.last_end.fetch_max(access.ends, Ordering::Relaxed);
-        self.keep(id.clone(), &held, now);
+        self.keep(id.to_owned(), &held, now);
         // Looked at only now: an end that comes later finds the token itself.
         let issued = access.issued.unwrap_or(0);
-        if held.memos.iter().any(|memo| house.has_ended(memo, issued) || house.has_ended(&left(memo), issued)) {
-            self.good.remove(&id);
-            return Brought::Worthless(Reason::Expired);
+        if self.has_ended_here(&held, issued) {
+            self.good.remove(id);
+            return Err(Reason::Expired);
         }
-        Brought::Known(id, held)
+        Ok((held, issued))
+    }
+
+    fn has_ended_here(&self, held: &HeldSession, issued: UnixSeconds) -> bool {
+        let has_ended = |memo: &str| self.house.has_ended_here(memo, issued);
+        held.memos.iter().any(|memo| has_ended(memo) || has_ended(&left(memo)))
+    }
+
+    /// Forgets the tokens of what has ended at another replica since somebody last looked; all, where that may have
+    /// been missed. One that is good nevertheless is looked at anew.
+    fn forget_ended(&self) {
+        let (noted, lost) = self.house.kept.notes().heard();
+        let is_new =
+            |known: &AtomicU64, now| known.load(Ordering::Relaxed) != now && known.swap(now, Ordering::Relaxed) != now;
+        if is_new(&self.heard.1, lost) {
+            self.good.clear();
+        }
+        if is_new(&self.heard.0, noted) {
+            self.good.retain(|_, held| !self.has_ended_here(held, 0));
+        }
+    }
+
+    /// A good token, as far as was known here.
+    async fn unless_ended_elsewhere(
+        &self,
+        id: String,
+        held: Arc<HeldSession>,
+        issued: UnixSeconds,
+    ) -> Verdict<'static> {
+        let mut ended = Ok(false);
+        for note in held.memos.iter().flat_map(|memo| [memo.clone(), left(memo)]) {
+            ended = self.house.has_ended(&note, issued).await;
+            if !matches!(ended, Ok(false)) {
+                self.good.remove(&id);
+                break;
+            }
+        }
+        match ended {
+            Ok(false) => Verdict::Genuine(PortalSession::held_here(id, &held)),
+            Ok(true) => Verdict::Rejected(Reason::Expired),
+            Err(outage) => Verdict::Unreachable { retry_after: outage.retry_after() },
+        }
     }
 
     fn keep(&self, id: String, held: &Arc<HeldSession>, now: UnixSeconds) {

@@ -16,6 +16,7 @@ use crate::pages::Language;
 use crate::portal::cookie_line::cookie_line;
 use crate::portal::place::place_on;
 use crate::portal::{SignedSession, Verifier};
+use crate::store::StoreOutage;
 
 /// Longest address to return to, in bytes: it must fit into a cookie with everything else.
 const LONGEST_NEXT: usize = 1500;
@@ -151,23 +152,30 @@ impl Oidc {
         let Some(returned) = Returned::read(call.query) else { return pages::malformed(language) };
         let (now, flows) = (self.house.clock.unix(), self.flows(call));
         let used = format!("{}\nstate:{}", self.house.name, returned.state);
-        let flow = flows.find(&returned.state, &call.cookies, now);
-        let Some(flow) = flow.filter(|_| self.house.kept.notes().get(&used, now).is_none()) else {
-            return pages::stale(language, &self.login_address("/"));
-        };
-        let reply = match self.finish(&flow, returned, call, desk).await {
-            Ok(cookie) => {
-                // Only here: what anybody can cause leaves nothing behind. The provider takes no code twice.
-                self.house.kept.notes().put(used, now, now.saturating_add(super::flow::LIFETIME), now);
-                Reply::see_other(flow.next.clone()).header("set-cookie", cookie)
-            }
+        let stale = || pages::stale(language, &self.login_address("/"));
+        let Some(flow) = flows.find(&returned.state, &call.cookies, now) else { return stale() };
+        match self.house.kept.noted(&used, now).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return stale(),
+            // Nothing was used up, and the browser keeps its cookie: it may come with the same once more.
+            Err(outage) => return not_now(language, &self.login_address(&flow.next), &outage),
+        }
+        let reply = match self.finish(&flow, &used, returned, call, desk).await {
+            Ok(cookie) => Reply::see_other(flow.next.clone()).header("set-cookie", cookie),
             Err(reply) => reply,
         };
         reply.header("set-cookie", flows.end(&flow))
     }
 
     /// Makes a session of what came back; gives the line that sets its cookie.
-    async fn finish(&self, flow: &Flow, returned: Returned, call: &Call<'_>, desk: &dyn Desk) -> Result<String, Reply> {
+    async fn finish(
+        &self,
+        flow: &Flow,
+        used: &str,
+        returned: Returned,
+        call: &Call<'_>,
+        desk: &dyn Desk,
+    ) -> Result<String, Reply> {
         let (house, login, language) = (&self.house, self.login_address(&flow.next), self.language(call));
         let known = house.provider.known().await.map_err(|outage| later(language, &login, &outage))?;
         let from_us = match &returned.issuer {
@@ -204,7 +212,22 @@ impl Oidc {
                 pages::unusable(language)
             }
         })?;
-        self.let_in(read, call, desk, &login).await
+        // Only here: what anybody can cause leaves nothing behind. The provider takes no code twice.
+        match self.is_first(used).await {
+            Ok(true) => self.let_in(read, call, desk, &login).await,
+            Ok(false) => Err(pages::stale(language, &login)),
+            Err(outage) => Err(not_now(language, &login, &outage)),
+        }
+    }
+
+    /// Whether a sign-in is finished for the first time.
+    async fn is_first(&self, used: &str) -> Result<bool, StoreOutage> {
+        let (kept, now) = (&self.house.kept, self.house.clock.unix());
+        let until = now.saturating_add(super::flow::LIFETIME);
+        match kept.note(used.to_owned(), now, until, now).await {
+            Err(_) if kept.goes_on_without() => Ok(kept.notes().put(used.to_owned(), now, until, now)),
+            told => told,
+        }
     }
 
     /// Makes a session, always a new one, in the place of those that the browser has.
@@ -223,9 +246,14 @@ impl Oidc {
             return Err(no_room());
         }
         // Looked at only now: an end that comes later finds the session itself.
-        if memos.iter().any(|memo| house.has_ended(memo, issued)) {
+        for memo in &memos {
+            let no = match house.has_ended(memo, issued).await {
+                Ok(false) => continue,
+                Ok(true) => pages::stale(self.language(call), login),
+                Err(outage) => not_now(self.language(call), login, &outage),
+            };
             house.kept.end(&house.name, &id);
-            return Err(pages::stale(self.language(call), login));
+            return Err(no);
         }
         for old in self.live(call).await {
             house.kept.end(&house.name, &old.id);
@@ -288,6 +316,10 @@ fn only(query: &str, name: &str) -> Result<Option<String>, Twice> {
 }
 
 fn later(language: &Language, login: &str, outage: &Outage) -> Reply {
+    pages::later(language, login, outage.retry_after().as_secs())
+}
+
+fn not_now(language: &Language, login: &str, outage: &StoreOutage) -> Reply {
     pages::later(language, login, outage.retry_after().as_secs())
 }
 

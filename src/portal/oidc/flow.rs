@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Call, Cookies, UnixSeconds, is_token};
-use crate::portal::cookie_line::cookie_line;
 use crate::portal::Sessions;
+use crate::portal::cookie_line::cookie_line;
 
 /// How long somebody may take to sign in at the provider, in seconds.
 pub(super) const LIFETIME: u64 = 600;

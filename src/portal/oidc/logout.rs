@@ -11,6 +11,9 @@ use super::claims::{self, LogoutToken, OLDEST_LOGOUT};
 use super::settings::PostLogout;
 use super::{House, Oidc};
 use crate::domain::{Call, Desk, Reply, SessionHandle, UnixSeconds};
+use crate::portal::Called;
+use crate::portal::notes::End;
+use crate::store::StoreOutage;
 
 /// For how long it is remembered that a session has ended of which nothing is known here, in seconds: as long
 /// as its sign-in may be under way, or a token of it may be good.
@@ -58,19 +61,28 @@ impl House {
     /// Remembers that the provider has ended what it calls so, since a sign-in may be under way.
     pub(super) fn note_end(&self, memo: &str) {
         let now = self.clock.unix();
-        self.note_end_at(memo, now, now);
+        self.kept.note_end(&self.errands, &self.name, &self.end(memo, now, now), now);
     }
 
-    fn note_end_at(&self, memo: &str, at: UnixSeconds, now: UnixSeconds) {
-        self.kept.notes().put(self.note(memo), at, now.saturating_add(REMEMBERED_FOR), now);
+    fn end(&self, memo: &str, time: UnixSeconds, now: UnixSeconds) -> End {
+        End { name: self.note(memo), time, until: now.saturating_add(REMEMBERED_FOR) }
     }
 
-    /// Whether a token that was issued then is of a session that has ended since. The provider gives the name
-    /// of a session to no other; a person comes again.
-    pub(super) fn has_ended(&self, memo: &str, issued: UnixSeconds) -> bool {
-        let ended = self.kept.notes().get(&self.note(memo), self.clock.unix());
-        ended.is_some_and(|ended| memo.starts_with("sid:") || issued <= ended)
+    /// Whether a token that was issued then is of a session that has ended since, as far as is known here.
+    pub(super) fn has_ended_here(&self, memo: &str, issued: UnixSeconds) -> bool {
+        is_since(memo, self.kept.notes().get(&self.note(memo), self.clock.unix()), issued)
     }
+
+    /// The same, as far as any replica knows.
+    pub(super) async fn has_ended(&self, memo: &str, issued: UnixSeconds) -> Result<bool, StoreOutage> {
+        Ok(is_since(memo, self.kept.noted(&self.note(memo), self.clock.unix()).await?, issued))
+    }
+}
+
+/// Whether what was issued then has ended since. The provider gives the name of a session to no other; a person
+/// comes again.
+fn is_since(memo: &str, ended: Option<UnixSeconds>, issued: UnixSeconds) -> bool {
+    ended.is_some_and(|ended| memo.starts_with("sid:") || issued <= ended)
 }
 
 impl Oidc {
@@ -93,29 +105,40 @@ impl Oidc {
             Ok(token) => token,
             Err(flaw) => return self.not_taken(&flaw),
         };
+        let jti = house.note(&format!("jti:{}", token.id));
         let until = token.issued.saturating_add(OLDEST_LOGOUT).saturating_add(2 * house.settings.clock_skew);
-        let used = house.note(&format!("jti:{}", token.id));
-        if house.kept.notes().get(&used, now).is_some() {
+        let known = house.kept.noted(&jti, now).await;
+        if let Ok(Some(_)) = known {
             return self.not_taken(&"it came before");
         }
-        let memo = token.memo();
-        house.note_end_at(&memo, token.issued, now);
-        let outage = self.all_with(&memo).await.outage;
-        // Where there may be more sessions than are known here, the provider may come again with it.
-        if outage.is_none() && !house.kept.notes().put(used, now, until, now) {
-            return self.not_taken(&"it came before");
+        // To end twice harms nobody but who has come since, so while nobody can tell, it counts once here.
+        let is_first_here = house.kept.notes().put(format!("{jti} here"), now, until, now);
+        if (is_first_here || known.is_ok())
+            && let Some(outage) = self.end_all(&token, now, desk).await
+        {
+            // There may be more of them than are known here.
+            return unavailable("the store cannot be asked", outage.retry_after());
         }
-        self.end_all(&token, &memo, desk);
-        match outage {
-            None => Reply { status: 200, ..Reply::default() },
-            Some(outage) => unavailable("the store cannot be asked", outage.retry_after()),
+        // Only now: whatever went wrong before, the provider tries again, and then nothing is left out.
+        match house.kept.note(jti, now, until, now).await {
+            Ok(true) => Reply { status: 200, ..Reply::default() },
+            Ok(false) => self.not_taken(&"it came before"),
+            Err(outage) => unavailable("other replicas cannot be told", outage.retry_after()),
         }
     }
 
-    /// The session of this name; or all of the person's, where none is named. They were brought here.
-    fn end_all(&self, token: &LogoutToken, memo: &str, desk: &dyn Desk) {
-        let mut ids = self.ids_with(memo);
-        if let (Some(_), Some(subject)) = (&token.sid, &token.subject) {
+    /// The session of this name; or all of the person's, where none is named. Gives back why there may be more.
+    async fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) -> Option<StoreOutage> {
+        let (memo, of_subject) = match (&token.sid, &token.subject) {
+            (Some(sid), subject) => (format!("sid:{sid}"), subject.as_ref()),
+            (None, Some(subject)) => (format!("sub:{subject}"), None),
+            (None, None) => return None,
+        };
+        let house = &self.house;
+        house.kept.note_end_now(&house.errands, &house.name, &house.end(&memo, token.issued, now), now).await;
+        let Called { mut ids, outage } = self.all_with(&memo).await;
+        if let Some(subject) = of_subject {
+            // Those are here by now.
             let theirs = self.ids_with(&format!("sub:{subject}"));
             ids.retain(|id| theirs.contains(id));
         }
@@ -124,6 +147,7 @@ impl Oidc {
             desk.sign_out(&SessionHandle { portal: self.house.name.clone(), id });
         }
         tracing::info!(portal = self.house.name, sessions = count, "the OpenID provider has ended sessions");
+        outage
     }
 
     fn ids_with(&self, memo: &str) -> Vec<String> {
@@ -135,16 +159,6 @@ impl Oidc {
     fn not_taken(&self, why: &dyn std::fmt::Display) -> Reply {
         tracing::warn!(portal = self.house.name, %why, "a logout token is not taken");
         refusal("invalid_request", "the logout token is not good")
-    }
-}
-
-impl LogoutToken {
-    /// What those sessions have in common that it ends.
-    fn memo(&self) -> String {
-        match (&self.sid, &self.subject) {
-            (Some(sid), _) => format!("sid:{sid}"),
-            (None, subject) => format!("sub:{}", subject.as_deref().unwrap_or_default()),
-        }
     }
 }
 

@@ -75,7 +75,7 @@ impl OneTimeToken {
         match self.brought(&fields) {
             Brought::Nothing => pages::no_link(language),
             Brought::Token(token) => match self.ask_host(&token, call, &fields).await {
-                Ok(Some(arrival)) if posted => self.once_more_by_get(arrival, language),
+                Ok(Some(arrival)) if posted => self.once_more_by_get(arrival, language).await,
                 Ok(Some(arrival)) => self.admit(arrival, call, desk).await,
                 Ok(None) => pages::worthless_link(language),
                 Err(outage) => {
@@ -89,14 +89,16 @@ impl OneTimeToken {
                 let agreed = |pending: &Pending| {
                     pending.instead_of.as_ref().is_some_and(|old| live.iter().any(|session| session.id == *old))
                 };
-                match self.arrivals.take(&name, agreed) {
-                    Some(pending) => self.let_in(pending.arrival, call, desk).await,
-                    None => pages::worthless_link(language),
+                match self.arrivals.take(&name, agreed).await {
+                    Ok(Some(pending)) => self.let_in(pending.arrival, call, desk).await,
+                    Ok(None) => pages::worthless_link(language),
+                    Err(_) => pages::later(language),
                 }
             }
-            Brought::Continue(name) => match self.arrivals.take(&name, |pending| pending.instead_of.is_none()) {
-                Some(pending) => self.admit(pending.arrival, call, desk).await,
-                None => pages::worthless_link(language),
+            Brought::Continue(name) => match self.arrivals.take(&name, |pending| pending.instead_of.is_none()).await {
+                Ok(Some(pending)) => self.admit(pending.arrival, call, desk).await,
+                Ok(None) => pages::worthless_link(language),
+                Err(_) => pages::later(language),
             },
         }
     }
@@ -166,8 +168,8 @@ impl OneTimeToken {
 
     /// A form that another site's page sent comes without our cookie (`SameSite=Lax`), so nobody would see
     /// that somebody is signed in. The browser is sent once more, by a navigation, with which it comes.
-    fn once_more_by_get(&self, arrival: Arrival, language: &Language) -> Reply {
-        match self.arrivals.put_aside(Pending { arrival, instead_of: None }) {
+    async fn once_more_by_get(&self, arrival: Arrival, language: &Language) -> Reply {
+        match self.arrivals.put_aside(Pending { arrival, instead_of: None }).await {
             Some(name) => Reply::see_other(format!("{}?{CONTINUE}={name}", self.settings.login_path)),
             None => pages::later(language),
         }
@@ -179,7 +181,7 @@ impl OneTimeToken {
         let Some(other) = other else { return self.let_in(arrival, call, desk).await };
         let then = arrival.identity.user().to_owned();
         let pending = Pending { arrival, instead_of: Some(other.id) };
-        match self.arrivals.put_aside(pending) {
+        match self.arrivals.put_aside(pending).await {
             Some(name) => {
                 let (action, stay) = (&self.settings.login_path, &self.settings.application);
                 pages::other_person(self.language(call), &other.user, &then, action, &name, stay)
@@ -199,9 +201,14 @@ impl OneTimeToken {
         }
         let id = self.kept.id_of(&self.name, &shown);
         // Looked at only now: an end that comes later finds the session itself.
-        if self.arrivals.has_ended(&api_sid) {
+        let no = match self.arrivals.has_ended(&api_sid).await {
+            Ok(false) => None,
+            Ok(true) => Some(pages::worthless_link(self.language(call))),
+            Err(_) => Some(pages::later(self.language(call))),
+        };
+        if let Some(no) = no {
             self.kept.end(&self.name, &id);
-            return pages::worthless_link(self.language(call));
+            return no;
         }
         for old in self.live(call).await {
             self.end_quietly(old.id, desk);

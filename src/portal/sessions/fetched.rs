@@ -123,7 +123,9 @@ impl Sessions {
 
     /// The session of this id as the store has it by now; in an outage as memory has it.
     pub(in crate::portal) async fn newest(&self, portal: &str, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
-        if self.is_shared() && let Some(name) = name_of(id) {
+        if self.is_shared()
+            && let Some(name) = name_of(id)
+        {
             self.fetch(portal, name).await;
         }
         self.of_id(id, now)

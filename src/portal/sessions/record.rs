@@ -32,7 +32,8 @@ struct Written<'a> {
 
 /// Writes a session; `opened` is what it has sealed for its kind.
 pub(super) fn write(session: &HeldSession, opened: Option<&[u8]>, now: Moment) -> Vec<u8> {
-    let left = |until: Moment| (until != Moment::NEVER).then(|| Moment::from_millis(0).plus(until.since(now)).as_millis());
+    let left =
+        |until: Moment| (until != Moment::NEVER).then(|| Moment::from_millis(0).plus(until.since(now)).as_millis());
     let identity = &session.identity;
     let written = Written {
         user: identity.user().into(),
@@ -111,8 +112,9 @@ mod tests {
         let newer = [&[FORMAT + 1], &bytes[1..]].concat();
         let text = std::str::from_utf8(&bytes[1..]).unwrap();
         let longer = [&[FORMAT], text.replacen('{', "{\"new\":1,", 1).as_bytes()].concat();
-        assert_eq!([&bytes[..], &newer, &longer, &[], &[FORMAT], b"\x01{}"].map(is_read), [
-            true, false, true, false, false, false
-        ]);
+        assert_eq!(
+            [&bytes[..], &newer, &longer, &[], &[FORMAT], b"\x01{}"].map(is_read),
+            [true, false, true, false, false, false]
+        );
     }
 }

@@ -49,6 +49,7 @@ impl Sessions {
 
     /// Another replica says something.
     pub fn hear(&self, event: &Event) {
+        self.notes().hear(event);
         let Some(shared) = self.shared.get() else { return };
         if matches!(event, Event::Lost) {
             self.put_back();
@@ -242,11 +243,6 @@ impl Sessions {
         Some(renewed)
     }
 
-    /// Whether people are to be signed in while the store cannot be asked.
-    pub(in crate::portal) fn goes_on_without(&self) -> bool {
-        self.shared.get().is_none_or(|shared| shared.store.goes_on_without())
-    }
-
     /// What another replica has written counts.
     pub(super) fn take_theirs(
         &self,
@@ -310,5 +306,4 @@ impl Sessions {
         // Where others do not hear of it now, the store tells them when it can.
         let _ = shared.store.tell(Event::SessionChanged { portal: portal.to_owned(), id: hex(name) }).await;
     }
-
 }

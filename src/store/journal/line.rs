@@ -2,29 +2,35 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue};
-use tokio::sync::watch;
 
 use crate::store::link::Link;
-use crate::store::{Answer, Place, Script, StoreOutage};
+use crate::store::{Place, Script, StoreOutage};
 
 /// The stream of events, and what stands: a sorted set, by its end in Unix seconds. In it, with an endless score, is
 /// also the mark of the stream's last entry, so that a set that was lost or is older tells so.
 pub(super) const KEYS: &[&str] = &["journal", "standing"];
 
 /// Looks where the journal is, and what the server's time is: seconds, microseconds, the last entry's mark and id,
-/// and the server's words if it is not one to write to. A replica of the server's would go on answering after it
-/// has been cut off.
-pub(super) static LOOK: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        KEYS,
-        "local time = redis.call('TIME')
-        local tried = redis.pcall('ZREM', KEYS[2], '')
-        local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
-        local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-        return {time[1], time[2], last[2] == 'inf' and last[1] or '', newest[1] and newest[1][1] or '0-0',
-            type(tried) == 'table' and tried.err or ''}",
-    )
-});
+/// and the server's words if it is not one to write to. A server that has become another's replica would go on
+/// answering when it is cut off.
+const LOOK: &str = "local time = redis.call('TIME')
+    local tried = redis.pcall('ZREM', KEYS[2], '')
+    local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
+    local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+    return {time[1], time[2], last[2] == 'inf' and last[1] or '', newest[1] and newest[1][1] or '0-0',
+        type(tried) == 'table' and tried.err or ''}";
+
+/// Some of what stands, by its ends: what follows this member with this end, at most so many. Should that be gone,
+/// some are seen twice. Every server has the same order, so it does not matter which one answers the next time.
+const PAGE: &str = "local from = 0
+    if ARGV[1] ~= '' then
+        local rank = redis.call('ZRANK', KEYS[2], ARGV[1])
+        from = rank and rank + 1 or redis.call('ZCOUNT', KEYS[2], '-inf', '(' .. ARGV[2])
+    end
+    return redis.call('ZRANGE', KEYS[2], from, from + ARGV[3] - 1, 'WITHSCORES')";
+
+/// Asks for the time alone.
+pub(super) static TIME: LazyLock<Script> = LazyLock::new(|| Script::new(KEYS, "return redis.call('TIME')"));
 
 /// Tells events: who tells, for how many seconds beyond its end something is kept, how long the stream may be in
 /// entries and in milliseconds; then for each event its mark, its end or nothing, and what is sealed. Answers for
@@ -62,91 +68,83 @@ pub(super) static TELL: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// What [`LOOK`] answers.
+/// Where the journal is.
 pub(super) struct Look {
-    /// In milliseconds since 1970.
+    /// The server's time, in milliseconds since 1970.
     pub time: u64,
+    /// The last entry's mark; empty where there never was one.
     pub mark: Vec<u8>,
+    /// Its id, or one before all others where the stream is empty.
     pub newest: String,
     /// Whether this server only repeats what another says.
     pub is_replica: bool,
 }
 
-impl Look {
-    pub(super) fn read(answer: &Answer) -> Option<Self> {
-        Some(Self {
-            time: answer.number(0)?.saturating_mul(1000).saturating_add(answer.number(1)? / 1000),
-            mark: answer.bytes(2)?.to_vec(),
-            newest: answer.word(3).to_owned(),
-            is_replica: answer.word(4).contains("READONLY"),
-        })
-    }
-}
-
 /// An entry of the stream as it came: its id, and fields with their values.
 pub(super) type Entry = (String, Vec<Vec<u8>>);
 
-/// What the reader reads, on a connection of its own: while it waits for events, nothing else can be asked there.
-/// It ends with the server's connection, since the server may be another one afterwards.
+/// Asks on the reader's own connection: while it waits for events, nothing else can be asked there.
+#[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
-    link: &'a Link,
-    house: &'a Place,
-    changes: watch::Receiver<u64>,
+    pub link: &'a Link,
+    pub house: &'a Place,
 }
 
-impl<'a> Line<'a> {
-    pub(super) fn open(link: &'a Link, house: &'a Place) -> Self {
-        let mut changes = link.changes();
-        changes.mark_unchanged();
-        Self { link, house, changes }
+impl Line<'_> {
+    pub(super) async fn look(self) -> Result<Look, StoreOutage> {
+        let (seconds, micros, mark, newest, refusal): (u64, u64, Vec<u8>, String, String) =
+            self.ask(self.script(LOOK), Duration::ZERO).await?;
+        Ok(Look { time: millis(seconds, micros), mark, newest, is_replica: refusal.contains("READONLY") })
     }
 
-    pub(super) async fn look(&mut self) -> Result<Look, StoreOutage> {
-        let answer = self.link.run(&LOOK, self.house, &[]).await?;
-        self.is_the_same()?;
-        Look::read(&answer).ok_or_else(unexpected)
+    /// Has the server say itself that it is not one to write to, so that the connection is given up.
+    pub(super) async fn leave_replica(self) -> Result<(), StoreOutage> {
+        let mut command = redis::cmd("ZREM");
+        command.arg(self.key(1)).arg("");
+        self.ask(command, Duration::ZERO).await
     }
 
     /// What follows this entry, at most so many. Where nothing does, waits until something comes, or for so long.
-    pub(super) async fn follow(
-        &mut self,
-        id: &str,
-        most: usize,
-        wait: Option<Duration>,
-    ) -> Result<Vec<Entry>, StoreOutage> {
+    pub(super) async fn follow(self, id: &str, most: usize, wait: Option<Duration>) -> Result<Vec<Entry>, StoreOutage> {
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(most);
         if let Some(wait) = wait {
+            // Zero would be for ever.
             command.arg("BLOCK").arg(wait.as_millis().max(1) as u64);
         }
-        command.arg("STREAMS").arg(self.link.key(self.house, KEYS[0])).arg(id);
+        command.arg("STREAMS").arg(self.key(0)).arg(id);
         let streams: Option<Vec<(Vec<u8>, Vec<Entry>)>> = self.ask(command, wait.unwrap_or_default()).await?;
         Ok(streams.into_iter().flatten().flat_map(|(_, entries)| entries).collect())
     }
 
-    /// Some of what stands, and where to go on; at zero everything was seen that stood all the while. Holds for this
-    /// line alone: another server has another order.
-    pub(super) async fn standing(&mut self, cursor: u64, most: usize) -> Result<(u64, Vec<Vec<u8>>), StoreOutage> {
-        let mut command = redis::cmd("ZSCAN");
-        command.arg(self.link.key(self.house, KEYS[1])).arg(cursor).arg("COUNT").arg(most);
-        let (next, members): (u64, Vec<Vec<u8>>) = self.ask(command, Duration::ZERO).await?;
-        Ok((next, members.into_iter().step_by(2).collect()))
+    /// What stands behind this member, each with its end; nothing at the end of all.
+    pub(super) async fn standing(
+        self,
+        after: &(Vec<u8>, String),
+        most: usize,
+    ) -> Result<Vec<(Vec<u8>, String)>, StoreOutage> {
+        let mut command = self.script(PAGE);
+        command.arg(&after.0).arg(&after.1).arg(most);
+        self.ask(command, Duration::ZERO).await
     }
 
-    async fn ask<T: FromRedisValue>(&mut self, command: Cmd, wait: Duration) -> Result<T, StoreOutage> {
+    fn key(self, index: usize) -> String {
+        self.link.key(self.house, KEYS[index])
+    }
+
+    fn script(self, code: &str) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(code).arg(KEYS.len()).arg(self.key(0)).arg(self.key(1));
+        command
+    }
+
+    async fn ask<T: FromRedisValue>(self, command: Cmd, wait: Duration) -> Result<T, StoreOutage> {
         let value = self.link.blocking(self.house, command, wait).await?;
-        self.is_the_same()?;
-        T::from_redis_value(value).map_err(|_| unexpected())
-    }
-
-    fn is_the_same(&self) -> Result<(), StoreOutage> {
-        match self.changes.has_changed() {
-            Ok(false) => Ok(()),
-            _ => Err(StoreOutage::Unreachable("another connection was made".to_owned())),
-        }
+        redis::from_redis_value(value).map_err(|_| StoreOutage::Unable("something that was not asked".to_owned()))
     }
 }
 
-fn unexpected() -> StoreOutage {
-    StoreOutage::Unreachable("the answer was not understood".to_owned())
+/// A time as the server tells it.
+pub(super) const fn millis(seconds: u64, micros: u64) -> u64 {
+    seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }

@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 use super::{Event, Place, Store, StoreOutage};
 use crate::domain::{Moment, UnixSeconds};
 use crate::observe::JournalMetrics;
-use line::{LOOK, Look, TELL};
+use line::{TELL, TIME};
 use outbox::{Mark, Outbox};
 use reader::{Flaw, PAUSE, Reader};
 use server_clock::ServerClock;
@@ -206,10 +206,10 @@ impl Journal {
     async fn send(&self, store: &Store, mut sending: Sending<'_>) -> Result<(), StoreOutage> {
         let mut now = store.clock.now();
         if self.server.at(now).is_none() {
-            let answer = store.run(&LOOK, &self.house, &[]).await?;
+            let answer = store.run(&TIME, &self.house, &[]).await?;
             let asked = std::mem::replace(&mut now, store.clock.now());
-            if let Some(look) = Look::read(&answer) {
-                self.server.saw(look.time, asked, now, false);
+            if let (Some(seconds), Some(micros)) = (answer.number(0), answer.number(1)) {
+                self.server.saw(line::millis(seconds, micros), asked, now, false);
             }
         }
         let mut letters = Vec::with_capacity(sending.marks.len());

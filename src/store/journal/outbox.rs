@@ -147,16 +147,15 @@ impl Outbox {
         }
     }
 
-    /// The store has lost something: what has been told of late is told again.
+    /// The store has lost something: what we have read back of late is told again. What we have not is
+    /// [`Self::missed`] where it is not there.
     pub(super) fn lost(&self, now: Moment) {
-        let marks = self.answered();
         let mut held = self.held.lock();
         let recent: Vec<_> = held.recent.drain(..).collect();
         for letter in recent.into_iter().filter(|letter| now.since(letter.told) <= RECENT.1) {
             held.wait(letter);
         }
         drop(held);
-        self.missed(&marks);
         self.wake.notify_one();
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::line::{Entry, Line};
+use super::outbox::Mark;
 use super::standing::{Stands, has_ended};
 use super::{Journal, SKEW};
 use crate::observe::JournalMetrics;
@@ -68,21 +69,28 @@ impl<'a> Reader<'a> {
 
     /// Reads as long as one connection lasts.
     async fn attend(&mut self, is_heard: &mut bool) -> Result<Infallible, StoreOutage> {
-        let mut line = Line::open(&self.store.link, &self.journal.house);
-        self.look(&mut line, true).await?;
+        let line = Line { link: &self.store.link, house: &self.journal.house };
+        let mut changes = self.store.link.changes();
+        self.look(line, true).await?;
         if !std::mem::replace(is_heard, true) {
             tracing::info!("other replicas are heard again");
         }
         loop {
-            self.settle(&mut line).await?;
+            changes.mark_unchanged();
+            self.settle(line).await?;
             let until = Instant::now() + WAIT;
             while Instant::now() < until && self.owes.is_none_or(|since| since > Instant::now()) {
-                let is_any = self.next(&mut line, Some(self.wait())).await?;
+                let wait = self.wait();
+                let is_any = tokio::select! {
+                    is_any = self.next(line, Some(wait)) => is_any?,
+                    // It broke for others, and may be dead here as well without saying so.
+                    _ = changes.changed() => false,
+                };
                 if !is_any {
                     break;
                 }
             }
-            self.look(&mut line, false).await?;
+            self.look(line, false).await?;
         }
     }
 
@@ -91,12 +99,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Looks where the journal is by now, and what time.
-    async fn look(&mut self, line: &mut Line<'_>, is_new_connection: bool) -> Result<(), StoreOutage> {
+    async fn look(&mut self, line: Line<'_>, is_new_connection: bool) -> Result<(), StoreOutage> {
         let answered = self.journal.outbox.answered();
         let asked = self.store.clock.now();
         let look = line.look().await?;
         if look.is_replica && !is_new_connection {
-            return Err(StoreOutage::Unable("READONLY".to_owned()));
+            line.leave_replica().await?;
         }
         self.journal.server.saw(look.time, asked, self.store.clock.now(), is_new_connection);
         self.compare_clocks(look.time / 1000);
@@ -122,6 +130,7 @@ impl<'a> Reader<'a> {
     fn lose(&mut self) {
         self.has_lost = true;
         self.metrics.lost.inc();
+        self.journal.outbox.lost(self.store.clock.now());
         self.owe();
     }
 
@@ -130,7 +139,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads all that stands, if that is owed.
-    async fn settle(&mut self, line: &mut Line<'_>) -> Result<(), StoreOutage> {
+    async fn settle(&mut self, line: Line<'_>) -> Result<(), StoreOutage> {
         let begun = Instant::now();
         if self.owes.is_none_or(|since| since > begun) {
             return Ok(());
@@ -146,35 +155,32 @@ impl<'a> Reader<'a> {
             self.journal.standing.lock().tell_again();
         }
         if std::mem::take(&mut self.has_lost) {
-            self.journal.outbox.lost(self.store.clock.now());
             self.hear(&Event::Lost);
         }
         self.journal.outbox.wake.notify_one();
         Ok(())
     }
 
-    async fn read_standing(&mut self, line: &mut Line<'_>) -> Result<(), StoreOutage> {
+    async fn read_standing(&mut self, line: Line<'_>) -> Result<(), StoreOutage> {
         self.journal.standing.lock().begin_round();
-        let mut cursor = 0;
+        let mut after = (Vec::new(), String::new());
         loop {
-            let (next, sealed) = line.standing(cursor, PAGE).await?;
-            for sealed in sealed {
+            let page = line.standing(&after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.clone();
+            for (sealed, _) in page {
                 // The mark of the last entry stands there, too.
-                if sealed.len() > size_of::<super::outbox::Mark>() {
+                if sealed.len() > size_of::<Mark>() {
                     self.take(&sealed, self.journal.is_caught_up());
                 }
             }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
             // Whoever signs out now does not wait for those who did yesterday.
             self.next(line, None).await?;
         }
     }
 
     /// Takes what follows where we stand; says whether there was anything.
-    async fn next(&mut self, line: &mut Line<'_>, wait: Option<Duration>) -> Result<bool, StoreOutage> {
+    async fn next(&mut self, line: Line<'_>, wait: Option<Duration>) -> Result<bool, StoreOutage> {
         let Some((at, _)) = &self.at else { return Ok(false) };
         let entries = line.follow(at, PAGE, wait).await?;
         let is_any = !entries.is_empty();

@@ -183,9 +183,7 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
                 NotRegistered::NotKept(NotKept::NoCookie) => NO_COOKIE,
                 NotRegistered::NotKept(why @ NotKept::Comma) => FIELDS.because(why.to_string()),
                 NotRegistered::NotKept(NotKept::NoRoom(_)) => NO_ROOM.again_after(ROOM_AFTER),
-                NotRegistered::NotKept(NotKept::Outage) => {
-                    Problem::unavailable(Reason::PortalUnavailable, STORE_AFTER)
-                }
+                NotRegistered::NotKept(NotKept::Outage) => Problem::unavailable(Reason::PortalUnavailable, STORE_AFTER),
             })
     };
     told.boxed_local()

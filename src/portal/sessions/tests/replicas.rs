@@ -255,7 +255,10 @@ async fn who_is_signed_in_without_the_store_is_signed_in_everywhere_when_it_is_b
     one.sessions.keep("p", "shown", named("ana", "sub")).await.unwrap();
     assert_eq!(one.who(&["shown"]).await.as_deref(), Ok("ana"));
     assert_eq!(other.who(&["shown"]).await, Err("unreachable"), "it cannot know");
-    assert!(matches!(one.sessions.turn("p", &one.sessions.id_of("p", "shown"), Duration::from_secs(9)).await, Ok(Turn::Ours)));
+    assert!(matches!(
+        one.sessions.turn("p", &one.sessions.id_of("p", "shown"), Duration::from_secs(9)).await,
+        Ok(Turn::Ours)
+    ));
     server.start_again().await;
     until("the session", async || other.who(&["shown"]).await.as_deref() == Ok("ana")).await;
     assert_eq!(other.sessions.called("p", "sub").await.ids.len(), 1);
