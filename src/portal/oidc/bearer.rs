@@ -169,7 +169,8 @@ impl Seen {
         };
         let mut held = HeldSession::new(identity, access.ends, None);
         let ends = house.clock.now().plus(Duration::from_secs(access.ends.saturating_sub(now)));
-        held.sealed = Tokens::of_bearer(token, ends).sealed(&house.kept, id);
+        held.sealed = Tokens::of_bearer(token).sealed(&house.kept, id);
+        held.good_until = ends;
         held.memos = memos(&access).collect();
         let held = Arc::new(held);
         self.last_end.fetch_max(access.ends, Ordering::Relaxed);
