@@ -12,7 +12,7 @@ use super::settings::PostLogout;
 use super::{House, Oidc};
 use crate::domain::{Call, Desk, Reply, SessionHandle, UnixSeconds};
 use crate::portal::Called;
-use crate::portal::notes::End;
+use crate::portal::notes::{End, end_of};
 use crate::store::StoreOutage;
 
 /// For how long it is remembered that a session has ended of which nothing is known here, in seconds: as long
@@ -55,7 +55,7 @@ impl House {
     }
 
     fn note(&self, memo: &str) -> String {
-        format!("{}\n{memo}", self.name)
+        end_of(&self.name, memo)
     }
 
     /// Remembers that the provider has ended what it calls so, since a sign-in may be under way.
