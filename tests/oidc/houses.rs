@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::fakes::openid_provider::{CLIENT, OpenIdProvider, SECRET};
 use crate::fakes::server::Fault;
 use crate::real::redis::{Line, Redis};
 use crate::stage::{Browser, MAIL, Stage};
-use crate::support::{Answer, Ask, Door, Setup, Sidecar, now, until};
+use crate::support::{Address, Answer, Ask, Door, Setup, Sidecar, now, until};
 
 /// Replicas, each with a line of its own to the store.
 struct House {
@@ -239,5 +241,29 @@ async fn the_provider_ends_a_session_of_which_the_store_has_lost_everything() {
     })
     .await;
     house.lines[0].heal();
+    house.refused_everywhere(&browser).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_wait_for_the_answer_has_ended_the_session() {
+    let mut house = House::start().await;
+    let browser = house.stage.signed_in("ana").await;
+    let body = format!("logout_token={}", house.logout_token(&house.stage.provider.sid()));
+    house.turn_to(0);
+    // So that it has the provider's keys.
+    assert_eq!(house.call_off(&house.logout_token("nobodys-session")).await, 200);
+    house.lines[1].stall();
+    let Address::Tcp(address) = house.stage.keyward.auth else { panic!("it listens on TCP") };
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = "POST /.keyward/backchannel-logout/id HTTP/1.1\r\nHost: mail.example.test\r\n\
+                X-Forwarded-Proto: https\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    connection.write_all(request.as_bytes()).await.unwrap();
+    // Nobody can see from outside that it has begun.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    connection.set_zero_linger().unwrap();
+    drop(connection);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    house.lines[1].heal();
     house.refused_everywhere(&browser).await;
 }

@@ -171,6 +171,8 @@ impl Asked {
             "[[api.key]]\ncaller = \"shop\"\nsecret = \"{API_KEY}\"\nportal = \"shop\"\n\
              [[portal]]\nname = \"shop\"\nkind = \"introspect\"\ncookie = \"shop_session\"\n\
              login_url = \"{url}/?next={{url}}\"\nurl = \"{url}/who\"\nsecret = \"{API_KEY}\"\n\
+             [[backend]]\nname = \"mail\"\nkind = \"axigen\"\nurl = \"MAIL\"\n\
+             [[route]]\nhost = \"{HOST}\"\npath = \"/mail\"\nportal = \"shop\"\nbackend = \"mail\"\n\
              [[route]]\nhost = \"{HOST}\"\nportal = \"shop\"\n"
         );
         let house = House::start(&Plan { instead: Some(settings), ..Plan::sharing(store.settings("")) }).await;
