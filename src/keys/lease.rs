@@ -190,7 +190,8 @@ impl Task {
             return Next::Get(fence);
         }
         match self.held.take() {
-            Some(held) if self.entry.shelving.fence().is_none() => {
+            // After the store has lost things, somebody else may have offered the very same keys.
+            Some(held) if self.entry.shelving.fence().is_none() && held != keys => {
                 self.store.forget(&self.backend, Cause::Dead);
                 self.store.log_out(&self.backend, held, Cause::Dead);
             }

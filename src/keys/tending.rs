@@ -153,7 +153,8 @@ impl KeyStore {
         if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys)) {
             return;
         }
-        let were_ours = entry.shelving.fence().is_none();
+        // After the store has lost things, somebody else may have offered the very same keys.
+        let were_ours = entry.shelving.fence().is_none() && *theirs != **keys;
         let used = entry.used();
         entry.date(now, &ages);
         entry.touch(used.max(entry.used()));
@@ -242,11 +243,13 @@ impl KeyStore {
                 let _ = replicas.shelf.due_in(&spot, due, limits.keep_alive_interval / 2).await;
                 self.drop_copy(entry, backend, keys, cause);
             }
+            // Somebody else may have put them there again, and use them: that is found out under their fence.
+            Ok(Taken::Gone) if entry.shelving.may_be_lost(replicas.losses()) => {
+                entry.shelving.keep_apart(0);
+                self.offer(replicas, entry, backend, keys).await;
+            }
             Ok(Taken::Gone) => {
-                let lost = entry.shelving.may_be_lost(replicas.losses());
-                if self.drop_copy(entry, backend, keys, cause) && lost {
-                    self.log_out(backend, Arc::clone(keys), cause);
-                }
+                self.drop_copy(entry, backend, keys, cause);
             }
             Err(_) if used < limits.idle_timeout + LONGEST_KEPT => replicas.pause(now),
             // Whoever looks after it next finds it.

@@ -24,8 +24,8 @@ async fn day_of(choice: &'static str) -> (Ledger, usize) {
     crate::support::until("refreshes", refreshed).await;
     crowd.rounds(3).await;
     crowd.go_home().await;
-    crowd.content("replicas that share nothing");
-    (Ledger::of(&house, &[], INTERVAL).await, crowd.people.len())
+    crowd.content(&house, "replicas that share nothing").await;
+    (Ledger::of(&house, &[], INTERVAL, Duration::ZERO).await, crowd.people.len())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,5 @@
 //! What stands in the store, and what is said to it, tells nobody anything.
 
-use std::io::Read;
 use std::process::{Command, Stdio};
 
 use base64::Engine;
@@ -16,22 +15,28 @@ use crate::support::{APP_PORTAL, Answer, Ask, Ticket, until};
 /// Listens to everything that is said to a server.
 struct Monitor {
     client: std::process::Child,
+    heard: tempfile::NamedTempFile,
 }
 
 impl Monitor {
     async fn start(server: &Redis) -> Self {
         let mut command = Command::new(find_program("redis-cli").unwrap());
         command.arg("-s").arg(server.socket()).arg("MONITOR");
-        let client = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // A pipe that nobody reads would be full soon.
+        let heard = tempfile::NamedTempFile::new().unwrap();
+        command.stdin(Stdio::null()).stdout(heard.reopen().unwrap()).stderr(Stdio::null());
+        let client = command.spawn().unwrap();
         until("a listener", || async { server.say(&["CLIENT", "LIST"]).contains("cmd=monitor") }).await;
-        Self { client }
+        Self { client, heard }
     }
 
-    /// All that it has heard.
-    fn end(mut self) -> Vec<u8> {
+    /// All that it has heard, up to this.
+    async fn until(mut self, last: &[u8]) -> Vec<u8> {
+        let heard = || std::fs::read(self.heard.path()).unwrap();
+        until("the last word", || async { memchr::memmem::find(&heard(), last).is_some() }).await;
+        let mut heard = heard();
+        heard.truncate(memchr::memmem::find(&heard, last).unwrap());
         self.client.kill().unwrap();
-        let mut heard = Vec::new();
-        self.client.stdout.take().unwrap().read_to_end(&mut heard).unwrap();
         self.client.wait().unwrap();
         heard
     }
@@ -122,10 +127,7 @@ async fn neither_a_dump_nor_a_listener_tells_anything() {
     server.say(&["SET", "planted", "ana@canary.test"]);
     assert!(finds(&dump(server), "ana@canary.test"));
     server.say(&["DEL", "planted"]);
-    let mut heard = monitor.end();
-    assert!(finds(&heard, "ana@canary.test"), "what was planted was heard");
-    let planted = memchr::memmem::find(&heard, b"\"SET\" \"planted\"").unwrap();
-    heard.truncate(planted);
+    let heard = monitor.until(b"\"SET\" \"planted\"").await;
     let dump = dump(server);
     assert!(dump.len() > 1000 && heard.len() > 1000, "there is something to look through");
     secrets.sort_unstable();

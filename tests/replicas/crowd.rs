@@ -157,9 +157,11 @@ impl Crowd {
     }
 
     /// Nobody has seen anything but their own mailbox so far.
-    pub fn content(&self, when: &str) {
+    pub async fn content(&self, house: &House, when: &str) {
         let bad = self.tally.bad();
-        assert!(bad.is_empty(), "{when}:\n{bad}");
+        if !bad.is_empty() {
+            panic!("{when}:\n{bad}{}", house.words().await);
+        }
     }
 
     /// Everybody finishes what they look at, and leaves.
@@ -170,7 +172,7 @@ impl Crowd {
 
 async fn read_mail(public: SocketAddr, user: Arc<User>, tally: Arc<Tally>, pace: Duration) {
     // They do not all come in the same instant.
-    tokio::time::sleep(pace.mul_f64(rand::random_range(0.0..0.5))).await;
+    tokio::time::sleep(pace.mul_f64(rand::random_range(0.0..3.0))).await;
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nCookie: {}\r\n\r\n", user.cookie);
     let mut connection = Connection::open(&Address::Tcp(public)).await;
     loop {

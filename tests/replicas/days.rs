@@ -22,28 +22,39 @@ struct Day {
     house: House,
     store: Store,
     kills: Vec<Instant>,
+    /// How long replicas could not ask each other, and since when they cannot.
+    alone: Duration,
+    alone_since: Instant,
     /// For the names of those who come late.
     hours: usize,
 }
 
 impl Day {
     async fn begin(store: Store) -> Self {
-        let plan = Plan::sharing(store.settings("")).backend("keep_alive_interval = \"3s\"\nlogin_timeout = \"5s\"");
+        let plan = Plan::sharing(store.settings("")).backend("keep_alive_interval = \"3s\"\nlogin_timeout = \"10s\"");
         let house = House::start(&plan).await;
         house.store_is(true).await;
         let mut crowd = Crowd::new(&house, PACE);
         crowd.join(&house, "reader", PEOPLE);
         crowd.all_in().await;
         crowd.rounds(1).await;
-        let day = Self { store, house, crowd, kills: Vec::new(), hours: 0 };
+        let day = Self {
+            store,
+            house,
+            crowd,
+            kills: Vec::new(),
+            alone: Duration::ZERO,
+            alone_since: Instant::now(),
+            hours: 0,
+        };
         day.is_fine("in the morning").await;
         day
     }
 
     /// Nobody has noticed anything, and everybody has signed in once.
     async fn is_fine(&self, when: &str) {
-        self.crowd.content(when);
-        Ledger::of(&self.house, &self.kills, INTERVAL).await.balances(when);
+        self.crowd.content(&self.house, when).await;
+        Ledger::of(&self.house, &self.kills, INTERVAL, self.alone).await.balances(when);
     }
 
     /// Some more come, whatever else happens.
@@ -55,6 +66,8 @@ impl Day {
     /// A replica is killed while people sign in, and started again.
     async fn a_replica_is_killed(&mut self) {
         self.house.mail.answer_logins_after(Duration::from_millis(300));
+        // Whoever waits for a login that was killed may be told to come back.
+        self.crowd.newcomers_wait(true);
         self.late(30);
         let opened = || async { self.house.mail.moments().len() };
         let before = opened().await;
@@ -63,6 +76,7 @@ impl Day {
         self.house.replicas[1].kill().await;
         self.crowd.rounds(1).await;
         self.crowd.all_in().await;
+        self.crowd.newcomers_wait(false);
         self.house.mail.answer_logins_after(Duration::ZERO);
         self.house.replicas[1].start().await;
         self.crowd.rounds(2).await;
@@ -87,16 +101,18 @@ impl Day {
     async fn without_the_store(&mut self, when: &str, end: impl AsyncFnOnce(&mut Store)) {
         self.house.warm(&self.crowd.people).await;
         self.crowd.newcomers_wait(true);
+        self.alone_since = Instant::now();
         end(&mut self.store).await;
         self.late(5);
         self.crowd.rounds(2).await;
-        self.crowd.content(when);
+        self.crowd.content(&self.house, when).await;
     }
 
     /// It is there again, and replicas agree: what they know is on the shelf again.
     async fn with_the_store_again(&mut self, when: &str) {
         self.house.store_is(true).await;
         self.crowd.all_in().await;
+        self.alone += self.alone_since.elapsed();
         self.crowd.newcomers_wait(false);
         self.crowd.rounds(1).await;
         self.is_shelved().await;
@@ -141,8 +157,7 @@ async fn a_day_with_one_server() {
     day.store.after_the_kill(killed).await;
     day.with_the_store_again("after the primary came back empty").await;
     day.one_forgets_everything().await;
-    day.store.flush();
-    day.crowd.rounds(1).await;
+    day.without_the_store("while everything is flushed", async |store| store.flush()).await;
     day.with_the_store_again("after everything was flushed").await;
     day.one_forgets_everything().await;
     day.end().await;

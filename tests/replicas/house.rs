@@ -1,5 +1,6 @@
 //! One nginx before three replicas, a mailbox server behind it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Stdio;
 
@@ -116,6 +117,26 @@ impl House {
             lost += replica.leases_lost().await;
         }
         lost
+    }
+
+    /// What replicas have warned of, and how often; what they have counted.
+    pub async fn words(&self) -> String {
+        let mut words: BTreeMap<String, usize> = BTreeMap::new();
+        for (number, replica) in self.replicas.iter().enumerate().filter(|(_, replica)| replica.is_running()) {
+            for line in replica.log().lines().filter(|line| !line.contains("hardly meant so")) {
+                let mut line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+                if line["level"] == "WARN" || line["level"] == "ERROR" {
+                    ["timestamp", "request_id", "client", "host", "path"].map(|field| line[field].take());
+                    *words.entry(line.to_string()).or_default() += 1;
+                }
+            }
+            let metrics = replica.operator("/metrics").await.text();
+            let told =
+                ["keyward_store_calls", "keyward_backend_logins_total", "keyward_key_lookups", "keyward_decisions"];
+            let told = |line: &&str| told.iter().any(|start| line.starts_with(start)) && !line.ends_with(" 0");
+            words.extend(metrics.lines().filter(told).map(|line| (format!("of {number}: {line}"), 1)));
+        }
+        words.iter().take(80).map(|(line, count)| format!("{count} times {line}\n")).collect()
     }
 
     /// Every replica says that the store answers, or that it does not.

@@ -58,8 +58,8 @@ async fn whoever_refreshed_and_is_dead_is_replaced_and_one_refreshes_at_a_time()
     }
     crowd.rounds(1).await;
     crowd.go_home().await;
-    crowd.content("two of three are dead");
-    Ledger::of(&house, &[], Duration::from_secs(1)).await.balances("two of three are dead");
+    crowd.content(&house, "two of three are dead").await;
+    Ledger::of(&house, &[], Duration::from_secs(1), Duration::ZERO).await.balances("two of three are dead");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,6 +117,6 @@ async fn keys_of_the_store_are_replaced_while_people_read() {
     }
     house.warm(&crowd.people).await;
     crowd.go_home().await;
-    crowd.content("new keys");
-    Ledger::of(&house, &[], Duration::from_secs(300)).await.balances("new keys");
+    crowd.content(&house, "new keys").await;
+    Ledger::of(&house, &[], Duration::from_secs(300), Duration::ZERO).await.balances("new keys");
 }

@@ -45,7 +45,7 @@ impl Store {
             };
             let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
             format!(
-                "kind = \"redis\"\n{mode}addresses = {addresses:?}\n\
+                "kind = \"redis\"\ntimeout = \"3s\"\n{mode}addresses = {addresses:?}\n\
                  names_secret = \"{NAMES_SECRET}\"\nkey = [{{ id = \"a\", secret = \"{RING_SECRET}\" }}]\n{more}\n"
             )
         })

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::crowd::Crowd;
 use crate::house::{House, Plan, ask};
 use crate::ledger::Ledger;
@@ -47,19 +49,22 @@ async fn a_store_that_takes_no_writes_costs_nobody_anything_who_is_in() {
             &["CONFIG", "SET", "min-replicas-to-write", "0"],
         ),
     ];
+    let mut alone = Duration::ZERO;
     for (name, begin, end) in troubles {
+        let begun = Instant::now();
         let late = house.user(&format!("late-{}", name.trim_matches('-')));
         server.say(begin);
         assert!(!is_let_in(&house, &late).await, "{name}");
         crowd.rounds(3).await;
-        crowd.content(name);
+        crowd.content(&house, name).await;
         server.say(end);
         in_the_end(&house, &late).await;
+        alone += begun.elapsed();
         crowd.rounds(2).await;
-        crowd.content(name);
+        crowd.content(&house, name).await;
     }
     crowd.go_home().await;
-    Ledger::of(&house, &[], Duration::from_secs(1)).await.balances("after a store that took no writes");
+    Ledger::of(&house, &[], Duration::from_secs(1), alone).await.balances("after a store that took no writes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
