@@ -141,7 +141,7 @@ async fn the_exit_code_tells_what_happened() {
 }
 
 /// Every metric of the contract that applies, with one of its series.
-const SERIES: [&str; 34] = [
+const SERIES: [&str; 36] = [
     "keyward_decisions_total{decision=\"allow\",door=\"auth-request\",reason=\"ok\"}",
     "keyward_decisions_total{decision=\"allow\",door=\"forward-auth\",reason=\"public\"}",
     "keyward_decisions_total{decision=\"redirect\",door=\"forward-auth\",reason=\"no_session\"}",

@@ -177,6 +177,7 @@ fn the_reference_names_every_metric_with_its_labels() {
     let told: BTreeMap<String, BTreeSet<String>> = told.collect();
     let metrics = Metrics::new();
     let (_portal, _backend) = (metrics.portal("customers"), metrics.backend("mail"));
+    let (_store, _journal) = (metrics.store(), metrics.journal());
     let text = metrics.render();
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let labels = |name: &str| -> BTreeSet<String> {

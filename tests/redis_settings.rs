@@ -2,7 +2,6 @@
 //! may do what Keyward does, and nothing else.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-#[expect(dead_code, reason = "other tests use more of it")]
 mod fakes;
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;
@@ -12,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fakes::axigen::Axigen;
 use keyward::demo::process::{Process, TemporaryWorkspace, Workspace, find_program, free_address, free_port};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use regex::Regex;
@@ -203,13 +203,12 @@ async fn a_server_takes_each_file_and_then_does_what_it_says() {
     assert_eq!(seen, all, "each is tried");
 }
 
-/// Two replicas with the same people and applications.
-async fn replicas(section: &str) -> [Sidecar; 2] {
+/// Two replicas with the same people, and the applications of both.
+async fn replicas(section: &str) -> ([Sidecar; 2], [Axigen; 2]) {
     let (office, post) = (mailboxes().await, mailboxes().await);
     let config = House::config(&office.url(), &post.url(), "", section);
-    // They live as long as the process.
-    std::mem::forget((office, post));
-    [Setup::new(&config).with_api().start().await, Setup::new(&config).with_api().start().await]
+    let start = || Setup::new(&config).with_api().start();
+    ([start().await, start().await], [office, post])
 }
 
 /// Has people come and go at both replicas.
@@ -251,7 +250,7 @@ async fn keyward_may_do_all_it_does_by_every_way_to_a_server() {
             "tls" => format!("tls = true\nca_file = \"{}/ca-cert.pem\"", server.home.path().display()),
             _ => more.to_owned(),
         };
-        let replicas = replicas(&server.section(&more)).await;
+        let (replicas, _applications) = replicas(&server.section(&more)).await;
         use_everything(&replicas, "alice").await;
         assert_eq!(server.say(&["ACL", "LOG"]), "", "{files:?}: the server refused something");
         assert_ne!(server.say(&["DBSIZE"]), "0", "{files:?}: nothing is there");
@@ -284,7 +283,7 @@ async fn sentinels_and_servers_may_do_what_a_failover_takes() {
 
     let addresses: Vec<String> = guards.iter().map(|guard| guard.address.to_string()).collect();
     let more = "mode = \"sentinel\"\nsentinel_name = \"keyward\"";
-    let replicas = replicas(&section(&addresses.join("\", \""), more)).await;
+    let (replicas, _applications) = replicas(&section(&addresses.join("\", \""), more)).await;
     use_everything(&replicas, "alice").await;
     assert_eq!(servers[0].say(&["ACL", "LOG"]), "");
     servers[0].process = None;

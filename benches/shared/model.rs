@@ -39,6 +39,8 @@ const ACTIVE: f64 = 0.1;
 const REQUESTS: f64 = 20.0;
 /// Seconds of `keep_alive_interval`.
 const INTERVAL: f64 = 300.0;
+/// How many of those an `idle_timeout` is.
+const IDLE: f64 = 3.0;
 
 /// What it needs.
 pub struct Needs {
@@ -68,7 +70,7 @@ impl Needs {
         Self {
             store_gigabytes: sessions * c.store_bytes / 1e9,
             // Idle ones are dropped, so that what is held is what was used of late.
-            replica_gigabytes: sessions * ACTIVE * seen(REQUESTS) / replicas * c.replica_bytes / 1e9,
+            replica_gigabytes: sessions * ACTIVE * seen(REQUESTS * IDLE) / replicas * c.replica_bytes / 1e9,
             logins,
             keep_alives,
             sign_outs,

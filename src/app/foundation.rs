@@ -142,7 +142,7 @@ mod tests {
         let foundation = Foundation::new(&settings, sessions, errands, Arc::new(Metrics::new()), at, None);
         let identity = Identity::new("ana", "", "", Vec::new()).unwrap();
         let session = HeldSession::new(identity, 5000, None);
-        foundation.sessions.keep("p", "shown", session).unwrap();
+        foundation.sessions.keep("p", "shown", session).await.unwrap();
         let is_in = || foundation.sessions.find("p", "shown", clock.unix()).is_some();
         clock.set_unix(900_000);
         foundation.do_chores().await;

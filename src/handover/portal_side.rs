@@ -9,7 +9,7 @@ use super::{Entrance, SelfService, SignOutRequest};
 use crate::backend::{Binding, Guarded};
 use crate::domain::{Audience, Browser, Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
 use crate::keys::{NoKeys, Order, Told, password_of};
-use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Shown, Verdict};
+use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Shown, Unreachable, Verdict};
 
 /// What a portal's own server may do with the sessions of its portal, each by the portal's name for it.
 pub struct PortalSide<'a> {
@@ -124,7 +124,7 @@ impl PortalSide<'_> {
     ///
     /// # Errors
     /// [`NotRegistered`].
-    pub fn register(
+    pub async fn register(
         &self,
         sid: &str,
         identity: Identity<'static>,
@@ -137,12 +137,12 @@ impl PortalSide<'_> {
         }
         let (keys, portal) = (&self.house.keys, self.portal.name());
         // Other kinds take none.
-        let id = self.portal.called(sid).pop().ok_or(NotKept::NotHere)?;
+        let id = self.portal.called(sid).await.ids.pop().ok_or(NotKept::NotHere)?;
         let user = identity.user().to_owned();
         if keys.is_ended(portal, &id) {
             return Err(NotRegistered::SignedOut);
         }
-        let kept = self.portal.register(sid, HeldSession::new(identity, expires, password))?;
+        let kept = self.portal.register(sid, HeldSession::new(identity, expires, password)).await?;
         // Somebody may have signed it out between our looking and our keeping.
         if keys.is_ended(portal, &id) {
             self.portal.end(&id);
@@ -162,10 +162,14 @@ impl PortalSide<'_> {
     /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
     /// says that the session is there. When this ends, nothing is given out for it any more, here or at another
     /// replica that can be told.
-    pub async fn sign_out(&self, sid: &str, arrival: &SignOutRequest<'_>) {
-        let ids = self.portal.called_off(sid);
-        let told: Vec<_> = ids.iter().map(|id| self.house.end_for_server(self.portal, id, arrival)).collect();
+    ///
+    /// # Errors
+    /// Nobody can tell whether other replicas have more of it. What is known has ended.
+    pub async fn sign_out(&self, sid: &str, arrival: &SignOutRequest<'_>) -> Result<(), Unreachable> {
+        let called = self.portal.called_off(sid).await;
+        let told: Vec<_> = called.ids.iter().map(|id| self.house.end_for_server(self.portal, id, arrival)).collect();
         join_all(told.into_iter().map(Told::wait)).await;
+        called.outage.map_or(Ok(()), |outage| Err(Unreachable { retry_after: outage.retry_after() }))
     }
 
     /// Counts a page view at the portal as use of all applications, and says at how many of them the
@@ -174,7 +178,7 @@ impl PortalSide<'_> {
     /// # Errors
     /// Why there is no such session.
     pub async fn touch(&self, sid: &str) -> Result<usize, NotOpened> {
-        let ids = self.portal.called(sid);
+        let ids = self.portal.called(sid).await.ids;
         if self.are_ended(&ids) {
             return Err(NotOpened::NoSession(Reason::Revoked));
         }
@@ -249,7 +253,7 @@ impl PortalSide<'_> {
         let Some(shown) = (if self.portal.registers() { Some(sid) } else { ticket }) else {
             return none(Reason::NoSession);
         };
-        if self.are_ended(&self.portal.called(sid)) {
+        if self.are_ended(&self.portal.called(sid).await.ids) {
             return none(Reason::Revoked);
         }
         let unavailable = |retry_after| NotOpened::Unavailable { reason: Reason::PortalUnavailable, retry_after };
@@ -262,7 +266,7 @@ impl PortalSide<'_> {
             Verdict::Unasked => return Err(unavailable(NoKeys::BUSY.retry_after)),
         };
         // Looked at only now: a portal that was asked may have told by what else it calls the session.
-        if !self.portal.called(sid).iter().any(|id| id == session.id()) {
+        if !self.portal.called(sid).await.ids.iter().any(|id| id == session.id()) {
             return none(Reason::Forged);
         }
         if self.house.keys.is_revoked(self.portal.name(), &session) {

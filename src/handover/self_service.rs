@@ -93,24 +93,42 @@ impl SelfService {
     /// sessions may live, and all of several, since nobody can tell which one was planted.
     ///
     /// Says where the browser goes next, where a portal has to see it: at `origin`, which is ours, it came
-    /// in, and `return_to` is the allowed address to go on to afterwards. All is done here when this is first
-    /// polled, and it ends when other replicas have been told, if they can be.
+    /// in, and `return_to` is the allowed address to go on to afterwards. All that is known here is done when this is
+    /// first polled; what other replicas know follows, and it ends when they have been told, if they can be.
+    ///
+    /// # Errors
+    /// Nobody can tell whether other replicas have more of them. Those that are known have ended.
     pub async fn sign_out(
         &self,
         cookies: &Cookies<'_>,
         arrival: &SignOutRequest<'_>,
         origin: &str,
         return_to: Option<&Url>,
-    ) -> Option<String> {
-        let (mut farewell, mut told) = (None, Vec::new());
-        for portal in &self.portals {
-            for session in portal.signed(&cookies.values(portal.cookie())) {
-                farewell = farewell.or_else(|| portal.farewell(&session.id, origin, return_to));
+    ) -> Result<Option<String>, Unreachable> {
+        let (mut farewell, mut told, mut unknown) = (None, Vec::new(), None);
+        let mut end = |portal: &Portal, shown: &[&str]| {
+            for session in portal.signed(shown) {
+                farewell = farewell.take().or_else(|| portal.farewell(&session.id, origin, return_to));
                 told.push(self.end(portal, &session.id, session.expires, Some(&session.user), arrival));
             }
+        };
+        let mut elsewhere = Vec::new();
+        for portal in &self.portals {
+            let shown = cookies.values(portal.cookie());
+            let (here, missing): (Vec<&str>, Vec<&str>) = shown.into_iter().partition(|one| portal.knows(one));
+            end(portal, &here);
+            if !missing.is_empty() {
+                elsewhere.push((portal, missing));
+            }
+        }
+        for (portal, missing) in elsewhere {
+            if let Err(outage) = portal.bring(&missing).await {
+                unknown = Some(Unreachable { retry_after: outage.retry_after() });
+            }
+            end(portal, &missing);
         }
         join_all(told.into_iter().map(Told::wait)).await;
-        farewell
+        unknown.map_or(Ok(farewell), Err)
     }
 
     /// The origins at which a browser that has signed out here may have to be signed out as well.

@@ -5,15 +5,17 @@ use url::Url;
 
 use super::login_page::LoginPage;
 use super::login_url::LoginUrl;
+use super::registered::MOST_LOOKED_UP;
 use super::role_map::RoleMap;
 use super::{
-    HeldSession, KINDS, Kept, NoPassword, NotKept, PortalSession, Scratch, Sessions, Shown, SignedSession,
-    Surroundings, Verdict, Verifier, Whose,
+    Called, HeldSession, KINDS, Keeps, Kept, NoPassword, NotKept, PortalSession, Scratch, Sessions, Shown,
+    SignedSession, Surroundings, Verdict, Verifier, Whose,
 };
 use crate::config::{PortalSettings, Section};
 use crate::domain::{Browser, Clock, Cookies, PasswordKeeper, Reason, Secret, Service, UnixSeconds};
 use crate::observe::{Metrics, PortalMetrics};
 use crate::pages::Pages;
+use crate::store::StoreOutage;
 use crate::wire::Errands;
 
 /// A portal as it was written, not in use yet. Nothing counts it, so a configuration that is read
@@ -23,6 +25,8 @@ pub struct PortalPlan {
     pub(super) login_page: LoginPage,
     pub(super) roles: RoleMap,
     pub(super) verifier: Box<dyn Verifier>,
+    /// Where its sessions are kept, and what of them.
+    pub(super) kept: Option<(Arc<Sessions>, Keeps)>,
 }
 
 /// One configured portal.
@@ -61,7 +65,12 @@ impl PortalPlan {
             }
         };
         settings.section.finish();
-        Some(Self { name: surroundings.name, login_page: login_page?, roles: RoleMap::new(settings.roles), verifier })
+        let kept = match verifier.keeps() {
+            Keeps::Nothing => None,
+            keeps => Some((surroundings.sessions, keeps)),
+        };
+        let (name, roles) = (surroundings.name, RoleMap::new(settings.roles));
+        Some(Self { name, login_page: login_page?, roles, verifier, kept })
     }
 
     /// Its name in the configuration.
@@ -136,13 +145,67 @@ impl Portal {
 
     /// Who is this, as far as can be told without asking anybody?
     pub fn validate<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
-        self.take_note(self.plan.verifier.verify(shown, now, scratch))
+        let verdict = self.plan.verifier.verify(shown, now, scratch);
+        let is_told = match &verdict {
+            Verdict::Rejected(Reason::NoSession) => self.knows_all(&shown.values),
+            // Somebody may have planted one of several, which must not depend on what lies in this memory.
+            Verdict::Genuine(_) if shown.values.len() > 1 => self.knows_all(&shown.values),
+            _ => true,
+        };
+        if is_told { self.take_note(verdict) } else { Verdict::Unasked }
     }
 
-    /// The same after [`Verdict::Unasked`], from whoever knows.
+    /// The same after [`Verdict::Unasked`], from whoever knows: the store, then the portal's own side.
     pub async fn ask(&self, shown: &Shown<'_>, now: UnixSeconds) -> Verdict<'static> {
-        let answer = self.plan.verifier.ask(shown, now);
-        self.take_note(answer.await).into_owned()
+        let verdict = self.ask_store_and_verifier(shown, now).await;
+        self.take_note(verdict).into_owned()
+    }
+
+    async fn ask_store_and_verifier(&self, shown: &Shown<'_>, now: UnixSeconds) -> Verdict<'static> {
+        let mut unknown = None;
+        if !self.knows_all(&shown.values) {
+            unknown = self.bring(&shown.values).await.err();
+            let verdict = {
+                let mut scratch = Scratch::default();
+                self.plan.verifier.verify(&shown.reborrow(), now, &mut scratch).into_owned()
+            };
+            match (verdict, &unknown) {
+                (Verdict::Unasked, _) => {}
+                (Verdict::Rejected(Reason::NoSession), Some(outage)) => return cannot_tell(outage),
+                (verdict, _) => return verdict,
+            }
+        }
+        match (self.plan.verifier.ask(shown, now).await, &unknown) {
+            (Verdict::Rejected(Reason::NoSession), Some(outage)) => cannot_tell(outage),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Whether none of these values stands for a session that may be in the store and is not here.
+    fn knows_all(&self, values: &[&str]) -> bool {
+        let looked_up = &values[..values.len().min(MOST_LOOKED_UP)];
+        match &self.plan.kept {
+            Some((kept, Keeps::Sessions)) => !kept.lacks(self.name(), looked_up),
+            _ => true,
+        }
+    }
+
+    /// Whether nothing more can be found out of this value by [`bring`](Self::bring).
+    #[must_use]
+    pub fn knows(&self, value: &str) -> bool {
+        !self.plan.kept.as_ref().is_some_and(|(kept, _)| kept.lacks(self.name(), &[value]))
+    }
+
+    /// Has the sessions of these values here, as far as there are any.
+    ///
+    /// # Errors
+    /// Nobody can tell whether there are more.
+    pub async fn bring(&self, values: &[&str]) -> Result<(), StoreOutage> {
+        let looked_up = &values[..values.len().min(MOST_LOOKED_UP)];
+        match &self.plan.kept {
+            Some((kept, _)) => kept.bring_shown(self.name(), looked_up).await,
+            None => Ok(()),
+        }
     }
 
     /// Who is this? Asks whoever knows where that is needed.
@@ -191,15 +254,13 @@ impl Portal {
     }
 
     /// The ids of what the portal's side calls so; see [`Verifier::called`].
-    #[must_use]
-    pub fn called(&self, sid: &str) -> Vec<String> {
-        self.plan.verifier.called(sid)
+    pub async fn called(&self, sid: &str) -> Called {
+        self.plan.verifier.called(sid).await
     }
 
     /// The ids of what the portal's side has ended; see [`Verifier::called_off`].
-    #[must_use]
-    pub fn called_off(&self, sid: &str) -> Vec<String> {
-        self.plan.verifier.called_off(sid)
+    pub async fn called_off(&self, sid: &str) -> Called {
+        self.plan.verifier.called_off(sid).await
     }
 
     /// Whether the portal's side tells us of its sessions; see [`Verifier::registers`].
@@ -212,11 +273,11 @@ impl Portal {
     ///
     /// # Errors
     /// [`NotKept`].
-    pub fn register(&self, sid: &str, session: HeldSession) -> Result<Kept, NotKept> {
+    pub async fn register(&self, sid: &str, session: HeldSession) -> Result<Kept, NotKept> {
         if !self.plan.roles.has_words_for(&session.identity) {
             return Err(NotKept::Comma);
         }
-        self.plan.verifier.register(sid, session)
+        self.plan.verifier.register(sid, session).await
     }
 
     /// Whose the session of this id is now; see [`Verifier::whose`].
@@ -284,6 +345,10 @@ impl Portal {
     pub fn login_origin(&self) -> Option<Url> {
         self.plan.login_page.origin()
     }
+}
+
+fn cannot_tell(outage: &StoreOutage) -> Verdict<'static> {
+    Verdict::Unreachable { retry_after: outage.retry_after() }
 }
 
 fn read_login_url(section: &mut Section, template: &str) -> Option<LoginPage> {

@@ -26,8 +26,8 @@ use self::settings::{Settings, Times};
 use super::flights::Flights;
 use super::registered::Registered;
 use super::{
-    HeldSession, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings, Verdict,
-    Verifier, Whose,
+    Called, HeldSession, Keeps, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings,
+    Verdict, Verifier, Whose,
 };
 use crate::config::Section;
 use crate::domain::{Clock, Moment, Outage, Reason, Secret, UnixSeconds};
@@ -260,9 +260,9 @@ impl Inner {
             tracing::info!(portal = self.portal, "the portal can be asked again");
         }
         match said {
-            Ok(Said::Yes(word)) if !self.is_called_off(&key, &word, asked) => self.take(&cookie, &key, *word),
+            Ok(Said::Yes(word)) if !self.is_called_off(&key, &word, asked) => self.take(&cookie, &key, *word).await,
             Ok(Said::No | Said::Yes(_)) => {
-                self.known.lapse(&key, self.clock.unix());
+                self.known.lapse(&key, self.clock.unix()).await;
                 self.ends.forget(&key);
                 self.refused.note(&key, Finding::No, now, self.times.refused_for);
             }
@@ -276,7 +276,7 @@ impl Inner {
         by(key) || word.sid.as_ref().is_some_and(|sid| by(&self.known.key(sid)))
     }
 
-    fn take(&self, cookie: &str, key: &str, word: Word) {
+    async fn take(&self, cookie: &str, key: &str, word: Word) {
         let (unix, now) = (self.clock.unix(), self.clock.now());
         let left = word.left.unwrap_or(self.times.session_lifetime.as_secs());
         let leaves = self.ends.leaving.find(key, now).is_some();
@@ -289,8 +289,8 @@ impl Inner {
             leaves,
         };
         self.refused.forget(key);
-        if self.known.take(cookie, &vouched, unix).is_err() {
-            tracing::warn!(portal = self.portal, "no more sessions can be kept; raise [limits] sessions");
+        if let Err(why) = self.known.take(cookie, &vouched, unix).await {
+            why.report(&self.portal);
             self.refused.note(key, Finding::Unclear, now, UNCLEAR_FOR);
         } else if leaves {
             self.ends.leaving.forget(key);
@@ -339,6 +339,11 @@ impl Verifier for Introspect {
 
     fn cookie(&self) -> &str {
         &self.0.cookie
+    }
+
+    /// Each replica asks for itself. They share what they call a session, and which were signed out.
+    fn keeps(&self) -> Keeps {
+        Keeps::Answers
     }
 
     fn verify<'a>(&'a self, shown: &Shown<'a>, now: UnixSeconds, scratch: &'a mut Scratch) -> Verdict<'a> {
@@ -400,25 +405,30 @@ impl Verifier for Introspect {
     }
 
     /// The portal's side may call a session by its own name or by the cookie.
-    fn called(&self, sid: &str) -> Vec<String> {
-        self.0.known.called(sid).into_iter().map(|(id, _)| id).collect()
+    fn called<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
+        Box::pin(async move {
+            let (called, outage) = self.0.known.called(sid).await;
+            Called { ids: called.into_iter().map(|(id, _)| id).collect(), outage }
+        })
     }
 
-    fn called_off(&self, sid: &str) -> Vec<String> {
-        let now = self.0.clock.now();
-        let note = |key: &str| self.0.ends.called_off.note(key, Finding::CalledOff, now, CALLED_OFF_FOR);
-        note(&self.0.known.key(sid));
-        let called = self.0.known.called(sid).into_iter();
-        called
-            .map(|(id, key)| {
-                note(&key);
-                id
-            })
-            .collect()
+    fn called_off<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
+        Box::pin(async move {
+            let now = self.0.clock.now();
+            let note = |key: &str| self.0.ends.called_off.note(key, Finding::CalledOff, now, CALLED_OFF_FOR);
+            note(&self.0.known.key(sid));
+            let (called, outage) = self.0.known.called(sid).await;
+            called.iter().for_each(|(_, key)| note(key));
+            Called { ids: called.into_iter().map(|(id, _)| id).collect(), outage }
+        })
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
-        self.0.known.named(id, now).map_or(Whose::Nobody, |held| Whose::Of(held.identity.clone()))
+        match self.0.known.named(id, now) {
+            Some(held) => Whose::Of(held.identity.clone()),
+            None if self.0.sessions.is_shared() => Whose::Unknown,
+            None => Whose::Nobody,
+        }
     }
 
     /// The cookie stays refused while the portal vouches for it, and the portal is told, where it wants that

@@ -34,7 +34,9 @@ use self::credentials::Credentials;
 use self::sessions::{MOST_CHANGED, People};
 use self::settings::Settings;
 use super::registered::Registered;
-use super::{Kind, NoPassword, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier, Whose};
+use super::{
+    Keeps, Kind, NoPassword, PortalSession, Scratch, Shown, SignedSession, Surroundings, Verdict, Verifier, Whose,
+};
 use crate::config::Section;
 use crate::domain::{PasswordKeeper, Reason, Secret, Service, UnixSeconds};
 use crate::pages::Pages;
@@ -125,6 +127,10 @@ impl Verifier for Ldap {
         true
     }
 
+    fn keeps(&self) -> Keeps {
+        Keeps::Sessions
+    }
+
     fn challenge(&self) -> Option<&str> {
         Some(&self.settings.challenge)
     }
@@ -170,11 +176,11 @@ impl Verifier for Ldap {
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
-        self.people.kept.whose(id, now).map_or(Whose::Nobody, Whose::Of)
+        self.people.kept.whose(id, now)
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {
-        self.people.kept.end(id).map(|ended| ended.expires)
+        self.people.kept.end(&self.name, id).map(|ended| ended.expires)
     }
 
     fn passwords(&self) -> Option<Arc<dyn PasswordKeeper>> {

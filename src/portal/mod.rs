@@ -40,9 +40,9 @@ pub use scripted::{Says, Scripted};
 pub use sealed::Sealed;
 use session::Password;
 pub use session::PortalSession;
-pub use sessions::{HeldSession, Kept, Mark, NoRoom, Sessions};
+pub use sessions::{HeldSession, Kept, Mark, NoRoom, Sessions, Turn};
 pub use shown::Shown;
-pub use verifier::{NoPassword, NotKept, Scratch, SignedSession, Verdict, Verifier, Whose};
+pub use verifier::{Called, Keeps, NoPassword, NotKept, Scratch, SignedSession, Verdict, Verifier, Whose};
 
 use std::sync::Arc;
 

@@ -34,8 +34,8 @@ use self::settings::Settings;
 use super::flights::Flights;
 use super::registered::Registered;
 use super::{
-    Kind, NoPassword, Password, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings, Verdict,
-    Verifier, Whose,
+    Called, Keeps, Kind, NoPassword, Password, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings,
+    Verdict, Verifier, Whose,
 };
 use crate::config::Section;
 use crate::domain::{Clock, Reason, Secret, Service, UnixSeconds};
@@ -162,6 +162,10 @@ impl Verifier for Oidc {
         Err(NoPassword::Absent)
     }
 
+    fn keeps(&self) -> Keeps {
+        Keeps::Sessions
+    }
+
     fn gives_tokens(&self) -> bool {
         true
     }
@@ -174,7 +178,7 @@ impl Verifier for Oidc {
             Password::Sealed { .. } => return Err(NoPassword::Absent),
         };
         let tokens = self.house.tokens(session.id(), held).ok_or(NoPassword::Unreadable)?;
-        if !tokens.are_good(self.house.clock.now()) {
+        if !session::are_good(held, self.house.clock.now()) {
             return Err(NoPassword::NotNow);
         }
         Ok(Secret::from(tokens.access))
@@ -188,25 +192,24 @@ impl Verifier for Oidc {
         self.house.farewell_origin()
     }
 
-    fn called(&self, sid: &str) -> Vec<String> {
-        self.ids_with(&format!("sid:{sid}"))
+    fn called<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
+        Box::pin(async move { self.all_with(&format!("sid:{sid}")).await })
     }
 
-    fn called_off(&self, sid: &str) -> Vec<String> {
+    fn called_off<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
         self.house.note_end(&format!("sid:{sid}"));
         self.called(sid)
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
-        let held = self.house.kept.whose(id, now).or_else(|| self.bearers.whose(id, now));
-        held.map_or(Whose::Nobody, Whose::Of)
+        self.bearers.whose(id, now).map_or_else(|| self.house.kept.whose(id, now), Whose::Of)
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {
         if let Some(end) = self.bearers.end(id) {
             return Some(end);
         }
-        let ended = self.house.kept.end(id)?;
+        let ended = self.house.kept.end(&self.house.name, id)?;
         self.bearers.end_beside(&ended.memos);
         Some(ended.expires)
     }
@@ -218,9 +221,9 @@ impl Verifier for Oidc {
 
 impl Oidc {
     /// The ids of all sessions that the provider calls so, by cookie or by token.
-    fn ids_with(&self, memo: &str) -> Vec<String> {
-        let mut ids = self.house.kept.ids_with_memo(&self.house.name, memo);
-        ids.extend(self.bearers.ids_with(memo));
-        ids
+    async fn all_with(&self, memo: &str) -> Called {
+        let mut called = self.house.kept.called(&self.house.name, memo).await;
+        called.ids.extend(self.bearers.ids_with(memo));
+        called
     }
 }

@@ -18,13 +18,15 @@ mod settings;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use self::arrivals::Arrivals;
 use self::host::Host;
 use self::settings::{HostSettings, Settings};
 use super::registered::Registered;
 use super::{
-    HeldSession, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings, Verdict,
-    Verifier, Whose,
+    Called, HeldSession, Keeps, Kind, NoPassword, PortalSession, Scratch, Sessions, Shown, SignedSession, Surroundings,
+    Verdict, Verifier, Whose,
 };
 use crate::config::Section;
 use crate::domain::{Secret, Service, UnixSeconds};
@@ -95,30 +97,32 @@ impl Verifier for OneTimeToken {
         self.sessions.password(session)
     }
 
+    fn keeps(&self) -> Keeps {
+        Keeps::Sessions
+    }
+
     /// The host has its own name for a session, under which there may be several here.
-    fn called(&self, sid: &str) -> Vec<String> {
-        self.kept.ids_with_memo(&self.name, sid)
+    fn called<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
+        Box::pin(self.kept.called(&self.name, sid))
     }
 
     /// Also of one that is here in a moment.
-    fn called_off(&self, sid: &str) -> Vec<String> {
+    fn called_off<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
         self.arrivals.note_end(sid);
         self.called(sid)
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
-        self.kept.whose(id, now).map_or(Whose::Nobody, Whose::Of)
+        self.kept.whose(id, now)
     }
 
     /// The host is told, which has all others of the same API session end. Those that are here it need not
     /// tell us of, and one whose sign-in is under way is none any more.
     fn end(&self, id: &str) -> Option<UnixSeconds> {
-        let ended = self.kept.end(id)?;
+        let ended = self.kept.end(&self.name, id)?;
         let api_sid = api_sid(&ended).to_owned();
         self.arrivals.note_end(&api_sid);
-        for other in self.kept.ids_with_memo(&self.name, &api_sid) {
-            self.kept.end_with_all(&self.name, &other);
-        }
+        self.kept.end_all_called(&self.errands, &self.name, &api_sid);
         let host = Arc::clone(&self.host);
         let farewell: Try = Box::new(move || {
             let (host, api_sid) = (Arc::clone(&host), api_sid.clone());

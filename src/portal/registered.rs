@@ -3,16 +3,21 @@
 
 use std::sync::Arc;
 
-use super::{HeldSession, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, Shown, SignedSession};
+use futures_util::future::BoxFuture;
+
+use super::{
+    Called, HeldSession, Keeps, Kept, Kind, NoPassword, NotKept, PortalSession, Scratch, Sessions, Shown, SignedSession,
+};
 use super::{Surroundings, Verdict, Verifier, Whose, read_cookie_name};
 use crate::config::Section;
 use crate::domain::{Reason, Secret, UnixSeconds};
+use crate::store::StoreOutage;
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "registered", build };
 
 /// Most cookies of one name that are looked up.
-const MOST_LOOKED_UP: usize = 16;
+pub(super) const MOST_LOOKED_UP: usize = 16;
 
 fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier> {
     Box::new(Registered::new(read_cookie_name(section), surroundings))
@@ -45,6 +50,14 @@ impl Registered {
         }
         found.ok_or(Reason::NoSession)
     }
+
+    /// Has the sessions of these values here, as far as there are any.
+    ///
+    /// # Errors
+    /// Nobody can tell whether there are more.
+    pub(super) async fn bring(&self, values: &[&str]) -> Result<(), StoreOutage> {
+        self.sessions.bring_shown(&self.portal, &values[..values.len().min(MOST_LOOKED_UP)]).await
+    }
 }
 
 impl Verifier for Registered {
@@ -59,6 +72,10 @@ impl Verifier for Registered {
         }
     }
 
+    fn keeps(&self) -> Keeps {
+        Keeps::Sessions
+    }
+
     fn signed(&self, presented: &[&str]) -> Vec<SignedSession> {
         let looked_up = presented.iter().take(MOST_LOOKED_UP);
         let session = |shown: &&str| {
@@ -69,28 +86,37 @@ impl Verifier for Registered {
     }
 
     /// One, whether it was told of already or not.
-    fn called(&self, sid: &str) -> Vec<String> {
-        vec![self.sessions.id_of(&self.portal, sid)]
+    fn called<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
+        Box::pin(std::future::ready(Called::all(vec![self.sessions.id_of(&self.portal, sid)])))
+    }
+
+    fn called_off<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
+        Box::pin(async move {
+            let ids = vec![self.sessions.id_of(&self.portal, sid)];
+            Called { outage: self.sessions.bring(&self.portal, &ids).await.err(), ids }
+        })
     }
 
     fn registers(&self) -> bool {
         true
     }
 
-    fn register(&self, sid: &str, session: HeldSession) -> Result<Kept, NotKept> {
-        // What ends a cookie, or is cut off at its ends, comes back as another value or not at all.
-        if !sid.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';') {
-            return Err(NotKept::NoCookie);
-        }
-        Ok(self.sessions.keep(&self.portal, sid, session)?)
+    fn register<'a>(&'a self, sid: &'a str, session: HeldSession) -> BoxFuture<'a, Result<Kept, NotKept>> {
+        Box::pin(async move {
+            // What ends a cookie, or is cut off at its ends, comes back as another value or not at all.
+            if !sid.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';') {
+                return Err(NotKept::NoCookie);
+            }
+            self.sessions.keep(&self.portal, sid, session).await
+        })
     }
 
     fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
-        self.sessions.whose(id, now).map_or(Whose::Nobody, Whose::Of)
+        self.sessions.whose(id, now)
     }
 
     fn end(&self, id: &str) -> Option<UnixSeconds> {
-        self.sessions.end(id).map(|ended| ended.expires)
+        self.sessions.end(&self.portal, id).map(|ended| ended.expires)
     }
 
     fn password(&self, session: &PortalSession<'_>) -> Result<Secret, NoPassword> {

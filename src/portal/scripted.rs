@@ -55,6 +55,7 @@ impl Scripted {
             login_page: LoginPage::Elsewhere(login_url),
             roles: RoleMap::new(roles.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect()),
             verifier: Box::new(self),
+            kept: None,
         };
         plan.build(&Metrics::new())
     }

@@ -17,8 +17,8 @@ impl Sealed {
     }
 
     /// For a browser to keep.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0.into()
     }
 }
 

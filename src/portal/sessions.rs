@@ -1,7 +1,7 @@
 use std::any::{Any, TypeId};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::{DashMap, Entry};
@@ -10,15 +10,28 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use smallvec::SmallVec;
 
+use self::shared::Shared;
+use super::Whose;
 use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
 use crate::domain::{Identity, Moment, Person, Secret, SessionHandle, UnixSeconds, decode_hex};
-use crate::store::{Event, Store};
+use crate::store::Store;
+use crate::wire::Errands;
+
+mod fetched;
+mod owed;
+mod record;
+mod replicas;
+mod shared;
+
+pub use fetched::Turn;
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
 /// What a browser shows is kept only as a keyed hash: whoever reads this memory cannot sign in with it.
-/// Nothing is given up for want of room; a session that does not fit is refused.
+/// Nothing is given up for want of room; a session that does not fit is refused. Where replicas share a store,
+/// every session stands there before its browser has the cookie, and this memory holds copies: looking one up
+/// asks nobody, and `replicas` says how they get here and go.
 pub struct Sessions {
     held: DashMap<Name, Place>,
     by_memo: DashMap<Name, Vec<Name>>,
@@ -27,12 +40,12 @@ pub struct Sessions {
     hash: Hmac<Sha256>,
     seal: Seal,
     notes: Notes,
-    store: OnceLock<Arc<Store>>,
+    shared: OnceLock<Shared>,
     at_the_end: OnceLock<AtTheEnd>,
     keepsakes: Mutex<HashMap<(String, TypeId), Weak<dyn Any + Send + Sync>>>,
 }
 
-/// Something that is known again by this alone, within this process: half a keyed hash.
+/// Something that is known again by this alone, at every replica: half a keyed hash.
 pub type Mark = [u8; 16];
 
 /// Ends what was opened from the session of this portal and id, which would have ended by itself then.
@@ -55,14 +68,44 @@ pub struct HeldSession {
     pub fresh_until: Moment,
     /// What its kind alone may know of it.
     pub sealed: Option<Sealed>,
+    /// Until when that is good for something.
+    pub good_until: Moment,
+    /// Until when there may be another in its place.
+    pub renewable_until: Moment,
+    /// Which writing of the session this is in the store; 0 where it does not stand there.
+    pub(super) version: AtomicU64,
+    /// Until when it stands there.
+    pub(super) stands_until: AtomicU64,
 }
 
 impl HeldSession {
     /// One that nobody has to be asked about again, and of which there is nothing more to say.
     #[must_use]
     pub fn new(identity: Identity<'static>, expires: UnixSeconds, password: Option<Secret>) -> Self {
-        let memos = SmallVec::new();
-        Self { identity, expires, password, known_as: None, memos, fresh_until: Moment::NEVER, sealed: None }
+        Self {
+            identity,
+            expires,
+            password,
+            known_as: None,
+            memos: SmallVec::new(),
+            fresh_until: Moment::NEVER,
+            sealed: None,
+            good_until: Moment::NEVER,
+            renewable_until: Moment::NEVER,
+            version: AtomicU64::new(0),
+            stands_until: AtomicU64::new(0),
+        }
+    }
+}
+
+impl HeldSession {
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    fn stands_as(&self, version: u64, until: UnixSeconds) {
+        self.version.store(version, Ordering::Relaxed);
+        self.stands_until.store(until, Ordering::Relaxed);
     }
 }
 
@@ -71,6 +114,8 @@ struct Place {
     portal: Box<str>,
     session: Arc<HeldSession>,
     memos: SmallVec<[Name; 1]>,
+    /// When it was last looked up, as far as that matters.
+    used: AtomicU64,
 }
 
 impl fmt::Debug for HeldSession {
@@ -103,7 +148,7 @@ impl Sessions {
             hash,
             seal,
             notes: Notes::default(),
-            store: OnceLock::new(),
+            shared: OnceLock::new(),
             at_the_end: OnceLock::new(),
             keepsakes: Mutex::default(),
         })
@@ -115,20 +160,9 @@ impl Sessions {
         let _ = self.at_the_end.set(Box::new(end));
     }
 
-    /// Shares what is kept with other replicas, from before the first request.
-    pub fn share(&self, store: &Arc<Store>) {
-        // A second call changes nothing.
-        let _ = self.store.set(Arc::clone(store));
-    }
-
     /// What is shared with other replicas, if there are any.
     pub(super) fn store(&self) -> Option<&Arc<Store>> {
-        self.store.get()
-    }
-
-    /// Another replica says something.
-    pub fn hear(&self, event: &Event) {
-        self.notes().hear(event);
+        self.shared.get().map(|shared| &shared.store)
     }
 
     /// Takes another limit. Sessions above it stay until they end.
@@ -142,15 +176,24 @@ impl Sessions {
         hex(&self.name(portal, shown))
     }
 
-    /// Keeps a session, in the place of an earlier one for which the browser shows the same.
+    /// Keeps a session in this process alone, in the place of an earlier one for which the browser shows the same.
     ///
     /// # Errors
     /// [`NoRoom`].
-    pub fn keep(&self, portal: &str, shown: &str, session: HeldSession) -> Result<Kept, NoRoom> {
+    pub fn keep_here(&self, portal: &str, shown: &str, session: HeldSession) -> Result<Kept, NoRoom> {
         let name = self.name(portal, shown);
-        let expires = session.expires;
-        let memos: SmallVec<[Name; 1]> = session.memos.iter().map(|memo| self.name(portal, memo)).collect();
-        let new = Place { portal: portal.into(), session: Arc::new(session), memos: memos.clone() };
+        let earlier = self.insert(name, self.place(portal, Arc::new(session)), false)?;
+        Ok(earlier.map_or(Kept::New, Kept::Replaced))
+    }
+
+    fn place(&self, portal: &str, session: Arc<HeldSession>) -> Place {
+        let memos = session.memos.iter().map(|memo| self.name(portal, memo)).collect();
+        Place { portal: portal.into(), session, memos, used: AtomicU64::new(0) }
+    }
+
+    /// Puts one into memory, and gives back what it takes the place of. `anyway`: whether or not there is room.
+    fn insert(&self, name: Name, new: Place, anyway: bool) -> Result<Option<Arc<HeldSession>>, NoRoom> {
+        let (expires, memos) = (new.session.expires, new.memos.clone());
         // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
         match self.held.entry(name) {
             Entry::Occupied(mut held) => {
@@ -160,26 +203,37 @@ impl Sessions {
                 let mut by_end = self.by_end.lock();
                 by_end.remove(&(earlier.session.expires, name));
                 by_end.insert((expires, name));
-                Ok(Kept::Replaced(earlier.session))
+                Ok(Some(earlier.session))
             }
             Entry::Vacant(place) => {
                 // The ends are counted, not the map: its length asks every shard.
                 let mut by_end = self.by_end.lock();
-                if by_end.len() >= self.limit.load(Ordering::Relaxed) {
+                if !anyway && by_end.len() >= self.limit.load(Ordering::Relaxed) {
                     return Err(NoRoom);
                 }
                 place.insert(new);
                 by_end.insert((expires, name));
                 self.file(&memos, name);
-                Ok(Kept::New)
+                Ok(None)
             }
         }
     }
 
+    /// Takes one out of memory, if it is as `so`.
+    fn remove(&self, name: &Name, so: impl FnOnce(&Place) -> bool) -> Option<Place> {
+        let Entry::Occupied(held) = self.held.entry(*name) else { return None };
+        if !so(held.get()) {
+            return None;
+        }
+        self.by_end.lock().remove(&(held.get().session.expires, *name));
+        self.unfile(held.get(), name);
+        Some(held.remove())
+    }
+
     /// Puts another session in the place of this one, of the same person and known by the same, unless it has
-    /// ended or was replaced meanwhile. Says whether it did.
-    pub fn renew(&self, id: &str, earlier: &Arc<HeldSession>, renewed: HeldSession) -> Option<Arc<HeldSession>> {
-        let name = Name::try_from(decode_hex(id)?).ok()?;
+    /// ended or was replaced meanwhile. Says whether it did. Other replicas hear nothing of it.
+    pub fn renew_here(&self, id: &str, earlier: &Arc<HeldSession>, renewed: HeldSession) -> Option<Arc<HeldSession>> {
+        let name = name_of(id)?;
         let Entry::Occupied(mut held) = self.held.entry(name) else { return None };
         let place = held.get_mut();
         if !Arc::ptr_eq(&place.session, earlier) || place.session.identity.user() != renewed.identity.user() {
@@ -190,6 +244,7 @@ impl Sessions {
         by_end.insert((renewed.expires, name));
         drop(by_end);
         let renewed = HeldSession { memos: place.session.memos.clone(), ..renewed };
+        renewed.stands_as(place.session.version(), place.session.stands_until.load(Ordering::Relaxed));
         place.session = Arc::new(renewed);
         Some(Arc::clone(&place.session))
     }
@@ -197,7 +252,7 @@ impl Sessions {
     /// The session of this id has ended by itself, earlier than was thought: what was opened from it is closed
     /// soon, and nothing keeps its portal from having one of the same name again.
     pub fn lapse(&self, id: &str, now: UnixSeconds) {
-        let Some(name) = decode_hex(id).and_then(|bytes| Name::try_from(bytes).ok()) else { return };
+        let Some(name) = name_of(id) else { return };
         let Entry::Occupied(mut held) = self.held.entry(name) else { return };
         let place = held.get_mut();
         let session = &place.session;
@@ -210,6 +265,8 @@ impl Sessions {
         let mut by_end = self.by_end.lock();
         by_end.remove(&(session.expires, name));
         by_end.insert((lapsed.expires, name));
+        drop(by_end);
+        self.tell_of_end(&name, place);
         place.session = Arc::new(lapsed);
     }
 
@@ -252,7 +309,12 @@ impl Sessions {
         mark
     }
 
-    /// Seals something for the session of this id.
+    /// The key of all names and marks: the same at every replica, where there are several.
+    fn hash(&self) -> &Hmac<Sha256> {
+        self.shared.get().map_or(&self.hash, Shared::hash)
+    }
+
+    /// Seals something for the session of this id, within this process: in the store the whole session is sealed.
     #[must_use]
     pub fn seal(&self, id: &str, text: &[u8]) -> Option<Sealed> {
         self.seal.close(id.as_bytes(), text)
@@ -264,11 +326,26 @@ impl Sessions {
         self.seal.open(id.as_bytes(), sealed)
     }
 
+    /// Seals something for a browser to keep; `bound` says what it is for. Every replica opens it.
+    pub(super) fn seal_to_show(&self, bound: &str, text: &[u8]) -> Option<Vec<u8>> {
+        match self.shared.get() {
+            Some(shared) => Some(shared.store.seal_for(&shown_for(bound), text)),
+            None => self.seal(bound, text).map(Sealed::into_bytes),
+        }
+    }
+
+    /// Opens what a browser gave back.
+    pub(super) fn unseal_shown(&self, bound: &str, shown: Vec<u8>) -> Option<Vec<u8>> {
+        match self.shared.get() {
+            Some(shared) => shared.store.unseal_for(&shown_for(bound), &shown),
+            None => self.unseal(bound, &Sealed::from_bytes(shown)),
+        }
+    }
+
     /// The session of this id, if it has not ended.
     #[must_use]
     pub fn of_id(&self, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
-        let name = Name::try_from(decode_hex(id)?).ok()?;
-        let held = self.held.get(&name)?;
+        let held = self.held.get(&name_of(id)?)?;
         (held.session.expires > now).then(|| Arc::clone(&held.session))
     }
 
@@ -276,20 +353,30 @@ impl Sessions {
     #[must_use]
     pub fn find(&self, portal: &str, shown: &str, now: UnixSeconds) -> Option<(String, Arc<HeldSession>)> {
         let name = self.name(portal, shown);
-        let held = self.held.get(&name).map(|held| Arc::clone(&held.session))?;
+        let held = self.held.get(&name).map(|held| {
+            // Nothing is given up where nobody else has it.
+            if self.shared.get().is_some() && held.used.load(Ordering::Relaxed) < now {
+                held.used.store(now, Ordering::Relaxed);
+            }
+            Arc::clone(&held.session)
+        })?;
         (held.expires > now).then(|| (hex(&name), held))
     }
 
-    /// Whose the session of this id is, if it has not ended.
+    /// Whose the session of this id is. One that is not here may be in the store.
     #[must_use]
-    pub fn whose(&self, id: &str, now: UnixSeconds) -> Option<Identity<'static>> {
-        self.of_id(id, now).map(|held| held.identity.clone())
+    pub fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
+        match self.of_id(id, now) {
+            Some(held) => Whose::Of(held.identity.clone()),
+            None if self.is_shared() => Whose::Unknown,
+            None => Whose::Nobody,
+        }
     }
 
     /// Forgets the session of this id for a reason of the portal's own, and has everything end that was
     /// opened from it.
     pub fn end_with_all(&self, portal: &str, id: &str) {
-        if let Some(ended) = self.end(id)
+        if let Some(ended) = self.end(portal, id)
             && let Some(end) = self.at_the_end.get()
         {
             end(portal, ended.known_as.as_deref().unwrap_or(id), ended.expires);
@@ -297,16 +384,34 @@ impl Sessions {
     }
 
     /// Forgets the session of this id, and gives it back if it was there. Whoever calls ends what was opened
-    /// from it.
-    pub fn end(&self, id: &str) -> Option<Arc<HeldSession>> {
-        let name = Name::try_from(decode_hex(id)?).ok()?;
-        let Entry::Occupied(held) = self.held.entry(name) else { return None };
-        self.by_end.lock().remove(&(held.get().session.expires, name));
-        self.unfile(held.get(), &name);
-        Some(held.remove().session)
+    /// from it. Other replicas hear of it soon.
+    pub fn end(&self, portal: &str, id: &str) -> Option<Arc<HeldSession>> {
+        let name = name_of(id)?;
+        let ended = self.remove(&name, |_| true);
+        match &ended {
+            Some(place) => self.tell_of_end(&name, place),
+            None => self.tell_of_end_elsewhere(portal, &name),
+        }
+        ended.map(|place| place.session)
     }
 
-    /// The ids of a portal's sessions that have this memo.
+    /// Forgets every session of a portal that has this memo, wherever it is kept, and has everything end that was
+    /// opened from it. Those that are here at once, the others soon.
+    pub(super) fn end_all_called(self: &Arc<Self>, errands: &Errands, portal: &str, memo: &str) {
+        for id in self.ids_with_memo(portal, memo) {
+            self.end_with_all(portal, &id);
+        }
+        if self.is_shared() {
+            let (sessions, portal, memo) = (Arc::clone(self), portal.to_owned(), memo.to_owned());
+            errands.spawn(async move {
+                for id in sessions.called(&portal, &memo).await.ids {
+                    sessions.end_with_all(&portal, &id);
+                }
+            });
+        }
+    }
+
+    /// The ids of a portal's sessions here that have this memo.
     #[must_use]
     pub fn ids_with_memo(&self, portal: &str, memo: &str) -> Vec<String> {
         let filed = self.by_memo.get(&self.name(portal, memo));
@@ -348,7 +453,7 @@ impl Sessions {
     }
 
     fn name(&self, portal: &str, shown: &str) -> Name {
-        let mut hash = self.hash.clone();
+        let mut hash = self.hash().clone();
         // The length first, so that no two pairs run together into the same bytes.
         hash.update(&(portal.len() as u64).to_be_bytes());
         hash.update(portal.as_bytes());
@@ -357,6 +462,14 @@ impl Sessions {
         name.copy_from_slice(&hash.finalize().into_bytes()[..16]);
         name
     }
+}
+
+fn shown_for(bound: &str) -> Vec<u8> {
+    [b"portal browser\0", bound.as_bytes()].concat()
+}
+
+fn name_of(id: &str) -> Option<Name> {
+    Name::try_from(decode_hex(id)?).ok()
 }
 
 fn hex(name: &Name) -> String {
@@ -373,118 +486,4 @@ pub enum Kept {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn forget_ended(sessions: &Sessions, now: UnixSeconds) {
-        while sessions.next_ended(now).is_some() {}
-    }
-
-    fn session(user: &str, expires: UnixSeconds) -> HeldSession {
-        let identity = Identity::new(user.to_owned(), "", "", vec![]).unwrap();
-        HeldSession::new(identity, expires, None)
-    }
-
-    fn user(sessions: &Sessions, portal: &str, shown: &str, now: UnixSeconds) -> Option<String> {
-        sessions.find(portal, shown, now).map(|(_, held)| held.identity.user().to_owned())
-    }
-
-    #[test]
-    fn a_session_is_found_at_its_own_portal_until_it_ends() {
-        let sessions = Sessions::new(10);
-        sessions.keep("p", "shown", session("ana", 100)).unwrap();
-        for (portal, shown, now, expected) in [
-            ("p", "shown", 99, Some("ana")),
-            ("p", "shown", 100, None),
-            ("ps", "hown", 0, None),
-            ("q", "shown", 0, None),
-            ("p", "", 0, None),
-        ] {
-            assert_eq!(user(&sessions, portal, shown, now).as_deref(), expected, "{portal} {shown} {now}");
-        }
-        let id = sessions.id_of("p", "shown");
-        for (id, ended) in [("shown", false), (&id[1..], false), (&id, true), (&id, false)] {
-            assert_eq!(sessions.end(id).is_some(), ended, "{id}");
-        }
-        assert!(sessions.find("p", "shown", 0).is_none());
-    }
-
-    #[test]
-    fn sessions_are_found_by_their_memo_while_they_last() {
-        let sessions = Sessions::new(10);
-        let with = |memo: &str, expires| HeldSession {
-            memos: memo.split_whitespace().map(str::to_owned).collect(),
-            ..session("ana", expires)
-        };
-        let found = |portal: &str, memo: &str| sessions.ids_with_memo(portal, memo).len();
-        sessions.keep("p", "a", with("m", 100)).unwrap();
-        sessions.keep("p", "b", with("m", 200)).unwrap();
-        sessions.keep("q", "c", with("m", 300)).unwrap();
-        sessions.keep("p", "d", with("", 300)).unwrap();
-        assert_eq!((found("p", "m"), found("q", "m"), found("p", "")), (2, 1, 0));
-        forget_ended(&sessions, 100);
-        assert_eq!(sessions.ids_with_memo("p", "m"), [sessions.id_of("p", "b")]);
-        sessions.keep("p", "b", with("n", 200)).unwrap();
-        assert_eq!((found("p", "m"), found("p", "n")), (0, 1));
-        assert!(sessions.end(&sessions.id_of("p", "b")).is_some());
-        assert!(sessions.end(&sessions.id_of("q", "c")).is_some());
-        assert!(sessions.by_memo.is_empty());
-    }
-
-    #[test]
-    fn what_a_kind_remembers_lasts_through_reloads_and_goes_with_its_portal() {
-        let sessions = Sessions::new(1);
-        let first = sessions.keepsake("a", || 1_u32);
-        let second = sessions.keepsake("a", || 2_u32);
-        drop(first);
-        assert_eq!((*second, *sessions.keepsake("b", || 3_u32)), (1, 3));
-        drop(second);
-        assert_eq!(*sessions.keepsake("a", || 4_u32), 4);
-        assert_eq!(sessions.keepsakes.lock().len(), 1);
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_and_nobody_has_to_go() {
-        let sessions = Sessions::new(2);
-        sessions.keep("p", "a", session("ana", 100)).unwrap();
-        sessions.keep("p", "b", session("ben", 200)).unwrap();
-        assert_eq!(sessions.keep("p", "c", session("cleo", 300)).err(), Some(NoRoom));
-        assert!(matches!(sessions.keep("p", "a", session("amy", 150)), Ok(Kept::Replaced(old)) if old.expires == 100));
-        assert_eq!(user(&sessions, "p", "a", 0).as_deref(), Some("amy"));
-        forget_ended(&sessions, 120);
-        assert_eq!(user(&sessions, "p", "a", 120).as_deref(), Some("amy"));
-        forget_ended(&sessions, 150);
-        assert!(sessions.keep("p", "c", session("cleo", 300)).is_ok());
-        assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (2, 2));
-    }
-
-    #[test]
-    fn what_a_session_is_kept_under_says_nothing_of_what_the_browser_shows() {
-        let shown = "what-the-browser-shows";
-        let [one, two] = [Sessions::new(1), Sessions::new(1)].map(|sessions| sessions.id_of("p", shown));
-        assert_ne!(one, two, "without the key of the process nobody can test guesses");
-        assert_eq!(one.len(), 32, "half a hash, however long the value is");
-    }
-
-    #[test]
-    fn sessions_that_come_and_go_at_once_leave_no_note_behind() {
-        let sessions = Sessions::new(100);
-        std::thread::scope(|scope| {
-            for thread in 0..8_u64 {
-                let sessions = &sessions;
-                scope.spawn(move || {
-                    for round in 0..5000 {
-                        if thread % 2 == 0 {
-                            sessions.keep("p", "shown", session("ana", 1000 + thread * 5000 + round)).unwrap();
-                        } else {
-                            sessions.end(&sessions.id_of("p", "shown"));
-                        }
-                    }
-                });
-            }
-        });
-        assert_eq!(sessions.held.len(), sessions.by_end.lock().len());
-        forget_ended(&sessions, 1_000_000);
-        assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (0, 0));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{HeldSession, Kept, NoRoom, PortalSession, Shown};
 use crate::domain::{Identity, PasswordKeeper, Reason, Secret, Service, UnixSeconds};
+use crate::store::StoreOutage;
 
 /// What a kind of portal knows: how to check what the browser brings.
 pub trait Verifier: Send + Sync + 'static {
@@ -33,6 +34,12 @@ pub trait Verifier: Send + Sync + 'static {
     /// nobody waits for it any more.
     fn ask<'a>(&'a self, _shown: &Shown<'_>, _now: UnixSeconds) -> BoxFuture<'a, Verdict<'static>> {
         Box::pin(std::future::ready(Verdict::Rejected(Reason::NoSession)))
+    }
+
+    /// What of its sessions is kept in [`Sessions`](super::Sessions), and so may be in the store where it is not in
+    /// memory.
+    fn keeps(&self) -> Keeps {
+        Keeps::Nothing
     }
 
     /// What a client without cookies is asked for (`WWW-Authenticate`), where the `Authorization` header may
@@ -87,12 +94,12 @@ pub trait Verifier: Send + Sync + 'static {
     }
 
     /// The ids of all sessions in the house that the portal's own side calls so, as far as they are known.
-    fn called(&self, sid: &str) -> Vec<String> {
-        vec![sid.to_owned()]
+    fn called<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
+        Box::pin(std::future::ready(Called::all(vec![sid.to_owned()])))
     }
 
     /// The portal's side has ended what it calls so: the ids of all sessions that this is in the house.
-    fn called_off(&self, sid: &str) -> Vec<String> {
+    fn called_off<'a>(&'a self, sid: &'a str) -> BoxFuture<'a, Called> {
         self.called(sid)
     }
 
@@ -105,8 +112,8 @@ pub trait Verifier: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`NotKept`].
-    fn register(&self, _sid: &str, _session: HeldSession) -> Result<Kept, NotKept> {
-        Err(NotKept::NotHere)
+    fn register<'a>(&'a self, _sid: &'a str, _session: HeldSession) -> BoxFuture<'a, Result<Kept, NotKept>> {
+        Box::pin(std::future::ready(Err(NotKept::NotHere)))
     }
 
     /// Whose the session of this id is now, as far as the portal can tell.
@@ -136,6 +143,34 @@ pub trait Verifier: Send + Sync + 'static {
     }
 }
 
+/// What is kept of a portal's sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// Nothing: the browser shows all of it.
+    Nothing,
+    /// What the portal's side said when it was asked. Where nothing is kept it is asked again.
+    Answers,
+    /// All of it: nobody else can say whose a cookie is.
+    Sessions,
+}
+
+/// What the portal's side calls by one name.
+#[derive(Debug, Default)]
+pub struct Called {
+    /// The ids of these sessions in the house.
+    pub ids: Vec<String>,
+    /// Why there may be more of which nobody knows here.
+    pub outage: Option<StoreOutage>,
+}
+
+impl Called {
+    /// These, and no others.
+    #[must_use]
+    pub const fn all(ids: Vec<String>) -> Self {
+        Self { ids, outage: None }
+    }
+}
+
 /// Whose a session is now, as far as its portal can tell.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Whose {
@@ -162,6 +197,18 @@ pub enum NotKept {
     /// There are too many.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    /// Other replicas would not know it.
+    #[error("the store cannot be asked")]
+    Outage,
+}
+
+impl NotKept {
+    /// Tells the operator of what only they can change. That the store cannot be asked was told where it was found.
+    pub(super) fn report(self, portal: &str) {
+        if let Self::NoRoom(_) = self {
+            tracing::warn!(portal, "no more sessions can be kept; raise [limits] sessions");
+        }
+    }
 }
 
 /// Memory for [`Verifier::verify`].

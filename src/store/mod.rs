@@ -66,6 +66,12 @@ impl Store {
         })
     }
 
+    /// By which it tells time.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Takes up what may change while running: the keys, who we are at the store and whom we trust there, and what
     /// happens without it.
     pub fn configure(&self, plan: StorePlan) {

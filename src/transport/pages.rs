@@ -76,7 +76,14 @@ async fn logout(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let cookies = question::cookies(request.headers());
     let own = own_origin(&request, &live).unwrap_or_default();
     let return_to = asked.as_deref().and_then(|asked| live.self_service.return_address(asked));
-    let farewell = live.self_service.sign_out(&cookies, &arrival, &own, return_to).await;
+    let farewell = match live.self_service.sign_out(&cookies, &arrival, &own, return_to).await {
+        Ok(farewell) => farewell,
+        // The browser keeps its cookies, or nobody could sign out with them later.
+        Err(Unreachable { retry_after }) => {
+            let language = html::language_of(&request, &live);
+            return answer::unavailable(Reason::PortalUnavailable, retry_after, Some(language));
+        }
+    };
     let onward = farewell.as_deref().or(return_to.map(Url::as_str));
     let mut response = signed_out(onward, html::language_of(&request, &live));
     let is_secure = own.starts_with("https://");

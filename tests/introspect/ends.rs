@@ -110,7 +110,7 @@ async fn the_portals_side_ends_a_session_by_its_own_name_or_by_the_cookie() {
         world.script.says("b", json!({"active": true, "username": "ben", "sid": "portal-sid-2"}));
         let (ana, ..) = world.details("a").await;
         assert_eq!(world.who(&["b"]).await, Who::is("ben"));
-        assert_eq!(world.portal.called(name), [ana]);
+        assert_eq!(world.portal.called(name).await.ids, [ana]);
         world.call_off("nobodys");
         assert_eq!(world.who(&["a"]).await, Who::is("ana"));
         world.script.signs_out("a");
@@ -255,7 +255,7 @@ async fn a_reload_forgets_nobody_who_has_signed_out() {
     let asked = world.script.asked();
     let (_, ()) = tokio::join!(world.who(&["b"]), async {
         until("the question", || async { world.script.asked() > asked }).await;
-        assert!(world.reloaded("").called_off("portal-sid-2").is_empty(), "it is not known yet");
+        assert!(world.reloaded("").called_off("portal-sid-2").await.ids.is_empty(), "it is not known yet");
     });
     for cookie in ["a", "b"] {
         assert!(!matches!(world.known(cookie), Who::In(_)), "{cookie}");

@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 
 use crate::manifests::{FOLDERS, documents, example, list, of_kind, text};
 
+/// A series, and its values.
+type Series = (&'static str, &'static str);
+
 /// Each alert, series of half an hour by which it goes off, and such by which it does not. A value a minute, in
 /// Prometheus' own notation.
-const ALERTS: [(&str, &[(&str, &str)], &[(&str, &str)]); 6] = [
+const ALERTS: [(&str, &[Series], &[Series]); 6] = [
     ("KeywardStoreDown", &[("keyward_store_up{pod=\"a\"}", "1x15 0x15")], &[("keyward_store_up{pod=\"a\"}", "1x30")]),
     (
         "KeywardSignOutsLate",
@@ -94,7 +97,7 @@ fn promtool_takes_the_alerts_and_would_refuse_a_wrong_one() {
 fn every_alert_goes_off_on_what_it_is_about_and_not_before() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("rules.json"), rules()["spec"].to_string()).unwrap();
-    let case = |alert: &str, series: &[(&str, &str)], goes_off: bool| {
+    let case = |alert: &str, series: &[Series], goes_off: bool| {
         let series: Vec<Value> =
             series.iter().map(|(series, values)| json!({"series": series, "values": values})).collect();
         let labels = format!("{{alertname=\"{alert}\"}}");

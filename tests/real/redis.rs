@@ -191,7 +191,7 @@ impl Redis {
 
     /// Says something to it by its own client, and gives back what that printed, less the last line break.
     pub fn say(&self, words: &[&str]) -> String {
-        let mut command = Command::new(find_program("redis-cli").expect("redis-cli is installed"));
+        let mut command = Command::new(find_program("redis-cli").unwrap());
         if self.options.kind == Kind::Sentinel {
             command.args(["-h", &self.address.ip().to_string(), "-p", &self.address.port().to_string()]);
         } else {
@@ -286,7 +286,7 @@ impl Sentinel {
     pub fn primary(&self) -> usize {
         let told = self.guards[0].say(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]);
         let told = told.replace('\n', ":");
-        self.servers.iter().position(|server| server.address.to_string() == told).expect("one of ours")
+        self.servers.iter().position(|server| server.address.to_string() == told).unwrap()
     }
 
     /// Waits until another than this is the primary, and takes writes.
@@ -345,7 +345,7 @@ impl Cluster {
 
     /// Which of the nodes serves a slot.
     pub fn holder(&self, slot: u16) -> usize {
-        self.holder_now(slot).expect("all slots are served")
+        self.holder_now(slot).unwrap()
     }
 
     fn holder_now(&self, slot: u16) -> Option<usize> {
@@ -388,7 +388,7 @@ impl Cluster {
     }
 
     fn any(&self) -> &Redis {
-        self.nodes.iter().find(|node| node.is_running()).expect("one that runs")
+        self.nodes.iter().find(|node| node.is_running()).unwrap()
     }
 
     fn id(&self, node: usize) -> String {

@@ -129,7 +129,7 @@ impl House {
             for line in replica.log().lines().filter(|line| !line.contains("hardly meant so")) {
                 let mut line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
                 if line["level"] == "WARN" || line["level"] == "ERROR" {
-                    ["timestamp", "request_id", "client", "host", "path"].map(|field| line[field].take());
+                    let _ = ["timestamp", "request_id", "client", "host", "path"].map(|field| line[field].take());
                     *words.entry(line.to_string()).or_default() += 1;
                 }
             }

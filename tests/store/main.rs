@@ -12,7 +12,6 @@ mod sentinel;
 mod tls;
 
 #[path = "../fakes/mod.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
 mod fakes;
 #[path = "../real/mod.rs"]
 mod real;

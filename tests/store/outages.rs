@@ -44,7 +44,8 @@ async fn lines_are_cut_and_stall_and_slow_down_and_heal() {
     let line = Line::to(server.address()).await;
     let replica = impatient(line.address());
     replica.can_put("ana").await;
-    let breaks: [(&str, fn(&Line)); 3] =
+    type Break = fn(&Line);
+    let breaks: [(&str, Break); 3] =
         [("cut", Line::cut), ("stall", Line::stall), ("slow", |line| line.slow(Duration::from_secs(2)))];
     for (name, break_it) in breaks {
         break_it(&line);

@@ -78,7 +78,8 @@ fn house(binding: Binding) -> SelfService {
     let entrance = Entrance { host, path, backend, portals, roles: Vec::new() };
     let house = SelfService::new(vec![portal], vec![entrance], keys, clock, Vec::new(), &metrics);
     let ana = Identity::new("ana", "", "", Vec::new()).unwrap();
-    assert_eq!(house.portal_side(None).unwrap().register(SID, ana, 2000, None), Ok(Registered::New));
+    let registered = house.portal_side(None).unwrap().register(SID, ana, 2000, None).now_or_never();
+    assert_eq!(registered, Some(Ok(Registered::New)));
     house
 }
 
@@ -131,7 +132,7 @@ async fn each_browser_has_keys_of_its_own_where_the_application_tells_them_apart
     }
     assert_eq!(seen, ["192.0.2.7/a", "192.0.2.8/a", "192.0.2.7/b", "192.0.2.7/a"].map(|key| format!("browser={key}")));
     assert_eq!(side.touch(SID).await, Ok(3));
-    side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None)).await;
+    side.sign_out(SID, &SignOutRequest::now(SignOutBy::Api, None)).await.unwrap();
     assert_eq!(side.touch(SID).await, Err(NotOpened::NoSession(Reason::Revoked)));
 }
 
@@ -153,7 +154,7 @@ async fn a_ticket_that_outlives_the_day_of_its_sign_out_stays_refused_until_its_
     };
     assert_eq!(who("a-session-of-somebody").await.as_deref(), Some("ana"));
     let side = house.portal_side(None).unwrap();
-    side.sign_out("another-session-of-ana", &SignOutRequest::now(SignOutBy::Api, None)).await;
+    side.sign_out("another-session-of-ana", &SignOutRequest::now(SignOutBy::Api, None)).await.unwrap();
     clock.advance(Duration::from_secs(3 * 24 * 3600));
     store.tick().await;
     assert_eq!(who("another-session-of-ana").await, None);
@@ -176,7 +177,7 @@ async fn the_portal_that_calls_is_named_or_cannot_be_another() {
         ("two words", 3000, Err(NotRegistered::NotKept(NotKept::NoCookie))),
         ("semi;colon", 3000, Err(NotRegistered::NotKept(NotKept::NoCookie))),
     ] {
-        assert_eq!(side.register(sid, ana(), expires, None), result, "{sid} {expires}");
+        assert_eq!(side.register(sid, ana(), expires, None).await, result, "{sid} {expires}");
     }
 }
 
@@ -201,6 +202,6 @@ async fn a_session_that_is_kept_here_no_more_is_nobodys() {
     let forgotten = Person { session: SessionHandle { id, ..ana.session.clone() }, ..ana.clone() };
     assert_eq!(house.as_now(&forgotten), None, "it has ended, whatever was known of it");
     let ben = Identity::new("ben", "", "", Vec::new()).unwrap();
-    assert_eq!(house.portal_side(None).unwrap().register(SID, ben, 2000, None), Ok(Registered::Known));
+    assert_eq!(house.portal_side(None).unwrap().register(SID, ben, 2000, None).await, Ok(Registered::Known));
     assert_eq!(house.as_now(&ana), None, "it is somebody else's");
 }

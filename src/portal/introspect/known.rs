@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use super::said::Word;
 use crate::domain::{Moment, UnixSeconds};
-use crate::portal::{HeldSession, NoRoom, Sealed, Sessions};
+use crate::portal::{Called, HeldSession, NotKept, Sealed, Sessions};
+use crate::store::StoreOutage;
 
 /// How often something is tried that only a change at the same instant can thwart.
 const TRIES: usize = 4;
@@ -84,9 +85,10 @@ impl Known {
     }
 
     /// The names and keys of all sessions that the portal's side calls so: by its own name, or by the cookie.
-    pub(super) fn called(&self, sid: &str) -> Vec<(String, String)> {
+    pub(super) async fn called(&self, sid: &str) -> (Vec<(String, String)>, Option<StoreOutage>) {
         let key = self.key(sid);
-        let mut keys = self.sessions.ids_with_memo(&self.portal, &key);
+        let Called { ids: mut keys, outage } = self.sessions.called(&self.portal, &key).await;
+        let outage = outage.or(self.sessions.bring(&self.portal, std::slice::from_ref(&key)).await.err());
         keys.push(key);
         let mut called: Vec<(String, String)> = Vec::new();
         for key in keys {
@@ -95,24 +97,30 @@ impl Known {
                 called.push((id, key));
             }
         }
-        called
+        (called, outage)
     }
 
     /// Takes the portal's word for whose the cookie is. Somebody else's session behind it, or an earlier one of
-    /// the same person, is over, and whatever was opened from it.
-    pub(super) fn take(&self, cookie: &str, vouched: &Vouched, now: UnixSeconds) -> Result<(), NoRoom> {
+    /// the same person, is over, and whatever was opened from it. Replicas call a session alike: the first that hears
+    /// of it gives it its name.
+    pub(super) async fn take(&self, cookie: &str, vouched: &Vouched, now: UnixSeconds) -> Result<(), NotKept> {
         let sid = vouched.word.sid.as_deref().map(|sid| self.key(sid));
+        if self.sessions.bring_shown(&self.portal, &[cookie]).await.is_err() && !self.sessions.goes_on_without() {
+            return Err(NotKept::Outage);
+        }
         for _ in 0..TRIES {
             // Also one that has ended by itself, and was not cleared away yet.
             let Some((key, earlier)) = self.sessions.find(&self.portal, cookie, 0) else {
-                self.sessions.keep(&self.portal, cookie, new(vouched, sid))?;
-                return Ok(());
+                if self.sessions.keep_first(&self.portal, cookie, new(vouched, sid.clone())).await? {
+                    return Ok(());
+                }
+                continue;
             };
             let same_sid = sid.is_none() || earlier.memos.get(1).is_none_or(|known| Some(known) == sid.as_ref());
             if earlier.identity.user() != vouched.word.identity.user() || !same_sid {
                 self.sessions.lapse(&key, now);
                 self.sessions.end_with_all(&self.portal, &key);
-            } else if self.sessions.renew(&key, &earlier, again(vouched, &earlier)).is_some() {
+            } else if self.sessions.renew_quietly(&self.portal, &key, &earlier, again(vouched, &earlier)).is_some() {
                 return Ok(());
             }
         }
@@ -121,10 +129,12 @@ impl Known {
     }
 
     /// The portal does not vouch for the cookie. Nothing keeps it from doing so again, for whomever.
-    pub(super) fn lapse(&self, key: &str, now: UnixSeconds) {
+    pub(super) async fn lapse(&self, key: &str, now: UnixSeconds) {
+        let brought = self.sessions.bring(&self.portal, &[key.to_owned()]).await;
         match self.sessions.of_id(key, 0) {
-            Some(held) if held.known_as.is_none() => drop(self.sessions.end(key)),
+            Some(held) if held.known_as.is_none() => drop(self.sessions.end(&self.portal, key)),
             Some(_) => self.sessions.lapse(key, now),
+            None if brought.is_err() => drop(self.sessions.end(&self.portal, key)),
             None => {}
         }
     }
@@ -138,7 +148,7 @@ impl Known {
                 fresh_until: earlier.fresh_until,
                 ..HeldSession::new(earlier.identity.clone(), earlier.expires, None)
             };
-            if self.sessions.renew(&key, &earlier, out).is_some() {
+            if self.sessions.renew_and_tell(&self.portal, &key, &earlier, out).is_some() {
                 return Some((key, earlier));
             }
         }

@@ -73,7 +73,7 @@ impl Passwords {
         let refusal = match directory.change_password(user, None, new).await? {
             Changed::Done => {
                 self.basic.may_be_right_now(user, new);
-                self.people.end_all_but(member.identity.user(), new);
+                self.people.end_all_but(member.identity.user(), new).await;
                 return Ok(Ok(()));
             }
             Changed::NoSuchPerson => AccountRefusal::NoAccount,

@@ -103,14 +103,18 @@ impl Basic {
             async move {
                 match known {
                     Some(Known::Wrong) => return Answer::Nobody,
-                    Some(Known::Right(id)) if people.kept.of_id(&id, people.clock.unix()).is_some() => {
-                        return Answer::Session(id);
+                    Some(Known::Right(id)) => {
+                        // Another replica may have changed it since.
+                        let _ = people.kept.bring(&people.portal, std::slice::from_ref(&id)).await;
+                        if people.kept.of_id(&id, people.clock.unix()).is_some() {
+                            return Answer::Session(id);
+                        }
                     }
-                    _ => {}
+                    None => {}
                 }
                 let place = Place { address, by: "basic", device_of: None, device: None };
                 let outcome = credentials.check(&name, password.clone(), place).await;
-                settle(&outcome, &people, &verdicts, (&name, &password, mark), lasts)
+                settle(&outcome, &people, &verdicts, (&name, &password, mark), lasts).await
             }
         };
         self.flights.join((mark, address), question).await.unwrap_or(Answer::Unreachable(COME_BACK))
@@ -118,7 +122,7 @@ impl Basic {
 }
 
 /// Remembers what became of a question, and opens the session.
-fn settle(
+async fn settle(
     outcome: &Outcome,
     people: &People,
     verdicts: &Verdicts,
@@ -126,7 +130,7 @@ fn settle(
     (cache_for, refused_for): (Duration, Duration),
 ) -> Answer {
     match outcome {
-        Outcome::Right(vouched) => match people.open_without_cookie(vouched, name, password) {
+        Outcome::Right(vouched) => match people.open_without_cookie(vouched, name, password).await {
             Some(id) => {
                 verdicts.right(mark, id.clone(), cache_for);
                 Answer::Session(id)

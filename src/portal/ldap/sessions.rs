@@ -59,42 +59,48 @@ fn of_user(user: &str) -> String {
 
 impl People {
     /// A new session, whatever the browser showed before.
-    pub(super) fn open(&self, vouched: &Vouched, typed: &str, password: &Secret) -> Option<Opened> {
-        self.keep(random(), vouched, &secrets(typed, password), &[])
+    pub(super) async fn open(&self, vouched: &Vouched, typed: &str, password: &Secret) -> Option<Opened> {
+        self.keep(random(), vouched, &secrets(typed, password), &[]).await
     }
 
     /// The session of somebody whose client keeps no cookies: the one that began with this password, however
     /// they spell their name, else a new one. No cookie can show it.
-    pub(super) fn open_without_cookie(&self, vouched: &Vouched, typed: &str, password: &Secret) -> Option<String> {
+    pub(super) async fn open_without_cookie(
+        &self,
+        vouched: &Vouched,
+        typed: &str,
+        password: &Secret,
+    ) -> Option<String> {
         let secrets = secrets(typed, password);
         let memo = format!("basic {}", vouched.member.identity.user());
-        for id in self.kept.ids_with_memo(&self.portal, &memo) {
+        // One more session does no harm, where nobody can tell of those of other replicas.
+        for id in self.kept.called(&self.portal, &memo).await.ids {
             let Some(held) = self.kept.of_id(&id, self.clock.unix()) else { continue };
             // What is remembered of another password leads there, and must not open what this one opens.
             if !self.began_with(&id, &held, password) {
                 continue;
             }
             let renewed = self.session(&id, vouched, &secrets, self.end());
-            if !self.is_outdated(vouched) && self.kept.renew(&id, &held, renewed).is_some() {
+            if !self.is_outdated(vouched) && self.kept.renew(&self.portal, &id, &held, renewed).await.is_some() {
                 return Some(id);
             }
         }
         // A semicolon ends the value of a cookie, so none can have this one.
-        Some(self.keep(format!(";{}", random()), vouched, &secrets, &[memo])?.id)
+        Some(self.keep(format!(";{}", random()), vouched, &secrets, &[memo]).await?.id)
     }
 
-    fn keep(&self, shown: String, vouched: &Vouched, secrets: &Secret, memos: &[String]) -> Option<Opened> {
+    async fn keep(&self, shown: String, vouched: &Vouched, secrets: &Secret, memos: &[String]) -> Option<Opened> {
         let id = self.kept.id_of(&self.portal, &shown);
         let mut session = self.session(&id, vouched, secrets, self.end());
         session.memos.push(of_user(vouched.member.identity.user()));
         session.memos.extend(memos.iter().cloned());
-        if self.kept.keep(&self.portal, &shown, session).is_err() {
-            tracing::warn!(portal = self.portal, "no more sessions can be kept; raise [limits] sessions");
+        if let Err(why) = self.kept.keep(&self.portal, &shown, session).await {
+            why.report(&self.portal);
             return None;
         }
         // Looked at only now: a change that comes later finds the session itself.
         if self.is_outdated(vouched) {
-            self.kept.end(&id);
+            self.kept.end(&self.portal, &id);
             return None;
         }
         Some(Opened { shown, id })
@@ -134,11 +140,19 @@ impl People {
     }
 
     /// Ends every session of somebody, and what was opened from it, unless it began with this password.
-    pub(super) fn end_all_but(&self, user: &str, password: &Secret) {
+    pub(super) async fn end_all_but(&self, user: &str, password: &Secret) {
         let (mark, at) = (self.kept.mark(&self.portal, &[&of_user(user)]), self.clock.now());
         self.changed.lock().put(mark, at, at);
         let now = self.clock.unix();
-        for id in self.kept.ids_with_memo(&self.portal, &of_user(user)) {
+        let called = self.kept.called(&self.portal, &of_user(user)).await;
+        if let Some(outage) = called.outage {
+            tracing::warn!(
+                portal = self.portal,
+                %outage,
+                "sessions of other replicas may outlive a new password; the store cannot be asked"
+            );
+        }
+        for id in called.ids {
             if !self.kept.of_id(&id, now).is_some_and(|held| self.began_with(&id, &held, password)) {
                 self.kept.end_with_all(&self.portal, &id);
             }
@@ -153,7 +167,7 @@ impl People {
             return;
         }
         let asking = self.as_before(held, now.plus(ASK_AGAIN));
-        let Some(held) = self.kept.renew(id, held, asking) else { return };
+        let Some(held) = self.kept.renew_here(id, held, asking) else { return };
         let (people, id) = (Arc::clone(self), id.to_owned());
         self.errands.spawn(async move { people.look_up(&id, held).await });
     }
@@ -170,8 +184,14 @@ impl People {
         match found {
             Ok(Some(member)) if member.identity.user() == user => {
                 let fresh_until = self.clock.now().plus(self.refresh_every);
+                let is_same = member.identity == held.identity;
                 let renewed = HeldSession { identity: member.identity, ..self.as_before(&held, fresh_until) };
-                self.kept.renew(id, &held, renewed);
+                // Each replica asks for itself, and tells the others where something has changed.
+                if is_same {
+                    self.kept.renew_here(id, &held, renewed);
+                } else {
+                    self.kept.renew(&self.portal, id, &held, renewed).await;
+                }
             }
             Ok(_) => {
                 tracing::info!(portal = self.portal, user, "the directory does not have somebody any more");

@@ -105,6 +105,8 @@ impl Visit<'_> {
             );
             return form::needs_https(language);
         }
+        // Whom nobody can tell at the moment is shown the form.
+        let _ = ldap.sessions.bring(&call.cookies.values(ldap.sessions.cookie())).await;
         match call.method {
             "GET" | "HEAD" if is_page => match self.who() {
                 Some(user) => form::signed_in(language, &user, self.destination()),
@@ -129,7 +131,7 @@ impl Visit<'_> {
         }
         let place = ldap.place(call);
         match ldap.credentials.check(&typed.name, typed.password.clone(), place).await {
-            Outcome::Right(vouched) => self.let_in(&vouched, &typed, desk),
+            Outcome::Right(vouched) => self.let_in(&vouched, &typed, desk).await,
             Outcome::Wrong => self.form(403, &typed.name, Some(Message::WrongPassword)),
             Outcome::Wait(wait) => {
                 let seconds = wait.as_secs() + 1;
@@ -145,15 +147,15 @@ impl Visit<'_> {
     }
 
     /// Always a new session, in the place of those that the browser has.
-    fn let_in(&self, vouched: &Vouched, typed: &Typed, desk: &dyn Desk) -> Reply {
+    async fn let_in(&self, vouched: &Vouched, typed: &Typed, desk: &dyn Desk) -> Reply {
         let Self { ldap, call, language, .. } = self;
         let user = vouched.member.identity.user();
-        let Some(opened) = ldap.people.open(vouched, &typed.name, &typed.password) else {
+        let Some(opened) = ldap.people.open(vouched, &typed.name, &typed.password).await else {
             return self.later("", 5);
         };
         for old in ldap.sessions.signed(&call.cookies.values(ldap.sessions.cookie())) {
             if old.id != opened.id {
-                ldap.people.kept.end(&old.id);
+                ldap.people.kept.end(&ldap.name, &old.id);
                 desk.sign_out(&SessionHandle { portal: ldap.name.clone(), id: old.id });
             }
         }

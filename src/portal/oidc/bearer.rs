@@ -169,7 +169,8 @@ impl Seen {
         };
         let mut held = HeldSession::new(identity, access.ends, None);
         let ends = house.clock.now().plus(Duration::from_secs(access.ends.saturating_sub(now)));
-        held.sealed = Tokens::of_bearer(token, ends).sealed(&house.kept, id);
+        held.sealed = Tokens::of_bearer(token).sealed(&house.kept, id);
+        held.good_until = ends;
         held.memos = memos(&access).collect();
         let held = Arc::new(held);
         self.last_end.fetch_max(access.ends, Ordering::Relaxed);
@@ -192,7 +193,8 @@ impl Seen {
     /// been missed. One that is good nevertheless is looked at anew.
     fn forget_ended(&self) {
         let (noted, lost) = self.house.kept.notes().heard();
-        let is_new = |known: &AtomicU64, now| known.load(Ordering::Relaxed) != now && known.swap(now, Ordering::Relaxed) != now;
+        let is_new =
+            |known: &AtomicU64, now| known.load(Ordering::Relaxed) != now && known.swap(now, Ordering::Relaxed) != now;
         if is_new(&self.heard.1, lost) {
             self.good.clear();
         }

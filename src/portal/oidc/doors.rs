@@ -241,8 +241,8 @@ impl Oidc {
         let no_room = || pages::later(self.language(call), login, 5);
         let session = house.session(&id, read, expires).ok_or_else(no_room)?;
         let memos = session.memos.clone();
-        if house.kept.keep(&house.name, &shown, session).is_err() {
-            tracing::warn!(portal = house.name, "no more sessions can be kept; raise [limits] sessions");
+        if let Err(why) = house.kept.keep(&house.name, &shown, session).await {
+            why.report(&house.name);
             return Err(no_room());
         }
         // Looked at only now: an end that comes later finds the session itself.
@@ -252,11 +252,11 @@ impl Oidc {
                 Ok(true) => pages::stale(self.language(call), login),
                 Err(outage) => not_now(self.language(call), login, &outage),
             };
-            house.kept.end(&id);
+            house.kept.end(&house.name, &id);
             return Err(no);
         }
-        for old in self.live(call) {
-            house.kept.end(&old.id);
+        for old in self.live(call).await {
+            house.kept.end(&house.name, &old.id);
             desk.sign_out(&SessionHandle { portal: house.name.clone(), id: old.id });
         }
         tracing::info!(portal = house.name, user, "signed in at the OpenID provider");
@@ -264,9 +264,12 @@ impl Oidc {
     }
 
     /// The sessions of this portal that the browser shows and that have not ended.
-    fn live(&self, call: &Call<'_>) -> Vec<SignedSession> {
+    async fn live(&self, call: &Call<'_>) -> Vec<SignedSession> {
         let now = self.house.clock.unix();
-        let mut live = self.sessions.signed(&call.cookies.values(self.sessions.cookie()));
+        let shown = call.cookies.values(self.sessions.cookie());
+        // One of which nobody can tell keeps nobody from signing in.
+        let _ = self.sessions.bring(&shown).await;
+        let mut live = self.sessions.signed(&shown);
         live.retain(|session| session.expires > now);
         live
     }

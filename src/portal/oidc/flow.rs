@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Call, Cookies, UnixSeconds, is_token};
+use crate::portal::Sessions;
 use crate::portal::cookie_line::cookie_line;
-use crate::portal::{Sealed, Sessions};
 
 /// How long somebody may take to sign in at the provider, in seconds.
 pub(super) const LIFETIME: u64 = 600;
@@ -63,8 +63,8 @@ impl Flows<'_> {
     /// The `Set-Cookie` lines that begin this sign-in, and end those for which there is no room beside it.
     pub(super) fn begin(&self, flow: &Flow, cookies: &Cookies<'_>, now: UnixSeconds) -> Option<Vec<String>> {
         let tag = flow.state.get(..TAG)?;
-        let sealed = self.sessions.seal(&self.bound_to(tag), serde_json::to_string(flow).ok()?.as_bytes())?;
-        let value = URL_SAFE_NO_PAD.encode(sealed.as_bytes());
+        let sealed = self.sessions.seal_to_show(&self.bound_to(tag), serde_json::to_string(flow).ok()?.as_bytes())?;
+        let value = URL_SAFE_NO_PAD.encode(sealed);
         let mut lines = self.make_room(cookies, now);
         lines.push(self.line(tag, &value, LIFETIME));
         Some(lines)
@@ -103,8 +103,8 @@ impl Flows<'_> {
     }
 
     fn open(&self, tag: &str, value: &str) -> Option<Flow> {
-        let sealed = Sealed::from_bytes(URL_SAFE_NO_PAD.decode(value).ok()?);
-        serde_json::from_slice(&self.sessions.unseal(&self.bound_to(tag), &sealed)?).ok()
+        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
+        serde_json::from_slice(&self.sessions.unseal_shown(&self.bound_to(tag), sealed)?).ok()
     }
 
     fn bound_to(&self, tag: &str) -> String {

@@ -11,6 +11,7 @@ use super::claims::{self, LogoutToken, OLDEST_LOGOUT};
 use super::settings::PostLogout;
 use super::{House, Oidc};
 use crate::domain::{Call, Desk, Reply, SessionHandle, UnixSeconds};
+use crate::portal::Called;
 use crate::portal::notes::End;
 use crate::store::StoreOutage;
 
@@ -112,8 +113,11 @@ impl Oidc {
         }
         // To end twice harms nobody but who has come since, so while nobody can tell, it counts once here.
         let is_first_here = house.kept.notes().put(format!("{jti} here"), now, until, now);
-        if is_first_here || known.is_ok() {
-            self.end_all(&token, now, desk).await;
+        if (is_first_here || known.is_ok())
+            && let Some(outage) = self.end_all(&token, now, desk).await
+        {
+            // There may be more of them than are known here.
+            return unavailable("the store cannot be asked", outage.retry_after());
         }
         // Only now: whatever went wrong before, the provider tries again, and then nothing is left out.
         match house.kept.note(jti, now, until, now).await {
@@ -123,17 +127,18 @@ impl Oidc {
         }
     }
 
-    /// The session of this name; or all of the person's, where none is named.
-    async fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) {
+    /// The session of this name; or all of the person's, where none is named. Gives back why there may be more.
+    async fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) -> Option<StoreOutage> {
         let (memo, of_subject) = match (&token.sid, &token.subject) {
             (Some(sid), subject) => (format!("sid:{sid}"), subject.as_ref()),
             (None, Some(subject)) => (format!("sub:{subject}"), None),
-            (None, None) => return,
+            (None, None) => return None,
         };
         let house = &self.house;
         house.kept.note_end_now(&house.errands, &house.name, &house.end(&memo, token.issued, now), now).await;
-        let mut ids = self.ids_with(&memo);
+        let Called { mut ids, outage } = self.all_with(&memo).await;
         if let Some(subject) = of_subject {
+            // Those are here by now.
             let theirs = self.ids_with(&format!("sub:{subject}"));
             ids.retain(|id| theirs.contains(id));
         }
@@ -142,6 +147,13 @@ impl Oidc {
             desk.sign_out(&SessionHandle { portal: self.house.name.clone(), id });
         }
         tracing::info!(portal = self.house.name, sessions = count, "the OpenID provider has ended sessions");
+        outage
+    }
+
+    fn ids_with(&self, memo: &str) -> Vec<String> {
+        let mut ids = self.house.kept.ids_with_memo(&self.house.name, memo);
+        ids.extend(self.bearers.ids_with(memo));
+        ids
     }
 
     fn not_taken(&self, why: &dyn std::fmt::Display) -> Reply {

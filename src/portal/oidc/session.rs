@@ -12,7 +12,7 @@ use super::claims::{self, IdToken, Unusable};
 use super::settings::Source;
 use super::tokens::{self, Granted, Refusal};
 use crate::domain::{Identity, Moment, Outage, Reason, UnixSeconds};
-use crate::portal::{HeldSession, PortalSession, Sealed, Sessions, Verdict};
+use crate::portal::{HeldSession, PortalSession, Sealed, Sessions, Turn, Verdict};
 use crate::wire::{claims as claims_of, json_object};
 
 /// Tokens are renewed this long before they end, or at three quarters of a short life.
@@ -21,16 +21,18 @@ const AHEAD: Duration = Duration::from_secs(60);
 const UNTOLD: u64 = 300;
 /// After a refresh that did not reach the provider, requests do not ask again for so long.
 const AFTER_OUTAGE: Duration = Duration::from_secs(10);
+/// What a refresh takes at most beside the provider's answer.
+const BESIDE_ANSWER: Duration = Duration::from_secs(10);
+/// How often a replica looks whether another one has renewed the tokens, if it is not told.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often it does so before it lets the tokens be as they are for a while.
+const TURNS_TRIED: usize = 60;
 
 /// The tokens of a session, as they are kept: sealed.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Tokens {
     pub access: String,
-    /// When it ends, on our own time line in milliseconds: a wall clock that is set ends no token.
-    access_ends: u64,
     refresh: Option<String>,
-    /// The same of the refresh token, where the provider said so.
-    refresh_ends: Option<u64>,
     /// The last ID token. Its claims count until another one comes.
     pub id: String,
     /// Where people sign out at the provider. Kept here, so that it is known after a reload as well.
@@ -39,26 +41,24 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Those of somebody who brings an access token and nothing else.
-    pub(super) fn of_bearer(access: &str, ends: Moment) -> Self {
-        let (refresh, refresh_ends, end_session) = (None, None, None);
-        let access_ends = ends.as_millis();
-        Self { access: access.to_owned(), access_ends, refresh, refresh_ends, id: String::new(), end_session }
-    }
-
-    /// Whether the access token is good.
-    pub(super) fn are_good(&self, now: Moment) -> bool {
-        self.access_ends > now.as_millis()
-    }
-
-    /// Whether the provider may still give others for them.
-    fn can_be_renewed(&self, now: Moment) -> bool {
-        self.refresh_ends.is_none_or(|ends| ends > now.as_millis())
+    pub(super) fn of_bearer(access: &str) -> Self {
+        Self { access: access.to_owned(), refresh: None, id: String::new(), end_session: None }
     }
 
     /// Sealed for the session of this id.
     pub(super) fn sealed(&self, kept: &Sessions, id: &str) -> Option<Sealed> {
         kept.seal(id, &serde_json::to_vec(self).ok()?)
     }
+}
+
+/// Whether the access token of a session is good. A wall clock that is set ends none.
+pub(super) fn are_good(session: &HeldSession, now: Moment) -> bool {
+    session.good_until > now
+}
+
+/// Whether the provider may still give others for its tokens.
+fn can_be_renewed(session: &HeldSession, now: Moment) -> bool {
+    session.renewable_until > now
 }
 
 /// What follows from what the provider gave.
@@ -68,6 +68,8 @@ pub(super) struct Read {
     tokens: Tokens,
     /// When the tokens are to be renewed.
     fresh_until: Moment,
+    /// When the access token ends, and when the refresh token does, where the provider said so.
+    ends: (Moment, Moment),
 }
 
 /// Why nobody can be made of it.
@@ -106,7 +108,7 @@ impl House {
     }
 
     /// The same for a refresh, which may bring no ID token.
-    async fn read_again(&self, granted: Granted, before: Tokens) -> Result<Read, NoPerson> {
+    async fn read_again(&self, granted: Granted, before: Tokens, renewable: Moment) -> Result<Read, NoPerson> {
         let known =
             before.id.split('.').nth(1).and_then(json_object).ok_or_else(|| NoPerson::untrusted("none is known"))?;
         let subject = known.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -123,7 +125,7 @@ impl House {
         if id_token.subject != subject || is_other {
             return Err(NoPerson::untrusted("it is somebody else's"));
         }
-        self.read_all(granted, id, id_token, claims, Some(before)).await
+        self.read_all(granted, id, id_token, claims, Some((before, renewable))).await
     }
 
     async fn id_token(&self, id: &str, nonce: Option<&str>, access: &str) -> Result<(IdToken, Value), NoPerson> {
@@ -139,21 +141,19 @@ impl House {
         id: String,
         id_token: IdToken,
         claims: Value,
-        before: Option<Tokens>,
+        before: Option<(Tokens, Moment)>,
     ) -> Result<Read, NoPerson> {
         let identity = self.identity(claims, &id_token.subject, &granted.access).await?;
-        let ends = |seconds| self.clock.now().plus(Duration::from_secs(seconds)).as_millis();
+        let ends = |seconds| self.clock.now().plus(Duration::from_secs(seconds));
         let lifetime = granted.expires_in.unwrap_or(UNTOLD);
         let (old_refresh, old_end, old_way) =
-            before.map_or((None, None, None), |old| (old.refresh, old.refresh_ends, old.end_session));
+            before.map_or((None, None, None), |(old, ends)| (old.refresh, Some(ends), old.end_session));
         let is_new = granted.refresh.is_some();
         let told = granted.refresh_expires_in.map(ends);
         let way_out = self.provider.known_now().and_then(|known| known.end_session.clone()).map(String::from);
         let tokens = Tokens {
             access: granted.access,
-            access_ends: ends(lifetime),
             refresh: granted.refresh.or(old_refresh),
-            refresh_ends: if is_new { told } else { told.or(old_end) },
             id,
             end_session: way_out.or(old_way),
         };
@@ -161,7 +161,9 @@ impl House {
             Some(_) => self.clock.now().plus(fresh_for(lifetime)),
             None => Moment::NEVER,
         };
-        Ok(Read { identity, id_token, tokens, fresh_until })
+        let refresh_ends = if is_new { told } else { told.or(old_end) };
+        let ends = (ends(lifetime), refresh_ends.unwrap_or(Moment::NEVER));
+        Ok(Read { identity, id_token, tokens, fresh_until, ends })
     }
 
     /// Makes a person of the claims, wherever they are to be looked for.
@@ -201,6 +203,7 @@ impl House {
         session.memos.extend(read.id_token.sid.map(|sid| format!("sid:{sid}")));
         session.fresh_until = read.fresh_until;
         session.sealed = sealed;
+        (session.good_until, session.renewable_until) = read.ends;
         Some(session)
     }
 
@@ -213,20 +216,19 @@ impl House {
     /// nobody waits for the new ones.
     pub(super) async fn renewed(self: Arc<Self>, id: String, session: Arc<HeldSession>) -> Verdict<'static> {
         let now = self.clock.now();
-        let Some(tokens) = self.tokens(&id, &session) else { return Verdict::Rejected(Reason::Expired) };
         let house = Arc::clone(&self);
         let refresh = self.refreshes.join(id.clone(), {
             let id = id.clone();
             move || async move { house.refresh(&id).await }
         });
-        if tokens.are_good(now) {
+        if are_good(&session, now) {
             // Looked at once, which begins it; it goes on without us.
             let _ = refresh.now_or_never();
             return Verdict::Genuine(PortalSession::held_here(id, &session));
         }
         let refused = |retry_after| {
             // An outage is no sign-out: as long as the provider may still stand by the session, it goes on.
-            match tokens.can_be_renewed(now) {
+            match can_be_renewed(&session, now) {
                 true => Verdict::Genuine(PortalSession::held_here(id.clone(), &session)),
                 false => Verdict::Unreachable { retry_after },
             }
@@ -239,8 +241,42 @@ impl House {
         }
     }
 
+    /// Whatever the provider gives for a refresh token, it may give once: of all replicas one asks.
     async fn refresh(self: Arc<Self>, id: &str) -> Refreshed {
-        let Some(session) = self.kept.of_id(id, self.clock.unix()) else { return Refreshed::Ended };
+        let life = self.provider.longest_answer() + BESIDE_ANSWER;
+        for _ in 0..TURNS_TRIED {
+            match self.kept.turn(&self.name, id, life).await {
+                Ok(Turn::Ours) => {
+                    let refreshed = self.refresh_now(id).await;
+                    self.kept.done(&self.name, id).await;
+                    return refreshed;
+                }
+                Ok(Turn::Theirs) => {
+                    self.kept.wait_for_news(id, LOOK_AGAIN).await;
+                    match self.kept.newest(&self.name, id, self.clock.unix()).await {
+                        Some(session) if session.fresh_until > self.clock.now() => return Refreshed::Renewed(session),
+                        Some(_) => {}
+                        None => return self.gone(),
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        // Nobody knows whether another one is asking, so the tokens that are there have to do.
+        let outage = Outage::TimedOut;
+        match self.kept.of_id(id, self.clock.unix()) {
+            Some(session) => self.later(id, &session, &outage),
+            None => Refreshed::Unreachable(outage.retry_after()),
+        }
+    }
+
+    /// What is neither here nor in the store has ended, if there is no outage.
+    fn gone(&self) -> Refreshed {
+        if self.kept.is_shared() { Refreshed::Unreachable(Duration::from_secs(1)) } else { Refreshed::Ended }
+    }
+
+    async fn refresh_now(&self, id: &str) -> Refreshed {
+        let Some(session) = self.kept.newest(&self.name, id, self.clock.unix()).await else { return self.gone() };
         if session.fresh_until > self.clock.now() {
             // Another one was faster.
             return Refreshed::Renewed(session);
@@ -253,7 +289,7 @@ impl House {
             return self.later(id, &session, &Outage::BackingOff { retry_after: pause });
         }
         let read = match tokens::for_refresh(&self.provider, &self.settings, refresh).await {
-            Ok(Ok(granted)) => self.read_again(granted, tokens).await,
+            Ok(Ok(granted)) => self.read_again(granted, tokens, session.renewable_until).await,
             Ok(Err(Refusal::InvalidGrant)) => {
                 tracing::info!(
                     portal = self.name,
@@ -269,7 +305,7 @@ impl House {
             Err(outage) => Err(outage.into()),
         };
         match read {
-            Ok(read) => self.put_in_place(id, &session, read),
+            Ok(read) => self.put_in_place(id, &session, read).await,
             Err(NoPerson::Outage(outage)) => self.later(id, &session, &outage),
             Err(error) => {
                 tracing::warn!(portal = self.name, %error, "a session ends, since its new tokens are not good");
@@ -278,12 +314,12 @@ impl House {
         }
     }
 
-    fn put_in_place(&self, id: &str, session: &Arc<HeldSession>, read: Read) -> Refreshed {
+    async fn put_in_place(&self, id: &str, session: &Arc<HeldSession>, read: Read) -> Refreshed {
         let Some(new) = self.session(id, read, session.expires) else { return self.ended(id) };
         if new.identity.user() != session.identity.user() {
             return self.ended(id);
         }
-        match self.kept.renew(id, session, new) {
+        match self.kept.renew(&self.name, id, session, new).await {
             Some(renewed) => Refreshed::Renewed(renewed),
             None => Refreshed::Ended,
         }
@@ -292,22 +328,17 @@ impl House {
     /// The provider could not be asked: the session goes on as it is, and asks again in a while.
     fn later(&self, id: &str, session: &Arc<HeldSession>, outage: &Outage) -> Refreshed {
         tracing::debug!(portal = self.name, %outage, "tokens could not be renewed");
-        let same = HeldSession {
-            identity: session.identity.clone(),
-            expires: session.expires,
-            password: None,
-            known_as: None,
-            memos: session.memos.clone(),
-            fresh_until: self.clock.now().plus(AFTER_OUTAGE),
-            sealed: session.sealed.clone(),
-        };
-        let may_go_on = self.tokens(id, session).is_some_and(|tokens| {
-            let now = self.clock.now();
-            tokens.are_good(now) || tokens.can_be_renewed(now)
-        });
+        let now = self.clock.now();
         // Where nothing is valid any more, every request is told so.
-        if may_go_on {
-            self.kept.renew(id, session, same);
+        if are_good(session, now) || can_be_renewed(session, now) {
+            let same = HeldSession {
+                fresh_until: now.plus(AFTER_OUTAGE),
+                sealed: session.sealed.clone(),
+                good_until: session.good_until,
+                renewable_until: session.renewable_until,
+                ..HeldSession::new(session.identity.clone(), session.expires, None)
+            };
+            self.kept.renew_here(id, session, same);
         }
         Refreshed::Unreachable(outage.retry_after())
     }

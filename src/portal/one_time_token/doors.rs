@@ -46,7 +46,7 @@ impl Service for OneTimeToken {
             if bare(call.path) == bare(&self.settings.login_path) && call.reach == Reach::Browsers {
                 return Answered::Here(self.arrive(call, desk).await);
             }
-            self.logout_by_host(call, desk)
+            self.logout_by_host(call, desk).await
         })
     }
 }
@@ -84,7 +84,7 @@ impl OneTimeToken {
                 }
             },
             Brought::Continue(name) if posted => {
-                let live = self.live(call);
+                let live = self.live(call).await;
                 // The name is known to nobody but this page of ours, so another site cannot send the form.
                 let agreed = |pending: &Pending| {
                     pending.instead_of.as_ref().is_some_and(|old| live.iter().any(|session| session.id == *old))
@@ -177,7 +177,7 @@ impl OneTimeToken {
 
     /// Lets somebody in, unless somebody else is signed in: anybody can send a link of their own.
     async fn admit(&self, arrival: Arrival, call: &Call<'_>, desk: &dyn Desk) -> Reply {
-        let other = self.live(call).into_iter().find(|session| session.user != arrival.identity.user());
+        let other = self.live(call).await.into_iter().find(|session| session.user != arrival.identity.user());
         let Some(other) = other else { return self.let_in(arrival, call, desk).await };
         let then = arrival.identity.user().to_owned();
         let pending = Pending { arrival, instead_of: Some(other.id) };
@@ -195,8 +195,8 @@ impl OneTimeToken {
         let Arrival { identity, api_sid, expires, next } = arrival;
         let (user, shown) = (identity.user().to_owned(), random());
         let session = HeldSession { memos: [api_sid.clone()].into(), ..HeldSession::new(identity, expires, None) };
-        if self.kept.keep(&self.name, &shown, session).is_err() {
-            tracing::warn!(portal = self.name, "no more sessions can be kept; raise [limits] sessions");
+        if let Err(why) = self.kept.keep(&self.name, &shown, session).await {
+            why.report(&self.name);
             return pages::later(self.language(call));
         }
         let id = self.kept.id_of(&self.name, &shown);
@@ -207,10 +207,10 @@ impl OneTimeToken {
             Err(_) => Some(pages::later(self.language(call))),
         };
         if let Some(no) = no {
-            self.kept.end(&id);
+            self.kept.end(&self.name, &id);
             return no;
         }
-        for old in self.live(call) {
+        for old in self.live(call).await {
             self.end_quietly(old.id, desk);
         }
         self.errands.begin(&self.name, "acknowledgement", self.acknowledgement(api_sid, id));
@@ -236,21 +236,24 @@ impl OneTimeToken {
     }
 
     /// The sessions of this portal that the browser shows and that have not ended.
-    fn live(&self, call: &Call<'_>) -> Vec<crate::portal::SignedSession> {
+    async fn live(&self, call: &Call<'_>) -> Vec<crate::portal::SignedSession> {
         let now = self.host.clock().unix();
-        let mut live = self.sessions.signed(&call.cookies.values(self.sessions.cookie()));
+        let shown = call.cookies.values(self.sessions.cookie());
+        // One of which nobody can tell keeps nobody from signing in.
+        let _ = self.sessions.bring(&shown).await;
+        let mut live = self.sessions.signed(&shown);
         live.retain(|session| session.expires > now);
         live
     }
 
     /// Ends a session here and at the applications. The host hears nothing of it.
     fn end_quietly(&self, id: String, desk: &dyn Desk) {
-        self.kept.end(&id);
+        self.kept.end(&self.name, &id);
         desk.sign_out(&SessionHandle { portal: self.name.clone(), id });
     }
 
     /// The host, or another client through it, has ended an API session. Also well where there is none.
-    fn logout_by_host(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
+    async fn logout_by_host(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
         let caller = call.browser.header("apikey").and_then(|key| ApiKey::find(&self.settings.callers, key));
         if caller.is_none() {
             return Answered::Elsewhere(problem(
@@ -267,8 +270,13 @@ impl OneTimeToken {
         let Some(api_sid) = self.host.names().api_sid.text(&body).filter(|api_sid| !api_sid.is_empty()) else {
             return Answered::Here(problem(400, "invalid_request", "the body must name the API session"));
         };
-        for id in self.called_off(api_sid) {
+        let called = self.called_off(api_sid).await;
+        for id in called.ids {
             self.end_quietly(id, desk);
+        }
+        if let Some(outage) = called.outage {
+            let problem = problem(503, "temporarily_unavailable", "there may be more sessions of it; try again");
+            return Answered::Here(problem.header("retry-after", outage.retry_after().as_secs().to_string()));
         }
         Answered::Here(Reply::json(200, &json!({ "status": "success" })))
     }

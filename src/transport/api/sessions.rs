@@ -8,13 +8,12 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_util::FutureExt;
-use futures_util::future::ready;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value, json};
 
 use super::call::{Answer, Asked, Call};
-use crate::domain::{ExposeSecret, Identity, IdentityError, Secret, SessionKeys, UnixSeconds, is_control};
+use crate::domain::{ExposeSecret, Identity, IdentityError, Reason, Secret, SessionKeys, UnixSeconds, is_control};
 use crate::handover::{
     BrowserBehind, NotKept, NotOpened, NotRegistered, Opened, PortalSide, Registered, SignOutBy, SignOutRequest,
 };
@@ -90,6 +89,8 @@ const NO_ROOM: Problem = Problem::new(
 );
 /// When it is worth asking for room again: sessions end by themselves.
 const ROOM_AFTER: Duration = Duration::from_secs(60);
+/// When it is worth asking the store again.
+const STORE_AFTER: Duration = Duration::from_secs(5);
 const NO_ADDRESS: Problem =
     unprocessable("no address", "X-Forwarded-For must be the browser's address, and nothing else");
 const NO_TICKET: Problem = unprocessable(
@@ -160,7 +161,7 @@ impl Asked<'_> {
 }
 
 fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
-    let told = || {
+    let told = async {
         let (portal, sid) = (asked.portal()?, asked.sid()?);
         let told: Told = asked.json(FIELDS)?;
         if told.password.as_ref().is_some_and(|it| !(1..=LONGEST_PASSWORD).contains(&it.expose_secret().len())) {
@@ -169,7 +170,7 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
         let roles = told.roles.into_iter().map(Cow::Owned).collect();
         let identity = Identity::new(told.user, told.name, told.email, roles)
             .map_err(|error: IdentityError| FIELDS.because(error.to_string()))?;
-        let registered = portal.register(&sid, identity, told.expires, told.password);
+        let registered = portal.register(&sid, identity, told.expires, told.password).await;
         registered
             .map(|registered| match registered {
                 Registered::New => empty(StatusCode::CREATED),
@@ -182,9 +183,10 @@ fn put<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
                 NotRegistered::NotKept(NotKept::NoCookie) => NO_COOKIE,
                 NotRegistered::NotKept(why @ NotKept::Comma) => FIELDS.because(why.to_string()),
                 NotRegistered::NotKept(NotKept::NoRoom(_)) => NO_ROOM.again_after(ROOM_AFTER),
+                NotRegistered::NotKept(NotKept::Outage) => Problem::unavailable(Reason::PortalUnavailable, STORE_AFTER),
             })
     };
-    ready(told()).boxed_local()
+    told.boxed_local()
 }
 
 fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
@@ -192,7 +194,8 @@ fn delete<'a>(asked: &'a Asked<'a>) -> Answer<'a> {
     let arrival = SignOutRequest::now(SignOutBy::Api, question::request_id(asked.request.headers()));
     let end = async move {
         asked.without_body()?;
-        asked.portal()?.sign_out(&asked.sid()?, &arrival).await;
+        let ended = asked.portal()?.sign_out(&asked.sid()?, &arrival).await;
+        ended.map_err(|unknown| Problem::unavailable(Reason::PortalUnavailable, unknown.retry_after))?;
         Ok(empty(StatusCode::NO_CONTENT))
     };
     end.boxed_local()

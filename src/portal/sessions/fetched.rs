@@ -1,0 +1,177 @@
+//! How sessions get here from the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::Notify;
+
+use super::shared::{Due, Fetched, Shared, Standing};
+use super::{HeldSession, Name, Place, Sessions, name_of};
+use crate::domain::UnixSeconds;
+use crate::portal::Called;
+use crate::store::StoreOutage;
+
+/// How often something is tried that only a change at the same instant can thwart.
+const TRIES: usize = 4;
+
+/// Who does something that only one replica may do at a time.
+pub enum Turn {
+    /// This one, for the time that was asked for, or until it gives the turn back.
+    Ours,
+    /// Another one.
+    Theirs,
+}
+
+impl Sessions {
+    /// Whether one of these values may stand for a session that is not here.
+    pub(in crate::portal) fn lacks(&self, portal: &str, shown: &[&str]) -> bool {
+        self.is_shared() && shown.iter().any(|shown| !self.held.contains_key(&self.name(portal, shown)))
+    }
+
+    /// Brings the sessions here for which a browser shows this, as far as there are any.
+    ///
+    /// # Errors
+    /// Nobody can tell whether there are more.
+    pub(in crate::portal) async fn bring_shown(&self, portal: &str, shown: &[&str]) -> Result<(), StoreOutage> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        self.bring_all(portal, shown.iter().map(|shown| self.name(portal, shown))).await
+    }
+
+    /// Brings the sessions of these ids here, as far as there are any.
+    ///
+    /// # Errors
+    /// Nobody can tell whether there are more.
+    pub(in crate::portal) async fn bring(&self, portal: &str, ids: &[String]) -> Result<(), StoreOutage> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        self.bring_all(portal, ids.iter().filter_map(|id| name_of(id))).await
+    }
+
+    async fn bring_all(&self, portal: &str, names: impl Iterator<Item = Name>) -> Result<(), StoreOutage> {
+        let missing = names.filter(|name| !self.held.contains_key(name));
+        let fetched = join_all(missing.map(|name| self.fetch(portal, name))).await;
+        if fetched.contains(&Fetched::Unclear) { Err(StoreOutage::Down) } else { Ok(()) }
+    }
+
+    /// Asks the store once, however many want to know.
+    async fn fetch(&self, portal: &str, name: Name) -> Fetched {
+        let Some(shared) = self.shared.get() else { return Fetched::Nowhere };
+        let question = || {
+            let (me, portal) = (shared.me.clone(), portal.to_owned());
+            async move {
+                match me.upgrade() {
+                    Some(sessions) => sessions.fetch_now(&portal, name).await,
+                    None => Fetched::Unclear,
+                }
+            }
+        };
+        shared.fetches.join(name, question).await.unwrap_or(Fetched::Unclear)
+    }
+
+    async fn fetch_now(&self, portal: &str, name: Name) -> Fetched {
+        let Some(shared) = self.shared.get() else { return Fetched::Nowhere };
+        for _ in 0..TRIES {
+            match shared.owes(&name) {
+                Some(Due::End { .. }) => return Fetched::Nowhere,
+                // It is here, and newer than what the store has.
+                Some(Due::Write | Due::Prolong) if self.held.contains_key(&name) => return Fetched::Here,
+                _ => {}
+            }
+            shared.begin_fetch(name);
+            let standing = match shared.get(portal, &name).await {
+                Ok(standing) => standing,
+                Err(_) => return Fetched::Unclear,
+            };
+            match standing {
+                Standing::Nothing if shared.is_recovering() => return Fetched::Unclear,
+                Standing::Nothing => return Fetched::Nowhere,
+                Standing::Ended => {
+                    self.remove(&name, |place| place.session.version() != 0);
+                    return Fetched::Nowhere;
+                }
+                _ => {}
+            }
+            let Some(session) = self.read(shared, &name, standing) else {
+                tracing::warn!(portal, "a session in the store cannot be read; see the keys of [store]");
+                return Fetched::Unclear;
+            };
+            let new = self.place(portal, session);
+            if let Some(fetched) = self.land(shared, name, new) {
+                return fetched;
+            }
+        }
+        Fetched::Unclear
+    }
+
+    /// Keeps what came from the store, unless it has changed on the way.
+    fn land(&self, shared: &Shared, name: Name, new: Place) -> Option<Fetched> {
+        if self.held.get(&name).is_some_and(|held| held.session.version() >= new.session.version()) {
+            return Some(Fetched::Here);
+        }
+        self.take_in(name, new);
+        // Whoever hears of it from now on finds the copy.
+        if !shared.end_fetch(&name) {
+            self.remove(&name, |place| place.session.version() != 0);
+            return None;
+        }
+        Some(Fetched::Here)
+    }
+
+    /// The session of this id as the store has it by now; in an outage as memory has it.
+    pub(in crate::portal) async fn newest(&self, portal: &str, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
+        if self.is_shared()
+            && let Some(name) = name_of(id)
+        {
+            self.fetch(portal, name).await;
+        }
+        self.of_id(id, now)
+    }
+
+    /// The ids of all of a portal's sessions that have this memo, wherever they are kept. They are here when this
+    /// returns.
+    pub(in crate::portal) async fn called(&self, portal: &str, memo: &str) -> Called {
+        let outage = self.bring_called(portal, memo).await.err();
+        Called { ids: self.ids_with_memo(portal, memo), outage }
+    }
+
+    async fn bring_called(&self, portal: &str, memo: &str) -> Result<(), StoreOutage> {
+        let Some(shared) = self.shared.get() else { return Ok(()) };
+        let names = shared.filed(&self.name(portal, memo)).await?;
+        self.bring_all(portal, names.into_iter()).await
+    }
+
+    /// Takes the one turn of all replicas to do something with the session of this id, for at most `life`.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub(in crate::portal) async fn turn(&self, portal: &str, id: &str, life: Duration) -> Result<Turn, StoreOutage> {
+        let Some(shared) = self.shared.get() else { return Ok(Turn::Ours) };
+        // Nobody else has it.
+        if self.of_id(id, 0).is_some_and(|held| held.version() == 0) {
+            return Ok(Turn::Ours);
+        }
+        let place = shared.store.place("portal turn", &[portal.as_bytes(), id.as_bytes()]);
+        Ok(if shared.store.put_new(&place, b"", life).await? { Turn::Ours } else { Turn::Theirs })
+    }
+
+    /// Gives the turn back. Where that cannot be said, it ends in time.
+    pub(in crate::portal) async fn done(&self, portal: &str, id: &str) {
+        if let Some(shared) = self.shared.get() {
+            let place = shared.store.place("portal turn", &[portal.as_bytes(), id.as_bytes()]);
+            let _ = shared.store.take(&place).await;
+        }
+    }
+
+    /// Waits until something is heard of the session of this id, at most so long.
+    pub(in crate::portal) async fn wait_for_news(&self, id: &str, at_most: Duration) {
+        let (Some(shared), Some(name)) = (self.shared.get(), name_of(id)) else { return };
+        let waiting = Arc::clone(&shared.waiting.entry(name).or_insert_with(|| Arc::new(Notify::new())));
+        let _ = tokio::time::timeout(at_most, waiting.notified()).await;
+        drop(waiting);
+        shared.waiting.remove_if(&name, |_, waiting| Arc::strong_count(waiting) == 1);
+    }
+}
