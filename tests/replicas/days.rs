@@ -13,7 +13,7 @@ use crate::support::until;
 const PEOPLE: usize = 500;
 /// Mean time between two looks of one person.
 const PACE: Duration = Duration::from_secs(1);
-const INTERVAL: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_secs(6);
 
 /// A house whose people read all day.
 struct Day {
@@ -31,7 +31,7 @@ struct Day {
 
 impl Day {
     async fn begin(store: Store) -> Self {
-        let plan = Plan::sharing(store.settings("")).backend("keep_alive_interval = \"3s\"\nlogin_timeout = \"10s\"");
+        let plan = Plan::sharing(store.settings("")).backend("keep_alive_interval = \"6s\"\nlogin_timeout = \"10s\"");
         let house = House::start(&plan).await;
         house.store_is(true).await;
         let mut crowd = Crowd::new(&house, PACE);
@@ -113,9 +113,11 @@ impl Day {
         self.house.store_is(true).await;
         self.crowd.all_in().await;
         self.alone += self.alone_since.elapsed();
+        // Those who came meanwhile are known where they were let in, and from now on everywhere.
+        self.is_shelved().await;
+        self.crowd.rounds(1).await;
         self.crowd.newcomers_wait(false);
         self.crowd.rounds(1).await;
-        self.is_shelved().await;
         self.is_fine(when).await;
     }
 
