@@ -116,7 +116,9 @@ impl KeyStore {
             },
         };
         match &obtained {
-            Obtained::Unavailable(why) => tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment"),
+            Obtained::Unavailable(why) => {
+                tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment")
+            }
             Obtained::NoStore(why) => tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment"),
             _ => {}
         }

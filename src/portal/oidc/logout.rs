@@ -173,15 +173,16 @@ impl Oidc {
         // In a task of its own: the provider may not wait for the answer, and come no second time.
         self.house.errands.spawn(async move {
             let found = match house.is_new(&jti, now, until).await {
-                Ok(true) => Ok(house.note_and_find(&all, theirs.as_deref(), issued, now).await),
-                Ok(false) => Ok(Called::default()),
+                Ok(true) => Ok(Some(house.note_and_find(&all, theirs.as_deref(), issued, now).await)),
+                Ok(false) => Ok(None),
                 Err(before) => Err(before),
             };
-            if let Err(Ok(found)) = sender.send(found) {
+            if let Err(Ok(Some(found))) = sender.send(found) {
                 found.ids.iter().for_each(|id| house.kept.end_with_all(&house.name, id));
             }
         });
-        let Called { mut ids, outage } = receiver.await.unwrap_or(Err(NotEnded::Unclear(StoreOutage::Down)))?;
+        let found = receiver.await.unwrap_or(Err(NotEnded::Unclear(StoreOutage::Down)))?;
+        let Some(Called { mut ids, outage }) = found else { return Ok(()) };
         let theirs = of_subject.map(|theirs| self.bearers.ids_with(&theirs));
         let is_theirs = |id: &String| theirs.as_ref().is_none_or(|theirs| theirs.contains(id));
         ids.extend(self.bearers.ids_with(&memo).into_iter().filter(is_theirs));
