@@ -195,6 +195,12 @@ impl BackendPlan {
         self.backend.service().is_some()
     }
 
+    /// Whether what the application asks about is at one replica alone; see [`Backend::asks_one_replica`].
+    #[must_use]
+    pub fn asks_one_replica(&self) -> bool {
+        self.backend.asks_one_replica()
+    }
+
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
     /// a reload ends no back-off, gives out no places twice and forgets nothing a connector learned.
     #[must_use]

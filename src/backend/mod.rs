@@ -171,6 +171,12 @@ pub trait Backend: Send + Sync + 'static {
     /// first login, and after [`Backend::remember`].
     fn share(&mut self, _store: &Arc<Store>, _profile: &Profile) {}
 
+    /// Whether the application asks about what only one process knows, whatever is shared. It must be able to reach
+    /// that one then, which takes one replica, or a way to each.
+    fn asks_one_replica(&self) -> bool {
+        false
+    }
+
     /// What the application is offered beside being signed in to, where it needs something.
     fn service(&self) -> Option<&dyn Service> {
         None
