@@ -11,6 +11,7 @@ use super::login::{Checked, Task, Work};
 use super::outcome::Obtained;
 use super::replicas::Replicas;
 use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Tend};
+use super::shelving::Promise;
 use super::store::{Cause, KeyStore};
 use crate::backend::Liveness;
 use crate::domain::{CredentialSource, SessionKeys};
@@ -141,6 +142,11 @@ impl Task {
             Ok(Commit::Kept) => {
                 self.opened();
                 self.entry.shelving.put(fence, losses);
+                // Whoever dies before the first look has said when another is to look after it.
+                let interval = self.backend.limits().keep_alive_interval;
+                if replicas.shelf.due_in(&spot, interval.mul_f64(1.1), interval / 2).await.is_ok() {
+                    self.entry.shelving.promise(Promise::Refresh);
+                }
                 Some(self.keep(keys))
             }
             // It may be there or not: they are offered again.
@@ -192,6 +198,7 @@ impl Task {
         match self.held.take() {
             // After the store has lost things, somebody else may have offered the very same keys.
             Some(held) if self.entry.shelving.fence().is_none() && held != keys => {
+                self.backend.metrics().leases_lost.inc();
                 self.store.forget(&self.backend, Cause::Dead);
                 self.store.log_out(&self.backend, held, Cause::Dead);
             }

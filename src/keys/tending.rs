@@ -163,6 +163,7 @@ impl KeyStore {
         *state = State::Open(theirs);
         drop(state);
         if were_ours {
+            backend.metrics().leases_lost.inc();
             self.log_out(backend, Arc::clone(keys), Cause::Dead);
         }
     }

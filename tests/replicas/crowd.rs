@@ -55,7 +55,7 @@ impl Seen {
 pub struct Tally {
     mailboxes: AtomicUsize,
     bad: Mutex<BTreeMap<String, Vec<String>>>,
-    /// Whether people without keys are told to wait, and that is right.
+    /// Whether people who come now are told to wait, and that is right.
     newcomers_wait: AtomicBool,
 }
 
@@ -68,7 +68,7 @@ impl Tally {
                 return;
             }
             Seen::Unavailable(_)
-                if user.seen.load(Ordering::Relaxed) == 0 && self.newcomers_wait.load(Ordering::Relaxed) =>
+                if user.came_late.load(Ordering::Relaxed) && self.newcomers_wait.load(Ordering::Relaxed) =>
             {
                 return;
             }
@@ -108,6 +108,7 @@ impl Crowd {
     pub fn join(&mut self, house: &House, names: &str, count: usize) {
         for number in 0..count {
             let user = Arc::new(house.user(&format!("{names}-{number}")));
+            user.came_late.store(self.tally.newcomers_wait.load(Ordering::Relaxed), Ordering::Relaxed);
             self.people.push(Arc::clone(&user));
             self.tasks.spawn(read_mail(self.public, user, Arc::clone(&self.tally), self.pace));
         }
@@ -146,7 +147,7 @@ impl Crowd {
         }
     }
 
-    /// Until told otherwise, whoever has no keys yet may be told to come back.
+    /// Until told otherwise, whoever comes from now on may be told to come back.
     pub fn newcomers_wait(&self, wait: bool) {
         self.tally.newcomers_wait.store(wait, Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use crate::support::until;
 const PEOPLE: usize = 500;
 /// Mean time between two looks of one person.
 const PACE: Duration = Duration::from_secs(1);
-const INTERVAL: Duration = Duration::from_secs(3);
+const INTERVAL: Duration = Duration::from_secs(6);
 
 /// A house whose people read all day.
 struct Day {
@@ -31,7 +31,7 @@ struct Day {
 
 impl Day {
     async fn begin(store: Store) -> Self {
-        let plan = Plan::sharing(store.settings("")).backend("keep_alive_interval = \"3s\"\nlogin_timeout = \"10s\"");
+        let plan = Plan::sharing(store.settings("")).backend("keep_alive_interval = \"6s\"\nlogin_timeout = \"10s\"");
         let house = House::start(&plan).await;
         house.store_is(true).await;
         let mut crowd = Crowd::new(&house, PACE);

@@ -19,7 +19,10 @@ const BURST: usize = 200;
 const SLOW: Duration = Duration::from_millis(500);
 
 async fn house_of(store: &Store) -> House {
-    let house = House::start(&Plan::sharing(store.settings("")).backend("login_timeout = \"2s\"")).await;
+    let house = House::start(
+        &Plan::sharing(store.settings("")).backend("login_timeout = \"2s\"\nkeep_alive_interval = \"2s\""),
+    )
+    .await;
     house.store_is(true).await;
     house
 }

@@ -102,10 +102,10 @@ async fn keys_of_the_store_are_replaced_while_people_read() {
     let (old, new) = (key("a", RING_SECRET), key("b", NEXT));
     // All can read with the new one before anybody writes with it.
     let rings = [format!("key = [{old}]"), format!("key = [{old}, {new}]"), format!("key = [{new}, {old}]")];
-    for step in rings.windows(2) {
+    for (number, step) in rings.windows(2).enumerate() {
         for replica in 0..3 {
             house.replicas[replica].reload(&step[0], &step[1]).await;
-            crowd.join(&house, &format!("late-{}-{replica}", step[1].len()), 2);
+            crowd.join(&house, &format!("late-{number}-{replica}"), 2);
             crowd.all_in().await;
         }
     }

@@ -6,7 +6,7 @@ use crate::redis::{Cluster, Line, MASTER, Redis, Sentinel};
 
 /// A store, and a line of its own to it for each replica where that can be.
 pub enum Store {
-    Single { server: Redis, lines: Vec<Line> },
+    Single { server: Box<Redis>, lines: Vec<Line> },
     Sentinel(Sentinel),
     Cluster(Cluster),
 }
@@ -22,7 +22,7 @@ impl Store {
         for _ in 0..3 {
             lines.push(Line::to(server.address()).await);
         }
-        Self::Single { server, lines }
+        Self::Single { server: Box::new(server), lines }
     }
 
     pub async fn sentinel() -> Self {

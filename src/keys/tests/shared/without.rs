@@ -129,3 +129,24 @@ async fn a_session_whose_time_has_come_while_it_is_down_is_ended_when_it_is_back
     house.server.start_again().await;
     until("it is ended", || house.logouts() == ["key=ana-1"]).await;
 }
+
+#[tokio::test]
+async fn what_was_given_up_while_it_is_down_is_not_there_afterwards() {
+    let mut house = House::in_haste(Script::default()).await;
+    let [one, other, _third] = house.replicas().await;
+    key(&one.ask(&ANA).await);
+    house.server.say(&["SAVE"]);
+    house.stop().await;
+    one.keys.end_at(&one.backend, "ana").await;
+    until("the back-end is told", || house.logouts() == ["key=ana-1"]).await;
+    house.server.start_again().await;
+    let mut tries = 0;
+    let shelf = async || other.keys.replicas.get().unwrap().shelf.of_session("portal", ANA.sid).await;
+    while !shelf().await.is_ok_and(|records| records.is_empty()) {
+        tries += 1;
+        assert!(tries < 1000, "it is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(other.insist(&ANA).await, "ana-2");
+    assert_eq!(house.logouts(), ["key=ana-1"]);
+}

@@ -189,7 +189,8 @@ async fn sessions_are_found_by_their_memo_wherever_they_are() {
     let called = third.sessions.called("p", "sub").await;
     let mut expected = ["a", "b"].map(|shown| third.sessions.id_of("p", shown));
     let mut ids = called.ids;
-    (ids.sort(), expected.sort());
+    ids.sort();
+    expected.sort();
     assert!(called.outage.is_none() && ids == expected);
     assert!(third.has("a") && third.has("b") && !third.has("c"), "whoever ends them has them");
     third.sessions.end("p", &third.sessions.id_of("p", "a"));
