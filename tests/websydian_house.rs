@@ -199,7 +199,7 @@ async fn the_sites_function_may_ask_another_replica_than_the_one_that_signs_in()
     }
     let key = Key::Header("x-service-key".to_owned(), KEY.to_owned());
     express.ask(Asks::Service { spelling: Spelling::Soap, address: other.api, path: PATH.to_owned(), key });
-    let ask = Ask::get(SHOP).cookie(&ana());
+    let ask = Ask::get(SHOP).cookie(ana());
     let ours = one.ask(Door::AuthRequest, &ask).await.assert_allows("ana").one("X-Upstream-Cookie");
     assert_eq!(express.roles("ana"), ["BOARD", "STAFF"]);
     assert_eq!(other.ask(Door::AuthRequest, &ask).await.assert_allows("ana").one("X-Upstream-Cookie"), ours);
