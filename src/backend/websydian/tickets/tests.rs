@@ -188,3 +188,18 @@ async fn without_the_store_nobody_is_told_no_and_a_ticket_is_good_where_it_was_i
     assert_eq!(one.redeem("ANA", here.secret()).await, Ok(Shown::Unknown));
     assert_eq!(here.settle().await, Ok(Some(Fate::Redeemed)));
 }
+
+#[tokio::test]
+async fn what_nobody_heard_of_is_neither_a_yes_nor_a_refusal() {
+    let server = Scratch::start().await;
+    let [one, other] = replicas(&server, "refuse");
+    let ticket = one.issue("ANA", roles()).await.unwrap();
+    assert_eq!(other.redeem("ANA", ticket.secret()).await, Ok(Shown::Valid(roles())));
+    server.say(&["FLUSHALL"]);
+    assert_eq!(ticket.settle().await, Ok(None));
+    let ticket = one.issue("ANA", roles()).await.unwrap();
+    let key = server.say(&["KEYS", "*"]);
+    server.say(&["SET", key.trim(), "forged"]);
+    assert_eq!(other.redeem("ANA", ticket.secret()).await, Ok(Shown::Unknown), "nobody of ours sealed that");
+    assert_eq!(ticket.settle().await, Ok(None));
+}
