@@ -56,12 +56,27 @@ struct Bound {
     accept_language: Option<Box<[u8]>>,
 }
 
+/// How far a login, a check or a renewal has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// What came of it, at the end.
+    pub obtained: Option<Obtained>,
+    /// Keys that are being checked. Not knowing is no reason to take them away from whoever cannot wait longer.
+    pub checked: Option<Arc<SessionKeys>>,
+}
+
+impl Progress {
+    pub(super) const fn is_done(&self) -> bool {
+        self.obtained.is_some()
+    }
+}
+
 /// What an entry is doing.
 pub(super) enum State {
     /// Just made; whoever made it begins a login at once.
     Vacant,
     /// A login, a check or a renewal is under way, and requests wait for it.
-    Busy(watch::Receiver<Option<Obtained>>),
+    Busy(watch::Receiver<Progress>),
     /// The session is open.
     Open(Arc<SessionKeys>),
     /// It is no longer in the store, or about to be taken out by whoever sees this; what comes too
@@ -145,6 +160,11 @@ impl Entry {
     /// When the session was opened.
     pub(super) fn opened(&self) -> Moment {
         Moment::from_millis(self.opened.load(Ordering::Relaxed))
+    }
+
+    /// Whether something is under way for which requests wait.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(&*self.state.lock(), State::Busy(_))
     }
 
     /// The name at the back-end.

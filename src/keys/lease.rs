@@ -195,7 +195,7 @@ impl Task {
             self.store.take_out(spot, fence, &self.backend, keys, Cause::Logout);
             return Next::Get(fence);
         }
-        match self.held.take() {
+        match self.let_go() {
             // After the store has lost things, somebody else may have offered the very same keys.
             Some(held) if self.entry.shelving.fence().is_none() && held != keys => {
                 self.backend.metrics().leases_lost.inc();
@@ -249,7 +249,7 @@ impl Task {
                     return self.check_apart(keys).await;
                 }
                 Ok(Tend::Gone) => {
-                    self.held = None;
+                    self.let_go();
                     store.forget(&self.backend, Cause::Elsewhere);
                     return Next::Get(fence);
                 }
@@ -294,7 +294,7 @@ impl Task {
     }
 
     fn was_dead(&mut self) -> Next {
-        self.held = None;
+        self.let_go();
         self.store.forget(&self.backend, Cause::Dead);
         Next::Get(self.entry.shelving.latest())
     }

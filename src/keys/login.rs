@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use tokio::sync::watch;
 
 use super::candidates::Candidate;
-use super::entry::{Entry, State, Wanted};
+use super::entry::{Entry, Progress, State, Wanted};
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
 use super::shelf::Said;
@@ -89,25 +90,37 @@ pub(super) enum Work {
 
 enum Begun {
     Done(Obtained),
-    Wait(watch::Receiver<Option<Obtained>>),
+    Wait(Arc<Entry>, watch::Receiver<Progress>),
 }
 
 impl KeyStore {
     /// Gets keys: held ones, those of a login under way, or those of a new login. Waits at most the
     /// back-end's `login_timeout`; what was begun goes on for the next request.
     pub async fn obtain(self: &Arc<Self>, order: Order<'_>) -> Obtained {
-        let mut receiver = match self.begin(&order) {
+        let (entry, mut receiver) = match self.begin(&order) {
             Begun::Done(obtained) => return obtained,
-            Begun::Wait(receiver) => receiver,
+            Begun::Wait(entry, receiver) => (entry, receiver),
         };
-        let settled = receiver.wait_for(Option::is_some);
-        match tokio::time::timeout(order.backend.limits().login_timeout, settled).await {
-            Ok(Ok(obtained)) => obtained.clone().unwrap_or(Obtained::Busy),
+        let settled = tokio::time::timeout(
+            order.backend.limits().login_timeout,
+            receiver.wait_for(Progress::is_done).map_ok(|progress| progress.obtained.clone()),
+        );
+        let obtained = match settled.await {
+            Ok(Ok(obtained)) => obtained.unwrap_or(Obtained::Busy),
             // The task is gone without a word: it panicked.
             Ok(Err(_)) => Obtained::Unavailable(Outage::Protocol("the login broke off".to_owned())),
-            Err(_) if order.backend.is_full() => Obtained::Busy,
-            Err(_) => Obtained::Unavailable(Outage::TimedOut),
+            Err(_) => match receiver.borrow().checked.clone().filter(|_| entry.is_busy()) {
+                Some(keys) => Obtained::Keys(keys),
+                None if order.backend.is_full() => Obtained::Busy,
+                None => Obtained::Unavailable(Outage::TimedOut),
+            },
+        };
+        match &obtained {
+            Obtained::Unavailable(why) => tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment"),
+            Obtained::NoStore(why) => tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment"),
+            _ => {}
         }
+        obtained
     }
 
     fn begin(self: &Arc<Self>, order: &Order<'_>) -> Begun {
@@ -148,7 +161,7 @@ impl KeyStore {
             State::Ended => return None,
             State::Busy(receiver) => {
                 metrics.joined.inc();
-                return Some(Begun::Wait(receiver.clone()));
+                return Some(Begun::Wait(Arc::clone(entry), receiver.clone()));
             }
             State::Vacant => Work::Login,
             State::Open(keys) if order.renew && entry.may_renew(now, limits.keep_alive_interval) => {
@@ -167,7 +180,8 @@ impl KeyStore {
         if self.replicas.get().is_none() {
             metrics.miss.inc();
         }
-        let (sender, receiver) = watch::channel(None);
+        let checked = if let Work::Check(keys) = &work { Some(Arc::clone(keys)) } else { None };
+        let (sender, receiver) = watch::channel(Progress { obtained: None, checked });
         *state = State::Busy(receiver.clone());
         drop(state);
         let task = Task {
@@ -183,7 +197,7 @@ impl KeyStore {
             sender,
         };
         self.runtime.spawn(task.run(work));
-        Some(Begun::Wait(receiver))
+        Some(Begun::Wait(Arc::clone(entry), receiver))
     }
 
     /// The passwords that a login would try, in this order, less those known to be in vain.
@@ -224,7 +238,7 @@ pub(super) struct Task {
     pub(super) held: Option<Arc<SessionKeys>>,
     /// Another replica had what was wanted.
     pub(super) found_on_shelf: bool,
-    sender: watch::Sender<Option<Obtained>>,
+    sender: watch::Sender<Progress>,
 }
 
 /// What a check found out.
@@ -249,7 +263,7 @@ impl Task {
                 obtained
             }
         };
-        self.sender.send_replace(Some(obtained));
+        self.sender.send_modify(|progress| progress.obtained = Some(obtained));
     }
 
     async fn run_alone(&mut self, work: Work) -> Obtained {
@@ -258,7 +272,7 @@ impl Task {
                 Checked::Alive | Checked::Unknown => return self.keep(keys),
                 Checked::Renewed(keys) => return self.keep(keys),
                 Checked::Dead => {
-                    self.held = None;
+                    self.let_go();
                     self.store.forget(&self.backend, Cause::Dead);
                 }
             }
@@ -402,6 +416,12 @@ impl Task {
         if ended_before { self.store.why_ended(&self.entry) } else { obtained }
     }
 
+    /// The keys that were held are not good any more: nobody is given them while others are got.
+    pub(super) fn let_go(&mut self) -> Option<Arc<SessionKeys>> {
+        self.sender.send_modify(|progress| progress.checked = None);
+        self.held.take()
+    }
+
     /// Ends the session of keys that were replaced.
     fn drop_held(&mut self) {
         if let Some(keys) = self.held.take() {
@@ -422,9 +442,7 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         // Once the outcome was told, the entry may be busy with what others have begun since.
-        let told = self.sender.borrow().is_some();
-        let busy = matches!(&*self.entry.state.lock(), State::Busy(_));
-        if busy && !told {
+        if self.entry.is_busy() && !self.sender.borrow().is_done() {
             self.fail(Obtained::Busy);
         }
     }

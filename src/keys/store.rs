@@ -96,7 +96,7 @@ impl Held {
 
     /// Takes out the entry that was used longest ago, one that nobody waits for if there is one.
     fn take_idlest(&mut self) -> Arc<Entry> {
-        let idleness = |entry: &Arc<Entry>| (matches!(&*entry.state.lock(), State::Busy(_)), entry.used());
+        let idleness = |entry: &Arc<Entry>| (entry.is_busy(), entry.used());
         let index = (0..self.entries.len()).min_by_key(|index| idleness(&self.entries[*index]));
         self.entries.remove(index.unwrap_or_default())
     }
@@ -328,7 +328,7 @@ impl KeyStore {
         if self.clear(entry, backend, cause) {
             return;
         }
-        if matches!(&*entry.state.lock(), State::Busy(_)) {
+        if entry.is_busy() {
             self.wheel.schedule(entry, self.clock.now().plus(Duration::from_secs(10)));
         } else {
             self.remove(entry);

@@ -5,7 +5,7 @@
 //! [`Place`] is a keyed hash of what stands there, and every value is sealed for its place and version.
 //!
 //! [`Store`] is what other rooms use: values for a time, [`Script`]s that the server runs as one step, and
-//! [`Event`]s that every replica hears. [`link`] is the connection, [`journal`] brings the events,
+//! [`Event`]s that every replica hears. `link` is the connection, `journal` brings the events,
 //! `names` and `ring` keep secrets, `plan` reads the settings. What is kept, and what it means, is the matter
 //! of the rooms that keep it.
 

@@ -113,9 +113,11 @@ impl Day {
         self.house.store_is(true).await;
         self.crowd.all_in().await;
         self.alone += self.alone_since.elapsed();
+        // Those who came meanwhile are known where they were let in, and from now on everywhere.
+        self.is_shelved().await;
+        self.crowd.rounds(1).await;
         self.crowd.newcomers_wait(false);
         self.crowd.rounds(1).await;
-        self.is_shelved().await;
         self.is_fine(when).await;
     }
 

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use crate::fakes::axigen::{Event, Moment};
 use crate::house::House;
 
-/// How long what was got may take to the store, and so be lost with who got it.
-const ON_THE_WAY: Duration = Duration::from_secs(1);
+/// How long what was got may take to the store, and so be lost with who got it; and how long the mailbox server may
+/// take to open a session for whoever has been killed meanwhile.
+const ON_THE_WAY: Duration = Duration::from_secs(3);
 
 /// The sum at the end of a day.
 pub struct Ledger {
@@ -41,7 +42,8 @@ impl Ledger {
                 logins.entry(&moment.login).or_default().push(moment.at);
             }
         }
-        let was_killed = |at: &Instant| kills.iter().any(|kill| (*at..*at + ON_THE_WAY).contains(kill));
+        let apart = |one: Instant, other: Instant| one.max(other) - one.min(other);
+        let was_killed = |at: &Instant| kills.iter().any(|kill| apart(*kill, *at) < ON_THE_WAY);
         let before_last = |times: &Vec<Instant>| times[..times.len() - 1].iter().filter(|at| was_killed(at)).count();
         let killed = logins.values().map(before_last).sum();
         let mut open: BTreeMap<&str, usize> = BTreeMap::new();

@@ -25,6 +25,19 @@ async fn while_the_store_is_down_what_is_held_is_served_and_nobody_is_signed_in(
 }
 
 #[tokio::test]
+async fn a_store_that_hangs_longer_than_people_wait_takes_no_keys_away() {
+    let house = House::in_haste(Script::default()).await;
+    let [one, _other, _third] = house.replicas().await;
+    key(&one.ask(&ANA).await);
+    house.server.say(&["CLIENT", "PAUSE", "60000", "ALL"]);
+    // Overdue: nobody has confirmed them for longer than the interval, and nobody used them meanwhile.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(key(&one.ask(&ANA).await), "ana-1");
+    one.keys.revoke("portal", ANA.sid, LATE);
+    assert!(matches!(one.ask(&ANA).await, Obtained::Revoked), "but a sign-out does");
+}
+
+#[tokio::test]
 async fn where_people_are_signed_in_without_it_they_agree_again_afterwards() {
     let mut house = House::in_haste(Script::default()).await;
     let [one, other] = [(); 2].map(|()| house.replica_when_down("login"));
