@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Entrance, SelfService, SignOutRequest};
+use super::leaving::SignOutRequest;
+use super::{Entrance, SelfService};
 use crate::backend::{Binding, Guarded};
 use crate::domain::{Audience, Browser, Client, Identity, Reason, Ruling, Secret, SessionKeys, UnixSeconds};
-use crate::keys::{NoKeys, Order, Told, password_of};
+use crate::keys::{KeyStore, NoKeys, Order, password_of};
 use crate::portal::{HeldSession, Kept, NotKept, Portal, PortalSession, Shown, Unreachable, Verdict};
 
 /// What a portal's own server may do with the sessions of its portal, each by the portal's name for it.
@@ -135,28 +136,13 @@ impl PortalSide<'_> {
         if expires <= now {
             return Err(NotRegistered::Past);
         }
-        let (keys, portal) = (&self.house.keys, self.portal.name());
-        // Other kinds take none.
-        let id = self.portal.called(sid).await.ids.pop().ok_or(NotKept::NotHere)?;
-        let user = identity.user().to_owned();
-        if keys.is_ended(portal, &id) {
-            return Err(NotRegistered::SignedOut);
-        }
-        let kept = self.portal.register(sid, HeldSession::new(identity, expires, password)).await?;
-        // Somebody may have signed it out between our looking and our keeping.
-        if keys.is_ended(portal, &id) {
-            self.portal.end(&id);
-            return Err(NotRegistered::SignedOut);
-        }
-        keys.leave_only(portal, &id, &user);
-        if matches!(&kept, Kept::Replaced(earlier) if earlier.identity.user() != user) {
-            keys.end_beside(portal, &id);
-        }
-        tracing::info!(portal, user, "session registered");
-        match kept {
-            Kept::Replaced(earlier) if earlier.expires > now => Ok(Registered::Known),
-            Kept::Replaced(_) | Kept::New => Ok(Registered::New),
-        }
+        let (portal, keys, sid) = (Arc::clone(self.portal), Arc::clone(&self.house.keys), sid.to_owned());
+        // Whoever takes an earlier one's place has that one ended, although the portal may not wait for it.
+        let registering = async move {
+            let session = HeldSession::new(identity, expires, password);
+            (register(&portal, &keys, &sid, session, now).await, Vec::new())
+        };
+        self.house.ends.see_through(registering).await.unwrap_or(Err(NotKept::Outage.into()))
     }
 
     /// Signs the session out everywhere, whether it is known or not: a portal may say so before it
@@ -165,11 +151,16 @@ impl PortalSide<'_> {
     ///
     /// # Errors
     /// Nobody can tell whether other replicas have more of it. What is known has ended.
-    pub async fn sign_out(&self, sid: &str, arrival: &SignOutRequest<'_>) -> Result<(), Unreachable> {
-        let called = self.portal.called_off(sid).await;
-        let told: Vec<_> = called.ids.iter().map(|id| self.house.end_for_server(self.portal, id, arrival)).collect();
-        join_all(told.into_iter().map(Told::wait)).await;
-        called.outage.map_or(Ok(()), |outage| Err(Unreachable { retry_after: outage.retry_after() }))
+    pub async fn sign_out(&self, sid: &str, arrival: &SignOutRequest) -> Result<(), Unreachable> {
+        let (portal, sid, arrival) = (Arc::clone(self.portal), sid.to_owned(), arrival.clone());
+        let ends = self.house.ends.clone();
+        let ending = async move {
+            let called = portal.called_off(&sid).await;
+            let told = called.ids.iter().map(|id| ends.end_for_server(&portal, id, &arrival)).collect();
+            (called.outage, told)
+        };
+        let outage = self.house.ends.see_through(ending).await?;
+        outage.map_or(Ok(()), |outage| Err(Unreachable { retry_after: outage.retry_after() }))
     }
 
     /// Counts a page view at the portal as use of all applications, and says at how many of them the
@@ -292,6 +283,36 @@ impl PortalSide<'_> {
         }
         let open = entrances.find(|entrance| identity.has_one_of(&entrance.roles));
         open.ok_or(NotOpened::Denied(Reason::Role))
+    }
+}
+
+async fn register(
+    portal: &Portal,
+    keys: &KeyStore,
+    sid: &str,
+    session: HeldSession,
+    now: UnixSeconds,
+) -> Result<Registered, NotRegistered> {
+    let (name, user) = (portal.name(), session.identity.user().to_owned());
+    // Other kinds take none.
+    let id = portal.called(sid).await.ids.pop().ok_or(NotKept::NotHere)?;
+    if keys.is_ended(name, &id) {
+        return Err(NotRegistered::SignedOut);
+    }
+    let kept = portal.register(sid, session).await?;
+    // Somebody may have signed it out between our looking and our keeping.
+    if keys.is_ended(name, &id) {
+        portal.end(&id);
+        return Err(NotRegistered::SignedOut);
+    }
+    keys.leave_only(name, &id, &user);
+    if matches!(&kept, Kept::Replaced(earlier) if earlier.identity.user() != user) {
+        keys.end_beside(name, &id);
+    }
+    tracing::info!(portal = name, user, "session registered");
+    match kept {
+        Kept::Replaced(earlier) if earlier.expires > now => Ok(Registered::Known),
+        Kept::Replaced(_) | Kept::New => Ok(Registered::New),
     }
 }
 

@@ -1,19 +1,15 @@
 use std::sync::Arc;
 
-use futures_util::future::{BoxFuture, join_all};
-use prometheus::Histogram;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use url::Url;
 
+use super::leaving::{Ends, Leaving, SignOutRequest};
 use crate::backend::Guarded;
 use crate::domain::{Browser, Call, Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
-use crate::keys::{KeyStore, SignOut, SignOutBy, Told};
-use crate::observe::{Metrics, Stopwatch};
+use crate::keys::{KeyStore, SignOutBy, Told};
+use crate::observe::Metrics;
 use crate::portal::{Portal, PortalSession, Portals, Unreachable, Verdict, Whose};
-
-/// How long a sign-out is remembered at least where nobody can tell when the session would have ended,
-/// in seconds: one day.
-const REMEMBERED_FOR: UnixSeconds = 24 * 3600;
 
 /// Who may go where: one for each route with a back-end that is not public.
 #[derive(Clone)]
@@ -36,23 +32,8 @@ pub struct SelfService {
     pub(super) entrances: Vec<Entrance>,
     pub(super) keys: Arc<KeyStore>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) ends: Ends,
     return_to: Vec<Url>,
-    refused_after: Histogram,
-}
-
-/// A request to sign out: whose, and since when.
-pub struct SignOutRequest<'a> {
-    by: SignOutBy,
-    request_id: Option<&'a str>,
-    at: Stopwatch,
-}
-
-impl<'a> SignOutRequest<'a> {
-    /// Just now, by a request to which the proxy gave this id.
-    #[must_use]
-    pub fn now(by: SignOutBy, request_id: Option<&'a str>) -> Self {
-        Self { by, request_id, at: Stopwatch::start() }
-    }
 }
 
 /// What people may know of their own session. Never a key.
@@ -86,7 +67,9 @@ impl SelfService {
         return_to: Vec<Url>,
         metrics: &Metrics,
     ) -> Self {
-        Self { portals, entrances, keys, clock, return_to, refused_after: metrics.revocation_seconds() }
+        let refused_after = metrics.revocation_seconds();
+        let ends = Ends { keys: Arc::clone(&keys), clock: Arc::clone(&clock), refused_after };
+        Self { portals, entrances, keys, clock, ends, return_to }
     }
 
     /// Ends every portal session among the cookies. Also sessions that have expired, since their back-end
@@ -94,41 +77,30 @@ impl SelfService {
     ///
     /// Says where the browser goes next, where a portal has to see it: at `origin`, which is ours, it came
     /// in, and `return_to` is the allowed address to go on to afterwards. All that is known here is done when this is
-    /// first polled; what other replicas know follows, and it ends when they have been told, if they can be.
+    /// first polled; what other replicas know follows, whether or not anybody waits for it, and this ends when they have
+    /// been told, if they can be.
     ///
     /// # Errors
     /// Nobody can tell whether other replicas have more of them. Those that are known have ended.
     pub async fn sign_out(
         &self,
         cookies: &Cookies<'_>,
-        arrival: &SignOutRequest<'_>,
+        arrival: &SignOutRequest,
         origin: &str,
         return_to: Option<&Url>,
     ) -> Result<Option<String>, Unreachable> {
-        let (mut farewell, mut told, mut unknown) = (None, Vec::new(), None);
-        let mut end = |portal: &Portal, shown: &[&str]| {
-            for session in portal.signed(shown) {
-                farewell = farewell.take().or_else(|| portal.farewell(&session.id, origin, return_to));
-                told.push(self.end(portal, &session.id, session.expires, Some(&session.user), arrival));
-            }
+        let shown = |portal: &Arc<Portal>| {
+            let values = cookies.values(portal.cookie());
+            (Arc::clone(portal), values.into_iter().map(str::to_owned).collect())
         };
-        let mut elsewhere = Vec::new();
-        for portal in &self.portals {
-            let shown = cookies.values(portal.cookie());
-            let (here, missing): (Vec<&str>, Vec<&str>) = shown.into_iter().partition(|one| portal.knows(one));
-            end(portal, &here);
-            if !missing.is_empty() {
-                elsewhere.push((portal, missing));
-            }
-        }
-        for (portal, missing) in elsewhere {
-            if let Err(outage) = portal.bring(&missing).await {
-                unknown = Some(Unreachable { retry_after: outage.retry_after() });
-            }
-            end(portal, &missing);
-        }
-        join_all(told.into_iter().map(Told::wait)).await;
-        unknown.map_or(Ok(farewell), Err)
+        let leaving = Leaving {
+            shown: self.portals.iter().map(shown).collect(),
+            arrival: arrival.clone(),
+            origin: origin.to_owned(),
+            return_to: return_to.cloned(),
+            ends: self.ends.clone(),
+        };
+        self.ends.see_through(leaving.leave()).await?
     }
 
     /// The origins at which a browser that has signed out here may have to be signed out as well.
@@ -143,40 +115,10 @@ impl SelfService {
         ours.filter(|name| !cookies.values(name).is_empty()).collect()
     }
 
-    /// The one entry of single sign-out, whoever starts it: ends a session here, and all its back-end
-    /// sessions. It stays refused until it would have ended by itself.
-    fn end(
-        &self,
-        portal: &Portal,
-        id: &str,
-        until: UnixSeconds,
-        user: Option<&str>,
-        arrival: &SignOutRequest<'_>,
-    ) -> Told {
-        let refused_after = self.refused_after.clone();
-        let sign_out = SignOut::new(arrival.by, portal.name(), user, arrival.request_id, arrival.at, refused_after);
-        let sign_out = Arc::new(sign_out);
-        // In this order, so that whoever is just keeping a session of this id sees that it is ended.
-        let (backend_sessions, told) = self.keys.sign_out(portal.name(), id, until, &sign_out);
-        if let Some(longer) = portal.end(id).filter(|end| *end > until) {
-            self.keys.revoke(portal.name(), id, longer);
-        }
-        sign_out.report(backend_sessions);
-        told
-    }
-
-    /// The same for a server, which need not know when the session would have ended: for as long as any
-    /// session of the portal was seen to last. A ticket that lives longer is refused until its own end once it
-    /// is shown.
-    pub(super) fn end_for_server(&self, portal: &Portal, id: &str, arrival: &SignOutRequest<'_>) -> Told {
-        let remembered_for = REMEMBERED_FOR.max(portal.longest_left());
-        self.end(portal, id, self.clock.unix().saturating_add(remembered_for), None, arrival)
-    }
-
-    /// The same for a service of ours; nothing where there is no such portal.
+    /// Ends a session for a service of ours; nothing where there is no such portal.
     pub(super) fn end_for_service(&self, session: &SessionHandle) -> Option<Told> {
         let portal = self.portals.iter().find(|portal| portal.name() == session.portal)?;
-        Some(self.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None)))
+        Some(self.ends.end_for_server(portal, &session.id, &SignOutRequest::now(SignOutBy::Service, None)))
     }
 
     /// This portal's session among the cookies, if it is genuine and was not ended.

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::entry::{Entry, State};
@@ -220,6 +222,18 @@ impl KeyStore {
     {
         let store = self.me.upgrade()?;
         Some(self.chores.keep(async move { work(store).await }))
+    }
+
+    /// Begins something at once, and sees it through though nobody waits for it any more; the end of the process does.
+    /// `None` where it broke off. Nobody waits in there for what is told in the background: both have few places.
+    pub async fn see_through<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let mut work = Box::pin(work);
+        if let Some(done) = (&mut work).now_or_never() {
+            return Some(done);
+        }
+        let (sender, receiver) = oneshot::channel();
+        drop(self.chores.keep(async move { drop(sender.send(work.await)) }));
+        receiver.await.ok()
     }
 
     /// Tells other replicas what a back-end said of this password.

@@ -260,14 +260,23 @@ impl Inner {
             tracing::info!(portal = self.portal, "the portal can be asked again");
         }
         match said {
-            Ok(Said::Yes(word)) if !self.is_called_off(&key, &word, asked) => self.take(&cookie, &key, *word).await,
-            Ok(Said::No | Said::Yes(_)) => {
-                self.known.lapse(&key, self.clock.unix()).await;
-                self.ends.forget(&key);
-                self.refused.note(&key, Finding::No, now, self.times.refused_for);
+            Ok(Said::Yes(word)) if !self.is_called_off(&key, &word, asked) => {
+                let sid = word.sid.as_ref().map(|sid| self.known.key(sid));
+                self.take(&cookie, &key, *word).await;
+                // Looked at only now: an end that comes later finds the session itself.
+                if !is_known && self.known.is_called_off_elsewhere(&key, sid.as_deref(), asked).await {
+                    self.not_in(&key, now).await;
+                }
             }
+            Ok(Said::No | Said::Yes(_)) => self.not_in(&key, now).await,
             Err(outage) => self.failed(&key, is_known, (asked, now), &outage),
         }
+    }
+
+    async fn not_in(&self, key: &str, now: Moment) {
+        self.known.lapse(key, self.clock.unix()).await;
+        self.ends.forget(key);
+        self.refused.note(key, Finding::No, now, self.times.refused_for);
     }
 
     /// Whether the portal's side has ended the session while it was vouched for.
@@ -416,7 +425,9 @@ impl Verifier for Introspect {
         Box::pin(async move {
             let now = self.0.clock.now();
             let note = |key: &str| self.0.ends.called_off.note(key, Finding::CalledOff, now, CALLED_OFF_FOR);
-            note(&self.0.known.key(sid));
+            let key = self.0.known.key(sid);
+            note(&key);
+            self.0.known.note_called_off(&self.0.errands, &key, self.0.clock.unix(), now).await;
             let (called, outage) = self.0.known.called(sid).await;
             called.iter().for_each(|(_, key)| note(key));
             Called { ids: called.into_iter().map(|(id, _)| id).collect(), outage }

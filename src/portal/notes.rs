@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Sessions;
-use crate::domain::{Outage, UnixSeconds};
+use crate::domain::{Moment, Outage, UnixSeconds};
 use crate::store::{Event, Place, Script, Store, StoreOutage, millis};
 use crate::wire::{Errands, Try};
 
@@ -46,12 +46,23 @@ struct Book {
     by_end: BTreeSet<(UnixSeconds, String)>,
 }
 
-/// An end that is noted: when it was, and until when somebody may come who must hear of it.
+/// An end that is noted: when it was, by a clock of its kind, and until when somebody may come who must hear of it.
 #[derive(Clone)]
 pub(super) struct End {
     pub name: String,
     pub time: UnixSeconds,
     pub until: UnixSeconds,
+}
+
+/// Under which name the end of all is noted that have this memo at a portal.
+pub(super) fn end_of(portal: &str, memo: &str) -> String {
+    format!("{portal}\n{memo}")
+}
+
+/// The portal and the memo of a session whose end is noted under this name, where that is of every session that has
+/// it: the provider gives the name of a session to no other.
+pub(super) fn ended_session(name: &str) -> Option<(&str, &str)> {
+    name.split_once('\n').filter(|(_, memo)| memo.starts_with("sid:"))
 }
 
 impl Notes {
@@ -117,6 +128,16 @@ impl Sessions {
         };
         // What stands here outlives a store that is emptied.
         Ok(self.notes().put(name, time, until, now) && is_first)
+    }
+
+    /// A moment of ours by the clock that all replicas share, in milliseconds since 1970; `None` where there is no
+    /// store, or nothing was seen of it yet.
+    pub(super) fn store_time(&self, moment: Moment) -> Option<u64> {
+        let store = self.store()?;
+        let now = store.clock().now();
+        let ahead = u64::try_from(moment.since(now).as_millis()).unwrap_or(0);
+        let ago = u64::try_from(now.since(moment).as_millis()).unwrap_or(0);
+        Some(store.server_now()?.saturating_add(ahead).saturating_sub(ago))
     }
 
     /// Whether people are to be signed in although the store cannot be asked.

@@ -191,12 +191,17 @@ impl Sessions {
         Place { portal: portal.into(), session, memos, used: AtomicU64::new(0) }
     }
 
-    /// Puts one into memory, and gives back what it takes the place of. `anyway`: whether or not there is room.
+    /// Puts one into memory, and gives back what it takes the place of. `anyway`: whether or not there is room,
+    /// and not in the place of what the store has got since.
     fn insert(&self, name: Name, new: Place, anyway: bool) -> Result<Option<Arc<HeldSession>>, NoRoom> {
         let (expires, memos) = (new.session.expires, new.memos.clone());
         // The session is locked until its end is noted, or a sign-out in between would leave the note behind.
         match self.held.entry(name) {
             Entry::Occupied(mut held) => {
+                let (here, there) = (held.get().session.version(), new.session.version());
+                if anyway && there != 0 && here > there {
+                    return Ok(None);
+                }
                 let earlier = held.insert(new);
                 self.unfile(&earlier, &name);
                 self.file(&memos, name);

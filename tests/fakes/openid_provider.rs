@@ -48,6 +48,9 @@ struct State {
     used_codes: HashMap<String, String>,
     /// Refresh tokens, each good once: the user and the session.
     refreshes: HashMap<String, (String, String)>,
+    /// Those that were used, of which sessions, and how often one came again.
+    spent: HashMap<String, String>,
+    spent_again: usize,
     /// Sessions that live, by `sid`.
     sessions: HashMap<String, String>,
     access_lifetime: u64,
@@ -89,6 +92,8 @@ impl OpenIdProvider {
             codes: HashMap::new(),
             used_codes: HashMap::new(),
             refreshes: HashMap::new(),
+            spent: HashMap::new(),
+            spent_again: 0,
             sessions: HashMap::new(),
             access_lifetime: 300,
             refresh_lifetime: Some(1800),
@@ -231,6 +236,11 @@ impl OpenIdProvider {
     /// How many sessions live.
     pub fn sessions(&self) -> usize {
         locked(&self.state).sessions.len()
+    }
+
+    /// How often a refresh token came that had been used. Each time its session ended.
+    pub fn used_twice(&self) -> usize {
+        locked(&self.state).spent_again
     }
 
     /// Ends a session, so that its refresh token is not good any more.

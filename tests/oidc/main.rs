@@ -5,6 +5,7 @@ mod bearer;
 mod clock;
 #[path = "../fakes/mod.rs"]
 mod fakes;
+mod houses;
 mod lasting;
 mod logout;
 mod portal_side;

@@ -27,5 +27,6 @@ mod sign_out;
 #[expect(dead_code, reason = "other tests use more of it")]
 mod slapd;
 mod stores;
+mod tellings;
 mod tokens;
 mod troubles;

@@ -11,9 +11,9 @@ use crate::slapd::{self, Options, Slapd};
 use crate::stores::Store;
 use crate::support::{Answer, Ask, Connection, now, password_of, until};
 
-const API_KEY: &str = "portal-key-of-thirty-two-bytes-and-more";
+pub const API_KEY: &str = "portal-key-of-thirty-two-bytes-and-more";
 
-fn registered() -> String {
+pub fn registered() -> String {
     format!(
         "[[api.key]]\ncaller = \"shop\"\nsecret = \"{API_KEY}\"\nportal = \"shop\"\n\
          [[portal]]\nname = \"shop\"\nkind = \"registered\"\ncookie = \"shop_session\"\n\
@@ -23,7 +23,7 @@ fn registered() -> String {
     )
 }
 
-async fn call(replica: &Replica, method: &str, sid: &str, body: &str) -> u16 {
+pub async fn call(replica: &Replica, method: &str, sid: &str, body: &str) -> u16 {
     let mut connection = Connection::open(&Address::Tcp(replica.api)).await;
     let head = format!(
         "{method} /v1/sessions/{sid} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {API_KEY}\r\n\

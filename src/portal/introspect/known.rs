@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::CALLED_OFF_FOR;
 use super::said::Word;
 use crate::domain::{Moment, UnixSeconds};
+use crate::portal::notes::{End, end_of};
 use crate::portal::{Called, HeldSession, NotKept, Sealed, Sessions};
 use crate::store::StoreOutage;
+use crate::wire::Errands;
 
 /// How often something is tried that only a change at the same instant can thwart.
 const TRIES: usize = 4;
@@ -98,6 +101,32 @@ impl Known {
             }
         }
         (called, outage)
+    }
+
+    /// Notes for other replicas that the portal's side has ended what this key stands for, which one of them may
+    /// just be vouched for. Where they cannot be told, they ask the portal again soon.
+    pub(super) async fn note_called_off(&self, errands: &Errands, key: &str, unix: UnixSeconds, now: Moment) {
+        if let Some(time) = self.sessions.store_time(now) {
+            let until = unix.saturating_add(CALLED_OFF_FOR.as_secs());
+            let end = End { name: self.note(key), time, until };
+            self.sessions.note_end_now(errands, &self.portal, &end, unix).await;
+        }
+    }
+
+    /// Whether another replica has noted so since then of a cookie or the portal's own name for its session.
+    pub(super) async fn is_called_off_elsewhere(&self, key: &str, sid: Option<&str>, since: Moment) -> bool {
+        let Some(since) = self.sessions.store_time(since) else { return false };
+        for key in std::iter::once(key).chain(sid) {
+            let noted = self.sessions.noted(&self.note(key), 0).await;
+            if noted.is_ok_and(|noted| noted.is_some_and(|time| time >= since)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn note(&self, key: &str) -> String {
+        end_of(&self.portal, &format!("off {key}"))
     }
 
     /// Takes the portal's word for whose the cookie is. Somebody else's session behind it, or an earlier one of

@@ -12,6 +12,7 @@ use super::bounded::Bounded;
 use super::credentials::Vouched;
 use super::directory::Directory;
 use crate::domain::{Clock, ExposeSecret, Moment, Secret, UnixSeconds};
+use crate::portal::notes::{End, end_of};
 use crate::portal::{HeldSession, Sessions};
 use crate::wire::Errands;
 
@@ -33,6 +34,9 @@ pub(super) struct People {
 
 /// Most people of whom it is remembered that their password was changed.
 pub(super) const MOST_CHANGED: usize = 10_000;
+
+/// For how long replicas note a change, in seconds: a sign-in with the password before may be under way.
+const NOTED_FOR: u64 = 3600;
 
 /// A session that was opened.
 pub(super) struct Opened {
@@ -99,7 +103,7 @@ impl People {
             return None;
         }
         // Looked at only now: a change that comes later finds the session itself.
-        if self.is_outdated(vouched) {
+        if self.is_outdated(vouched) || self.is_outdated_elsewhere(vouched).await {
             self.kept.end(&self.portal, &id);
             return None;
         }
@@ -110,6 +114,19 @@ impl People {
     fn is_outdated(&self, vouched: &Vouched) -> bool {
         let mark = self.kept.mark(&self.portal, &[&of_user(vouched.member.identity.user())]);
         self.changed.lock().get(&mark).is_some_and(|changed| *changed >= vouched.asked)
+    }
+
+    /// The same by what other replicas have noted, as far as it can be told: one of which nobody can tell is none.
+    async fn is_outdated_elsewhere(&self, vouched: &Vouched) -> bool {
+        let Some(asked) = self.kept.store_time(vouched.asked) else { return false };
+        let note = self.note(vouched.member.identity.user());
+        let changed = self.kept.noted(&note, self.clock.unix()).await;
+        changed.map_or(true, |changed| changed.is_some_and(|changed| changed >= asked))
+    }
+
+    /// Under which name it is noted when somebody's password was changed.
+    fn note(&self, user: &str) -> String {
+        end_of(&self.portal, &of_user(user))
     }
 
     fn session(&self, id: &str, vouched: &Vouched, secrets: &Secret, expires: UnixSeconds) -> HeldSession {
@@ -144,6 +161,11 @@ impl People {
         let (mark, at) = (self.kept.mark(&self.portal, &[&of_user(user)]), self.clock.now());
         self.changed.lock().put(mark, at, at);
         let now = self.clock.unix();
+        // First, so that a sign-in under way elsewhere finds the note, or its session is found here.
+        if let Some(time) = self.kept.store_time(at) {
+            let end = End { name: self.note(user), time, until: now.saturating_add(NOTED_FOR) };
+            self.kept.note_end_now(&self.errands, &self.portal, &end, now).await;
+        }
         let called = self.kept.called(&self.portal, &of_user(user)).await;
         if let Some(outage) = called.outage {
             tracing::warn!(
@@ -208,3 +230,6 @@ impl People {
         HeldSession { sealed, fresh_until, ..HeldSession::new(held.identity.clone(), held.expires, None) }
     }
 }
+
+#[cfg(test)]
+mod tests;

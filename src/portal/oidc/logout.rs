@@ -1,9 +1,11 @@
 //! The end of a session: told to the provider by the browser (OpenID Connect RP-Initiated Logout 1.0), or
 //! told by the provider itself (Back-Channel Logout 1.0).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::sync::oneshot;
 use url::Url;
 use url::form_urlencoded;
 
@@ -12,7 +14,7 @@ use super::settings::PostLogout;
 use super::{House, Oidc};
 use crate::domain::{Call, Desk, Reply, SessionHandle, UnixSeconds};
 use crate::portal::Called;
-use crate::portal::notes::End;
+use crate::portal::notes::{End, end_of};
 use crate::store::StoreOutage;
 
 /// For how long it is remembered that a session has ended of which nothing is known here, in seconds: as long
@@ -55,13 +57,36 @@ impl House {
     }
 
     fn note(&self, memo: &str) -> String {
-        format!("{}\n{memo}", self.name)
+        end_of(&self.name, memo)
     }
 
     /// Remembers that the provider has ended what it calls so, since a sign-in may be under way.
     pub(super) fn note_end(&self, memo: &str) {
         let now = self.clock.unix();
         self.kept.note_end(&self.errands, &self.name, &self.end(memo, now, now), now);
+    }
+
+    /// Whether there is anything to end for a logout token of this id. To end twice harms nobody but who has come
+    /// since, so while nobody can tell, it counts once here.
+    async fn is_new(&self, jti: &str, now: UnixSeconds, until: UnixSeconds) -> Result<bool, NotEnded> {
+        let known = self.kept.noted(jti, now).await;
+        if let Ok(Some(_)) = known {
+            return Err(NotEnded::CameBefore);
+        }
+        let is_first_here = self.kept.notes().put(format!("{jti} here"), now, until, now);
+        Ok(is_first_here || known.is_ok())
+    }
+
+    /// Has no replica let anybody in any more with what was issued by then, and finds the sessions that are kept.
+    async fn note_and_find(&self, memo: &str, theirs: Option<&str>, issued: UnixSeconds, now: UnixSeconds) -> Called {
+        self.kept.note_end_now(&self.errands, &self.name, &self.end(memo, issued, now), now).await;
+        let mut called = self.kept.called(&self.name, memo).await;
+        if let Some(theirs) = theirs {
+            // Those are here by now.
+            let theirs = self.kept.ids_with_memo(&self.name, theirs);
+            called.ids.retain(|id| theirs.contains(id));
+        }
+        called
     }
 
     fn end(&self, memo: &str, time: UnixSeconds, now: UnixSeconds) -> End {
@@ -77,6 +102,14 @@ impl House {
     pub(super) async fn has_ended(&self, memo: &str, issued: UnixSeconds) -> Result<bool, StoreOutage> {
         Ok(is_since(memo, self.kept.noted(&self.note(memo), self.clock.unix()).await?, issued))
     }
+}
+
+/// Why what a logout token names has not ended.
+enum NotEnded {
+    /// It came before.
+    CameBefore,
+    /// What is known here has.
+    Unclear(StoreOutage),
 }
 
 /// Whether what was issued then has ended since. The provider gives the name of a session to no other; a person
@@ -107,17 +140,11 @@ impl Oidc {
         };
         let jti = house.note(&format!("jti:{}", token.id));
         let until = token.issued.saturating_add(OLDEST_LOGOUT).saturating_add(2 * house.settings.clock_skew);
-        let known = house.kept.noted(&jti, now).await;
-        if let Ok(Some(_)) = known {
-            return self.not_taken(&"it came before");
-        }
-        // To end twice harms nobody but who has come since, so while nobody can tell, it counts once here.
-        let is_first_here = house.kept.notes().put(format!("{jti} here"), now, until, now);
-        if (is_first_here || known.is_ok())
-            && let Some(outage) = self.end_all(&token, now, desk).await
-        {
+        match self.end_all(&token, &jti, (now, until), desk).await {
+            Ok(()) => {}
+            Err(NotEnded::CameBefore) => return self.not_taken(&"it came before"),
             // There may be more of them than are known here.
-            return unavailable("the store cannot be asked", outage.retry_after());
+            Err(NotEnded::Unclear(outage)) => return unavailable("the store cannot be asked", outage.retry_after()),
         }
         // Only now: whatever went wrong before, the provider tries again, and then nothing is left out.
         match house.kept.note(jti, now, until, now).await {
@@ -127,33 +154,43 @@ impl Oidc {
         }
     }
 
-    /// The session of this name; or all of the person's, where none is named. Gives back why there may be more.
-    async fn end_all(&self, token: &LogoutToken, now: UnixSeconds, desk: &dyn Desk) -> Option<StoreOutage> {
+    /// Ends the session of this name; or all of the person's, where none is named.
+    async fn end_all(
+        &self,
+        token: &LogoutToken,
+        jti: &str,
+        (now, until): (UnixSeconds, UnixSeconds),
+        desk: &dyn Desk,
+    ) -> Result<(), NotEnded> {
         let (memo, of_subject) = match (&token.sid, &token.subject) {
-            (Some(sid), subject) => (format!("sid:{sid}"), subject.as_ref()),
+            (Some(sid), subject) => (format!("sid:{sid}"), subject.as_ref().map(|subject| format!("sub:{subject}"))),
             (None, Some(subject)) => (format!("sub:{subject}"), None),
-            (None, None) => return None,
+            (None, None) => return Ok(()),
         };
-        let house = &self.house;
-        house.kept.note_end_now(&house.errands, &house.name, &house.end(&memo, token.issued, now), now).await;
-        let Called { mut ids, outage } = self.all_with(&memo).await;
-        if let Some(subject) = of_subject {
-            // Those are here by now.
-            let theirs = self.ids_with(&format!("sub:{subject}"));
-            ids.retain(|id| theirs.contains(id));
-        }
+        let (sender, receiver) = oneshot::channel();
+        let (house, jti, issued) = (Arc::clone(&self.house), jti.to_owned(), token.issued);
+        let (all, theirs) = (memo.clone(), of_subject.clone());
+        // In a task of its own: the provider may not wait for the answer, and come no second time.
+        self.house.errands.spawn(async move {
+            let found = match house.is_new(&jti, now, until).await {
+                Ok(true) => Ok(house.note_and_find(&all, theirs.as_deref(), issued, now).await),
+                Ok(false) => Ok(Called::default()),
+                Err(before) => Err(before),
+            };
+            if let Err(Ok(found)) = sender.send(found) {
+                found.ids.iter().for_each(|id| house.kept.end_with_all(&house.name, id));
+            }
+        });
+        let Called { mut ids, outage } = receiver.await.unwrap_or(Err(NotEnded::Unclear(StoreOutage::Down)))?;
+        let theirs = of_subject.map(|theirs| self.bearers.ids_with(&theirs));
+        let is_theirs = |id: &String| theirs.as_ref().is_none_or(|theirs| theirs.contains(id));
+        ids.extend(self.bearers.ids_with(&memo).into_iter().filter(is_theirs));
         let count = ids.len();
         for id in ids {
             desk.sign_out(&SessionHandle { portal: self.house.name.clone(), id });
         }
         tracing::info!(portal = self.house.name, sessions = count, "the OpenID provider has ended sessions");
-        outage
-    }
-
-    fn ids_with(&self, memo: &str) -> Vec<String> {
-        let mut ids = self.house.kept.ids_with_memo(&self.house.name, memo);
-        ids.extend(self.bearers.ids_with(memo));
-        ids
+        outage.map_or(Ok(()), |outage| Err(NotEnded::Unclear(outage)))
     }
 
     fn not_taken(&self, why: &dyn std::fmt::Display) -> Reply {

@@ -233,7 +233,8 @@ impl House {
                 false => Verdict::Unreachable { retry_after },
             }
         };
-        match refresh.await {
+        // It goes on without us, too: another replica may have begun it and be gone.
+        match tokio::time::timeout(self.provider.longest_answer(), refresh).await.ok().flatten() {
             Some(Refreshed::Renewed(session)) => Verdict::Genuine(PortalSession::held_here(id, &session)),
             Some(Refreshed::Ended) => Verdict::Rejected(Reason::Expired),
             Some(Refreshed::Unreachable(retry_after)) => refused(retry_after),
@@ -245,13 +246,17 @@ impl House {
     async fn refresh(self: Arc<Self>, id: &str) -> Refreshed {
         let life = self.provider.longest_answer() + BESIDE_ANSWER;
         for _ in 0..TURNS_TRIED {
+            // First, so that the one turn of all replicas does not end while we wait for ours among many. Whoever
+            // waited knows what became of those before.
+            let place = self.turns.acquire().await;
             match self.kept.turn(&self.name, id, life).await {
-                Ok(Turn::Ours) => {
+                Ok(Turn::Ours(mark)) => {
                     let refreshed = self.refresh_now(id).await;
-                    self.kept.done(&self.name, id).await;
+                    self.kept.done(&self.name, id, mark).await;
                     return refreshed;
                 }
                 Ok(Turn::Theirs) => {
+                    drop(place);
                     self.kept.wait_for_news(id, LOOK_AGAIN).await;
                     match self.kept.newest(&self.name, id, self.clock.unix()).await {
                         Some(session) if session.fresh_until > self.clock.now() => return Refreshed::Renewed(session),
@@ -283,8 +288,6 @@ impl House {
         }
         let Some(tokens) = self.tokens(id, &session) else { return self.ended(id) };
         let Some(refresh) = tokens.refresh.clone() else { return Refreshed::Renewed(session) };
-        // Whoever waited for a turn knows what became of those before.
-        let _turn = self.turns.acquire().await;
         if let Some(pause) = self.provider.pause() {
             return self.later(id, &session, &Outage::BackingOff { retry_after: pause });
         }

@@ -1,6 +1,6 @@
 //! How sessions get here from the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,15 +10,27 @@ use super::shared::{Due, Fetched, Shared, Standing};
 use super::{HeldSession, Name, Place, Sessions, name_of};
 use crate::domain::UnixSeconds;
 use crate::portal::Called;
-use crate::store::StoreOutage;
+use crate::store::{self, Script, StoreOutage, millis};
 
 /// How often something is tried that only a change at the same instant can thwart.
 const TRIES: usize = 4;
 
+/// Takes a turn where nobody has it.
+static TAKE_TURN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&["turn"], "return {redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0}")
+});
+/// Gives it back, unless it ended and somebody else has it by now.
+static GIVE_TURN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        &["turn"],
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {0} end return {redis.call('DEL', KEYS[1])}",
+    )
+});
+
 /// Who does something that only one replica may do at a time.
 pub enum Turn {
-    /// This one, for the time that was asked for, or until it gives the turn back.
-    Ours,
+    /// This one, for the time that was asked for, or until it gives the turn back: by this mark it is its own.
+    Ours(u128),
     /// Another one.
     Theirs,
 }
@@ -141,7 +153,9 @@ impl Sessions {
     async fn bring_called(&self, portal: &str, memo: &str) -> Result<(), StoreOutage> {
         let Some(shared) = self.shared.get() else { return Ok(()) };
         let names = shared.filed(&self.name(portal, memo)).await?;
-        self.bring_all(portal, names.into_iter()).await
+        self.bring_all(portal, names.into_iter()).await?;
+        // What others put back may have it as well.
+        if shared.is_recovering() { Err(StoreOutage::Down) } else { Ok(()) }
     }
 
     /// Takes the one turn of all replicas to do something with the session of this id, for at most `life`.
@@ -149,20 +163,21 @@ impl Sessions {
     /// # Errors
     /// The store cannot be asked.
     pub(in crate::portal) async fn turn(&self, portal: &str, id: &str, life: Duration) -> Result<Turn, StoreOutage> {
-        let Some(shared) = self.shared.get() else { return Ok(Turn::Ours) };
+        let Some(shared) = self.shared.get() else { return Ok(Turn::Ours(0)) };
         // Nobody else has it.
         if self.of_id(id, 0).is_some_and(|held| held.version() == 0) {
-            return Ok(Turn::Ours);
+            return Ok(Turn::Ours(0));
         }
-        let place = shared.store.place("portal turn", &[portal.as_bytes(), id.as_bytes()]);
-        Ok(if shared.store.put_new(&place, b"", life).await? { Turn::Ours } else { Turn::Theirs })
+        let (mark, place) = (rand::random::<u128>(), turn_place(shared, portal, id));
+        let taken = shared.store.run(&TAKE_TURN, &place, &[&mark.to_be_bytes(), &millis(life)]).await?;
+        Ok(if taken.number(0) == Some(1) { Turn::Ours(mark) } else { Turn::Theirs })
     }
 
-    /// Gives the turn back. Where that cannot be said, it ends in time.
-    pub(in crate::portal) async fn done(&self, portal: &str, id: &str) {
+    /// Gives the turn of this mark back. Where that cannot be said, it ends in time.
+    pub(in crate::portal) async fn done(&self, portal: &str, id: &str, mark: u128) {
         if let Some(shared) = self.shared.get() {
-            let place = shared.store.place("portal turn", &[portal.as_bytes(), id.as_bytes()]);
-            let _ = shared.store.take(&place).await;
+            let place = turn_place(shared, portal, id);
+            let _ = shared.store.run(&GIVE_TURN, &place, &[&mark.to_be_bytes()]).await;
         }
     }
 
@@ -174,4 +189,8 @@ impl Sessions {
         drop(waiting);
         shared.waiting.remove_if(&name, |_, waiting| Arc::strong_count(waiting) == 1);
     }
+}
+
+fn turn_place(shared: &Shared, portal: &str, id: &str) -> store::Place {
+    shared.store.place("portal turn", &[portal.as_bytes(), id.as_bytes()])
 }

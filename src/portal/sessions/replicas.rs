@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::shared::{Due, Put, STEP, Shared, Standing};
 use super::{HeldSession, Kept, Name, Place, Sessions, hex, name_of, record};
 use crate::portal::NotKept;
+use crate::portal::notes::ended_session;
 use crate::store::{Event, Store, StoreOutage};
 
 /// How often something is tried that only a change at the same instant can thwart.
@@ -53,6 +54,14 @@ impl Sessions {
         let Some(shared) = self.shared.get() else { return };
         if matches!(event, Event::Lost) {
             self.put_back();
+        }
+        // Whoever noted it may not have found it in the store.
+        if let Event::Noted { name, .. } = event
+            && let Some((portal, memo)) = ended_session(name)
+        {
+            for id in self.ids_with_memo(portal, memo) {
+                self.end_with_all(portal, &id);
+            }
         }
         if let Event::SessionChanged { id, .. } = event
             && let Some(name) = name_of(id)

@@ -187,7 +187,15 @@ impl State {
 
     fn refresh(&mut self, fields: &Fields) -> Reply {
         let Some(token) = one(fields, "refresh_token") else { return refuse(400, "invalid_request") };
+        if let Some(sid) = self.spent.get(token) {
+            // Somebody has it who should not (RFC 9700, section 4.14.2).
+            let sid = sid.clone();
+            self.sessions.remove(&sid);
+            self.spent_again += 1;
+            return refuse(400, "invalid_grant");
+        }
         let Some((user, sid)) = self.refreshes.remove(token) else { return refuse(400, "invalid_grant") };
+        self.spent.insert(token.to_owned(), sid.clone());
         if !self.sessions.contains_key(&sid) {
             return refuse(400, "invalid_grant");
         }

@@ -167,7 +167,7 @@ async fn one_replica_has_its_turn_and_the_others_hear_when_it_is_done() {
     let [one, other] = [(); 2].map(|()| Replica::of(&server, 10));
     one.sessions.keep("p", "shown", session("ana", 1000 + HOUR)).await.unwrap();
     let (id, life) = (one.sessions.id_of("p", "shown"), Duration::from_secs(60));
-    assert!(matches!(one.sessions.turn("p", &id, life).await, Ok(Turn::Ours)));
+    let Ok(Turn::Ours(mark)) = one.sessions.turn("p", &id, life).await else { panic!("nobody has it") };
     assert!(matches!(other.sessions.turn("p", &id, life).await, Ok(Turn::Theirs)));
     let news = async {
         until("somebody who waits", async || !other.sessions.shared.get().unwrap().waiting.is_empty()).await;
@@ -175,8 +175,51 @@ async fn one_replica_has_its_turn_and_the_others_hear_when_it_is_done() {
     };
     tokio::join!(other.sessions.wait_for_news(&id, Duration::from_secs(3600)), news);
     assert!(other.sessions.shared.get().unwrap().waiting.is_empty());
-    one.sessions.done("p", &id).await;
-    assert!(matches!(other.sessions.turn("p", &id, life).await, Ok(Turn::Ours)));
+    one.sessions.done("p", &id, mark).await;
+    assert!(matches!(other.sessions.turn("p", &id, life).await, Ok(Turn::Ours(_))));
+}
+
+#[tokio::test]
+async fn whoever_took_too_long_gives_back_nobody_elses_turn() {
+    let server = Scratch::start().await;
+    let [one, other, third] = [(); 3].map(|()| Replica::of(&server, 10));
+    let (id, life) = (one.sessions.id_of("p", "shown"), Duration::from_secs(60));
+    let Ok(Turn::Ours(late)) = one.sessions.turn("p", &id, Duration::from_millis(1)).await else { panic!("nobody") };
+    let takes = async || matches!(other.sessions.turn("p", &id, life).await, Ok(Turn::Ours(_)));
+    until("the end of a turn", takes).await;
+    one.sessions.done("p", &id, late).await;
+    assert!(matches!(third.sessions.turn("p", &id, life).await, Ok(Turn::Theirs)));
+}
+
+#[tokio::test]
+async fn what_comes_late_does_not_take_the_place_of_what_is_newer() {
+    let server = Scratch::start().await;
+    let one = Replica::of(&server, 10);
+    let name = one.sessions.name("p", "shown");
+    let take_in = |user: &str, version| {
+        let taken = session(user, 1000 + HOUR);
+        taken.stands_as(version, 1000 + HOUR);
+        one.sessions.take_in(name, one.sessions.place("p", Arc::new(taken)));
+        one.sessions.find("p", "shown", 1000).unwrap().1.identity.user().to_owned()
+    };
+    assert_eq!([take_in("ben", 9), take_in("ana", 8), take_in("cleo", 10)], ["ben", "ben", "cleo"]);
+}
+
+#[tokio::test]
+async fn an_end_that_another_replica_noted_ends_what_it_could_not_find() {
+    let server = Scratch::start().await;
+    let [one, other] = [(); 2].map(|()| Replica::of(&server, 10));
+    one.sessions.keep("p", "a", named("ana", "sid:s")).await.unwrap();
+    one.sessions.keep("p", "b", named("ana", "sid:t")).await.unwrap();
+    server.say(&["FLUSHALL"]);
+    assert!(other.sessions.called("p", "sid:s").await.ids.is_empty());
+    for note in ["p\nsub:s", "q\nsid:s", "p\nsid:s"] {
+        assert!(one.has("a"), "{note}");
+        one.sessions.hear(&Event::Noted { name: note.to_owned(), time: 1000, until: 1000 + HOUR });
+    }
+    assert!(!one.has("a") && one.has("b"));
+    other.sessions.hear(&Event::Lost);
+    assert!(other.sessions.called("p", "sid:u").await.outage.is_some(), "some may be on their way back");
 }
 
 #[tokio::test]
@@ -258,7 +301,7 @@ async fn who_is_signed_in_without_the_store_is_signed_in_everywhere_when_it_is_b
     assert_eq!(other.who(&["shown"]).await, Err("unreachable"), "it cannot know");
     assert!(matches!(
         one.sessions.turn("p", &one.sessions.id_of("p", "shown"), Duration::from_secs(9)).await,
-        Ok(Turn::Ours)
+        Ok(Turn::Ours(_))
     ));
     server.start_again().await;
     until("the session", async || other.who(&["shown"]).await.as_deref() == Ok("ana")).await;
