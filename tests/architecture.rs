@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("accounts", &["keys", "backend"]),
     ("keys", &["portal", "backend", "store"]),
     ("portal", &["config", "wire", "pages", "store"]),
-    ("backend", &["config", "wire"]),
+    ("backend", &["config", "wire", "store"]),
     ("store", &["config"]),
     ("wire", &[]),
     ("pages", &["config"]),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use fakes::server::{Reply, Request, Server};
 use fakes::websydian::{Asks, COOKIE, Key, SITE, Slip, Spelling, Websydian};
+use keyward::demo::process::{Address, Process, Workspace, find_program};
 use support::{APP_PORTAL, Ask, Door, Setup, Sidecar, Ticket, until};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -174,4 +175,45 @@ async fn a_soap_library_needs_the_description_only() {
         *said.lock().unwrap(),
         ["Y 2 BOARD STAFF", "N 0", "soap:MustUnderstand a header that must be understood is not"]
     );
+}
+
+#[tokio::test]
+async fn the_sites_function_may_ask_another_replica_than_the_one_that_signs_in() {
+    let home = Workspace::temporary().unwrap();
+    let socket = home.path().join("redis.sock");
+    let settings = format!("port 0\nsave \"\"\ndir {}\nunixsocket {}\n", home.path().display(), socket.display());
+    home.write("redis.conf", &settings).unwrap();
+    let program = find_program("redis-server").expect("redis-server is installed");
+    let mut server = Process::start("redis-server", &program, &["redis.conf"], &home).unwrap();
+    server.ready(&Address::Unix(socket.clone())).await.unwrap();
+    let store = format!(
+        "[store]\nkind = \"redis\"\naddresses = [\"unix:{}\"]\nnames_secret = \"{KEY}\"\n\
+         [[store.key]]\nid = \"a\"\nsecret = \"{KEY}\"\n",
+        socket.display()
+    );
+    let express = Websydian::start(Asks::Nobody).await.unwrap();
+    let text = store + &config(&express.url(), "");
+    let [one, other] = [Setup::new(&text).with_api().start().await, Setup::new(&text).with_api().start().await];
+    for replica in [&one, &other] {
+        until("a replica that is ready", || async { replica.operator("/readyz").await.status == 200 }).await;
+    }
+    let key = Key::Header("x-service-key".to_owned(), KEY.to_owned());
+    express.ask(Asks::Service { spelling: Spelling::Soap, address: other.api, path: PATH.to_owned(), key });
+    let ask = Ask::get(SHOP).cookie(ana());
+    let ours = one.ask(Door::AuthRequest, &ask).await.assert_allows("ana").one("X-Upstream-Cookie");
+    assert_eq!(express.roles("ana"), ["BOARD", "STAFF"]);
+    assert_eq!(other.ask(Door::AuthRequest, &ask).await.assert_allows("ana").one("X-Upstream-Cookie"), ours);
+    assert_eq!(express.sessions(), (1, 0), "one login");
+
+    let question = format!("{{\"login\":\"ana\",\"password\":\"s{}\"}}", &KEY[1..]);
+    let post = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: k\r\nX-Service-Key: {KEY}\r\nContent-Length: {}\r\n\r\n{question}",
+        question.len()
+    );
+    let told = other.call(&post).await;
+    assert_eq!((told.status, told.text().as_str()), (200, "{\"roles\":[],\"valid\":false}"));
+    drop(server);
+    let told = other.call(&post).await;
+    assert_eq!((told.status, told.one("Retry-After").as_str()), (503, "5"), "that is no no");
+    one.ask(Door::AuthRequest, &ask).await.assert_allows("ana");
 }

@@ -5,6 +5,7 @@ use actix_web::http::header::HeaderName;
 
 use super::assemble::Parts;
 use super::foundation::Foundation;
+use crate::backend::BackendPlan;
 use crate::config::RouteSettings;
 use crate::decision::{Access, Gate, Route, Router, Terms};
 use crate::handover::{Entrance, Reception, SelfService, Services};
@@ -23,8 +24,8 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     let settings = parts.settings;
     let portals: Vec<_> = parts.portals.into_iter().map(|portal| portal.build(metrics)).collect();
     let running = keys.backends();
-    let backends: Vec<_> =
-        parts.backends.into_iter().map(|backend| backend.build(&running, metrics, Arc::clone(clock))).collect();
+    let build = |plan: BackendPlan| plan.build(&running, metrics, Arc::clone(clock), store.as_ref());
+    let backends: Vec<_> = parts.backends.into_iter().map(build).collect();
     let missing = |what: &str| io::Error::other(format!("{what} is not configured"));
     let route = |route: RouteSettings| {
         let tried = route.portals.iter().map(|name| {

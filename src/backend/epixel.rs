@@ -94,6 +94,10 @@ impl Backend for Epixel {
         }
     }
 
+    fn asks_one_replica(&self) -> bool {
+        true
+    }
+
     fn service(&self) -> Option<&dyn Service> {
         Some(self)
     }

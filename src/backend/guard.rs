@@ -20,6 +20,7 @@ use crate::domain::{
     SessionKeys, UnixSeconds, WayIn,
 };
 use crate::observe::{BackendMetrics, Metrics};
+use crate::store::Store;
 use crate::wire::Wire;
 
 mod accounts;
@@ -194,10 +195,22 @@ impl BackendPlan {
         self.backend.service().is_some()
     }
 
+    /// Whether what the application asks about is at one replica alone; see [`Backend::asks_one_replica`].
+    #[must_use]
+    pub fn asks_one_replica(&self) -> bool {
+        self.backend.asks_one_replica()
+    }
+
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
     /// a reload ends no back-off, gives out no places twice and forgets nothing a connector learned.
     #[must_use]
-    pub fn build(self, running: &[Arc<Guarded>], metrics: &Metrics, clock: Arc<dyn Clock>) -> Arc<Guarded> {
+    pub fn build(
+        self,
+        running: &[Arc<Guarded>],
+        metrics: &Metrics,
+        clock: Arc<dyn Clock>,
+        store: Option<&Arc<Store>>,
+    ) -> Arc<Guarded> {
         let name = &self.profile.name;
         let unchanged = running.iter().find(|one| one.name() == name && one.written == Some(self.written));
         if let Some(unchanged) = unchanged {
@@ -208,6 +221,9 @@ impl BackendPlan {
         let before = running.iter().find(|one| one.id == id);
         if let Some(memory) = before.and_then(|before| before.backend.memory()) {
             backend.remember(memory);
+        }
+        if let Some(store) = store {
+            backend.share(store, &profile);
         }
         let guarded = Guarded::wrap(profile, backend, metrics, clock);
         Arc::new(Guarded { derivation, enter, written: Some(written), ..guarded })

@@ -51,6 +51,7 @@ use futures_util::future::BoxFuture;
 use crate::config::Section;
 pub use crate::domain::Outage;
 use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys, UnixSeconds};
+use crate::store::Store;
 use crate::wire::Wire;
 
 pub use crate::domain::AccountRefusal;
@@ -165,6 +166,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Takes over the memory of the connector whose place it takes: one of the same name, kind and address.
     fn remember(&mut self, _memory: Memory) {}
+
+    /// Shares with other replicas what the application asks about, which may ask any of them. Called before the
+    /// first login, and after [`Backend::remember`].
+    fn share(&mut self, _store: &Arc<Store>, _profile: &Profile) {}
+
+    /// Whether the application asks about what only one process knows, whatever is shared. It must be able to reach
+    /// that one then, which takes one replica, or a way to each.
+    fn asks_one_replica(&self) -> bool {
+        false
+    }
 
     /// What the application is offered beside being signed in to, where it needs something.
     fn service(&self) -> Option<&dyn Service> {

@@ -23,14 +23,16 @@ mod tickets;
 mod xml;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use self::settings::{COOKIE, Proof, SID, Settings};
 use self::tickets::{Fate, Ticket};
-use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Refusal};
+use super::{Attempt, Backend, Kind, Liveness, Login, Outage, Profile, Refusal};
 use crate::config::Section;
 use crate::domain::{ExposeSecret, Secret, Service, SessionKeys, SessionKeysBuilder};
+use crate::store::{Store, StoreOutage};
 use crate::wire::{Answer, Location, Request, Wire, form_encoded};
 
 /// This kind's entry in the table.
@@ -54,8 +56,8 @@ impl Backend for Websydian {
     fn login<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Result<Login, Outage>> {
         match (&self.settings.proof, &attempt.password) {
             (Proof::Ticket(authorize), _) => Box::pin(async {
-                let ticket = authorize.tickets.issue(&attempt.login, self.roles(attempt));
-                self.with_ticket(attempt, &ticket).await
+                let ticket = authorize.tickets.issue(&attempt.login, self.roles(attempt)).await;
+                self.with_ticket(attempt, ticket.map_err(|outage| out_of_reach(&outage))?).await
             }),
             (Proof::Password, Some(password)) => Box::pin(async {
                 let keys = self.open(attempt, password).await.and_then(|answer| self.keys(&answer, attempt))?;
@@ -101,6 +103,12 @@ impl Backend for Websydian {
         self.settings.site.clone()
     }
 
+    fn share(&mut self, store: &Arc<Store>, profile: &Profile) {
+        if let Proof::Ticket(authorize) = &mut self.settings.proof {
+            authorize.tickets.share(store, profile);
+        }
+    }
+
     fn service(&self) -> Option<&dyn Service> {
         match &self.settings.proof {
             Proof::Ticket(authorize) => Some(&**authorize),
@@ -130,23 +138,24 @@ impl Websydian {
         roles
     }
 
-    async fn with_ticket(&self, attempt: &Attempt, ticket: &Ticket<'_>) -> Result<Login, Outage> {
+    async fn with_ticket(&self, attempt: &Attempt, ticket: Ticket<'_>) -> Result<Login, Outage> {
         let answer = self.open(attempt, ticket.secret()).await?;
         let keys = self.keys(&answer, attempt);
-        let complaint = match ticket.fate() {
-            Some(Fate::Redeemed) => return self.judge(keys?).await,
-            Some(Fate::Misused) => {
-                "it asked about the ticket for another login; the site's function must pass the name on as it came"
-            }
-            None => {
+        let outage = match ticket.settle().await {
+            Ok(Some(Fate::Redeemed)) => return self.judge(keys?).await,
+            Ok(Some(Fate::Misused)) => protocol(
+                "it asked about the ticket for another login; the site's function must pass the name on as it came",
+            ),
+            Ok(None) => protocol(
                 "it did not redeem the ticket; the site's function does not run, does not find login_parameter and \
-                 password_parameter, or does not reach service_path on [listen] api with service_key"
-            }
+                 password_parameter, or does not reach service_path on [listen] api with service_key",
+            ),
+            Err(outage) => out_of_reach(&outage),
         };
         if let Ok(keys) = keys {
             self.abandon(&keys).await;
         }
-        Err(Outage::Protocol(complaint.to_owned()))
+        Err(outage)
     }
 
     /// The request that makes a session. It carries no cookie: with one, it would restore a session.
@@ -264,6 +273,15 @@ impl Websydian {
     async fn abandon(&self, keys: &SessionKeys) {
         let _ = self.end(keys).await;
     }
+}
+
+fn protocol(complaint: &str) -> Outage {
+    Outage::Protocol(complaint.to_owned())
+}
+
+/// The application is not to be left alone because replicas cannot ask their store.
+fn out_of_reach(outage: &StoreOutage) -> Outage {
+    Outage::Locked { retry_after: Some(outage.retry_after()) }
 }
 
 fn keys_of(name: &str, value: &str, memo: &str) -> Result<SessionKeys, Outage> {

@@ -109,7 +109,7 @@ impl Tokens {
     /// A new token. One session's oldest makes room for its newest.
     ///
     /// # Errors
-    /// [`NotMinted`].
+    /// `NotMinted`: too many wait, or the store cannot be asked.
     pub async fn mint(&self, passage: Passage) -> Result<String, NotMinted> {
         if let Some(store) = self.store.get() {
             match shared::Token::mint(store, &passage).await {

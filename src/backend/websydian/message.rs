@@ -5,6 +5,7 @@
 //! roles) and leaves the way to whoever writes the site's function, so the messages are ours.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use quick_xml::escape::escape;
 use serde::Deserialize;
@@ -160,16 +161,26 @@ pub(super) fn answer(spelling: Spelling, roles: Option<&[String]>) -> Reply {
 /// What somebody is told whose message is not one.
 pub(super) fn fault(spelling: Spelling, malformed: Malformed) -> Reply {
     let status = if malformed == Malformed::TooLong { 413 } else { 400 };
+    let code = match malformed {
+        Malformed::Version => "VersionMismatch",
+        Malformed::Header => "MustUnderstand",
+        _ => "Client",
+    };
+    complaint(spelling, status, code, &malformed.to_string())
+}
+
+/// What somebody is told whose question cannot be answered now.
+pub(super) fn unavailable(spelling: Spelling, retry_after: Duration) -> Reply {
+    let reply = complaint(spelling, 503, "Server", "whether the ticket is good cannot be told now; nobody is refused");
+    reply.header("retry-after", retry_after.as_secs().to_string())
+}
+
+fn complaint(spelling: Spelling, status: u16, code: &str, text: &str) -> Reply {
     match spelling {
-        Spelling::Json => Reply::json(status, &json!({ "error": malformed.to_string() })),
-        Spelling::Xml => document(status, &format!("<Error>{}</Error>", escape(malformed.to_string()))),
+        Spelling::Json => Reply::json(status, &json!({ "error": text })),
+        Spelling::Xml => document(status, &format!("<Error>{}</Error>", escape(text))),
         Spelling::Soap => {
-            let code = match malformed {
-                Malformed::Version => "VersionMismatch",
-                Malformed::Header => "MustUnderstand",
-                _ => "Client",
-            };
-            let text = escape(malformed.to_string()).into_owned();
+            let text = escape(text);
             // SOAP 1.1, section 6.2, knows no other status for a fault.
             let fault = format!("<faultcode>soap:{code}</faultcode><faultstring>{text}</faultstring>");
             envelope(500, &format!("<soap:Fault>{fault}</soap:Fault>"))

@@ -36,12 +36,12 @@ impl Service for Authorize {
     }
 
     fn answer<'a>(&'a self, call: &'a Call<'a>, _desk: &'a dyn Desk) -> BoxFuture<'a, Answered> {
-        Box::pin(std::future::ready(self.reply(call)))
+        Box::pin(self.reply(call))
     }
 }
 
 impl Authorize {
-    fn reply(&self, call: &Call<'_>) -> Answered {
+    async fn reply(&self, call: &Call<'_>) -> Answered {
         let reads = matches!(call.method, "GET" | "HEAD") && call.query.eq_ignore_ascii_case("wsdl");
         // The description says nothing that is not published, and tools that read it cannot be given
         // a key; but with the key in the path it would say the key.
@@ -63,14 +63,15 @@ impl Authorize {
                 return Answered::Here(message::fault(spelling, malformed));
             }
         };
-        match self.tickets.redeem(&question.login, &question.password) {
-            Shown::Valid(roles) => Answered::Here(message::answer(spelling, Some(&roles))),
-            Shown::ForAnother => {
+        match self.tickets.redeem(&question.login, &question.password).await {
+            Ok(Shown::Valid(roles)) => Answered::Here(message::answer(spelling, Some(&roles))),
+            Ok(Shown::ForAnother) => {
                 tracing::warn!(path = self.path, "a ticket was shown for another login than its own");
                 Answered::Here(message::answer(spelling, None))
             }
             // It may be one of another site that asks under the same path.
-            Shown::Unknown => Answered::Elsewhere(message::answer(spelling, None)),
+            Ok(Shown::Unknown) => Answered::Elsewhere(message::answer(spelling, None)),
+            Err(outage) => Answered::Here(message::unavailable(spelling, outage.retry_after())),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Messages byte by byte, and who may ask.
 
-use super::message::{Malformed, Spelling, answer, fault, read, wsdl};
+use std::time::Duration;
+
+use super::message::{Malformed, Spelling, answer, fault, read, unavailable, wsdl};
 use super::service::{Authorize, KeyPlace};
 use super::xml::{self, XmlError};
 use super::*;
@@ -116,6 +118,19 @@ fn faults_are_told_as_each_spelling_knows_them() {
 }
 
 #[test]
+fn who_cannot_be_answered_now_is_told_so_in_each_spelling() {
+    for (spelling, status, text) in [
+        (Spelling::Soap, 500, "<faultcode>soap:Server</faultcode>"),
+        (Spelling::Xml, 503, "<Error>"),
+        (Spelling::Json, 503, "{\"error\":"),
+    ] {
+        let reply = unavailable(spelling, Duration::from_secs(5));
+        assert!(reply.status == status && reply.body.contains(text), "{reply:?}");
+        assert!(reply.headers.contains(&("retry-after", "5".to_owned())), "{reply:?}");
+    }
+}
+
+#[test]
 fn the_description_names_the_address_at_which_it_was_asked_for() {
     let text = wsdl("http://h/a?\"&<").body;
     assert!(text.contains("<soap:address location=\"http://h/a?&quot;&amp;&lt;\"/>"), "{text}");
@@ -216,7 +231,7 @@ async fn whoever_does_not_show_the_key_where_it_belongs_learns_nothing() {
 #[tokio::test]
 async fn a_message_that_is_none_burns_no_ticket() {
     let service = authorize(KeyPlace::Path);
-    let ticket = service.tickets.issue("ANA", Vec::new());
+    let ticket = service.tickets.issue("ANA", Vec::new()).await.unwrap();
     let secret = ticket.secret().expose_secret();
     let start = format!("POST /authorize/{KEY}");
     for body in [

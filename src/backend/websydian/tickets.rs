@@ -1,3 +1,5 @@
+mod shared;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -5,15 +7,21 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use self::shared::{Shared, Waiting};
+use crate::backend::Profile;
 use crate::domain::{ExposeSecret, Secret};
+use crate::store::{Store, StoreOutage};
 
 /// The one-time tickets that stand in the place of passwords, each for one login at one back-end.
 ///
 /// A ticket lives exactly as long as the [`Ticket`] that was issued, and so no longer than the request
-/// that carries it; there are as many as there are logins under way. Only hashes are kept.
+/// that carries it; there are as many as there are logins under way. Only hashes are kept. Where replicas share a
+/// store tickets wait there; here wait only those that were issued while it could not be asked, and no other replica
+/// knows them.
 #[derive(Default)]
 pub(super) struct Tickets {
     held: Mutex<HashMap<Hash, Held>>,
+    shared: Option<Shared>,
 }
 
 type Hash = [u8; 32];
@@ -47,9 +55,19 @@ pub(super) enum Shown {
 
 /// A ticket under way. Dropped, it opens nothing any more.
 pub(super) struct Ticket<'a> {
+    secret: Secret,
+    kept: Kept<'a>,
+}
+
+/// Where a ticket waits to be redeemed.
+enum Kept<'a> {
+    Here(Local<'a>),
+    InStore(Waiting),
+}
+
+struct Local<'a> {
     tickets: &'a Tickets,
     hash: Hash,
-    secret: Secret,
     fate: Arc<OnceLock<Fate>>,
 }
 
@@ -60,23 +78,52 @@ impl fmt::Debug for Ticket<'_> {
 }
 
 impl Tickets {
+    /// Shares them with other replicas, from before the first login.
+    pub fn share(&mut self, store: &Arc<Store>, backend: &Profile) {
+        self.shared = Some(Shared::new(store, backend));
+    }
+
     /// A ticket for this login, which will be given these roles.
-    pub fn issue(&self, login: &str, roles: Vec<String>) -> Ticket<'_> {
+    ///
+    /// # Errors
+    /// Replicas share their tickets, and the store could not be asked.
+    pub async fn issue(&self, login: &str, roles: Vec<String>) -> Result<Ticket<'_>, StoreOutage> {
+        if let Some(shared) = &self.shared {
+            match shared.issue(login, &roles).await {
+                Ok((secret, waiting)) => return Ok(Ticket { secret, kept: Kept::InStore(waiting) }),
+                // It is another ticket, should the store have kept that one after all.
+                Err(_) if shared.goes_on_without() => {}
+                Err(outage) => return Err(outage),
+            }
+        }
+        Ok(self.issue_here(login, roles))
+    }
+
+    fn issue_here(&self, login: &str, roles: Vec<String>) -> Ticket<'_> {
         let secret = Secret::from(format!("{:032x}", rand::random::<u128>()));
         let (hash, fate) = (hash(secret.expose_secret()), Arc::default());
         let held = Held { login: login.to_owned(), roles, fate: Arc::clone(&fate) };
         self.held.lock().insert(hash, held);
-        Ticket { tickets: self, hash, secret, fate }
+        Ticket { secret, kept: Kept::Here(Local { tickets: self, hash, fate }) }
     }
 
     /// Takes a ticket, whatever comes of it: of several who show it at once, one is the first.
     ///
     /// Blanks behind either value are what fields of a fixed length fill up with.
-    pub fn redeem(&self, login: &str, shown: &Secret) -> Shown {
-        let Some(held) = self.held.lock().remove(&hash(shown.expose_secret().trim_end_matches(' '))) else {
-            return Shown::Unknown;
-        };
-        if held.login != login.trim_end_matches(' ') {
+    ///
+    /// # Errors
+    /// The store could not be asked: the ticket may be good still, or be gone.
+    pub async fn redeem(&self, login: &str, shown: &Secret) -> Result<Shown, StoreOutage> {
+        let (login, shown) = (login.trim_end_matches(' '), shown.expose_secret().trim_end_matches(' '));
+        match &self.shared {
+            Some(shared) if Shared::is_one(shown) => shared.redeem(login, shown).await,
+            _ => Ok(self.redeem_here(login, shown)),
+        }
+    }
+
+    fn redeem_here(&self, login: &str, shown: &str) -> Shown {
+        let Some(held) = self.held.lock().remove(&hash(shown)) else { return Shown::Unknown };
+        if held.login != login {
             let _ = held.fate.set(Fate::Misused);
             return Shown::ForAnother;
         }
@@ -97,13 +144,19 @@ impl Ticket<'_> {
         &self.secret
     }
 
-    /// What became of it so far.
-    pub fn fate(&self) -> Option<Fate> {
-        self.fate.get().copied()
+    /// Has it open nothing any more, and says what became of it.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn settle(self) -> Result<Option<Fate>, StoreOutage> {
+        match self.kept {
+            Kept::Here(local) => Ok(local.fate.get().copied()),
+            Kept::InStore(mut waiting) => waiting.settle().await,
+        }
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Local<'_> {
     fn drop(&mut self) {
         self.tickets.held.lock().remove(&self.hash);
     }
@@ -114,67 +167,4 @@ fn hash(ticket: &str) -> Hash {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn roles() -> Vec<String> {
-        vec!["SALES".to_owned()]
-    }
-
-    #[test]
-    fn a_ticket_is_redeemed_once() {
-        let tickets = Tickets::default();
-        let ticket = tickets.issue("ANA", roles());
-        assert_eq!(ticket.fate(), None);
-        assert_eq!(tickets.redeem("ANA", ticket.secret()), Shown::Valid(roles()));
-        assert_eq!(ticket.fate(), Some(Fate::Redeemed));
-        assert_eq!(tickets.redeem("ANA", ticket.secret()), Shown::Unknown);
-        assert_eq!(format!("{ticket:?}"), "Ticket(…)");
-    }
-
-    #[test]
-    fn a_ticket_is_for_one_login_and_shown_for_another_it_is_lost() {
-        for other in ["BEN", "ana", " ANA", "ANA\n", "ANA\u{a0}", ""] {
-            let tickets = Tickets::default();
-            let ticket = tickets.issue("ANA", roles());
-            assert_eq!(tickets.redeem(other, ticket.secret()), Shown::ForAnother, "{other:?}");
-            assert_eq!(ticket.fate(), Some(Fate::Misused));
-            assert_eq!(tickets.redeem("ANA", ticket.secret()), Shown::Unknown);
-        }
-    }
-
-    #[test]
-    fn fields_of_a_fixed_length_are_understood() {
-        let tickets = Tickets::default();
-        let ticket = tickets.issue("ANA", roles());
-        let padded = Secret::from(format!("{:<128}", ticket.secret().expose_secret()));
-        assert_eq!(tickets.redeem("ANA       ", &padded), Shown::Valid(roles()));
-    }
-
-    #[test]
-    fn whoever_waits_no_longer_leaves_no_ticket_behind() {
-        let tickets = Tickets::default();
-        let ticket = tickets.issue("ANA", roles());
-        let secret = ticket.secret().clone();
-        assert_eq!(tickets.len(), 1);
-        drop(ticket);
-        assert_eq!(tickets.len(), 0);
-        assert_eq!(tickets.redeem("ANA", &secret), Shown::Unknown);
-        assert_eq!(tickets.redeem("ANA", &Secret::from("")), Shown::Unknown);
-    }
-
-    #[test]
-    fn of_many_at_once_one_is_the_first() {
-        let tickets = Tickets::default();
-        for _ in 0..50 {
-            let ticket = tickets.issue("ANA", roles());
-            let outcomes: Vec<Shown> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| tickets.redeem("ANA", ticket.secret()))).collect();
-                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-            });
-            assert_eq!(outcomes.iter().filter(|shown| **shown == Shown::Valid(roles())).count(), 1);
-            assert_eq!(outcomes.iter().filter(|shown| **shown == Shown::Unknown).count(), 7);
-        }
-        assert_eq!(tickets.len(), 0);
-    }
-}
+mod tests;
