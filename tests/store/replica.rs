@@ -13,7 +13,7 @@ const COMES_WITHIN: Duration = Duration::from_secs(60);
 
 pub struct Replica {
     pub store: Arc<Store>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 impl Replica {
@@ -29,7 +29,7 @@ impl Replica {
 
     fn waiting(timeout: &str, lines: &str) -> Self {
         let lines = format!("timeout = \"{timeout}\"\n{lines}");
-        let metrics = Metrics::new();
+        let metrics = Arc::new(Metrics::new());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
         Self { store: Store::new(plan(&lines), clock, &metrics), metrics }
     }
@@ -37,6 +37,12 @@ impl Replica {
     /// One whose store is a single server there.
     pub fn at(address: impl ToString) -> Self {
         Self::new(&format!("addresses = [\"{}\"]", address.to_string()))
+    }
+
+    /// Has it hear what others tell, as a process does.
+    pub fn listens(&self) {
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        tokio::spawn(async move { store.run_journal(&metrics).await });
     }
 
     pub fn place(&self, name: &str) -> Place {
