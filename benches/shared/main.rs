@@ -28,17 +28,17 @@ use servers::{Keyward, Pinning, Process, Shape, Webmail, free_address};
 
 /// What the model has.
 const MODEL: Constants = Constants {
-    store_bytes: 632.0,
-    replica_bytes: 600.0,
-    login: 3.0,
-    keep_alive: 2.0,
-    sign_out: 2.1,
-    rest: 5.3,
-    microseconds: 70.0,
-    login_bytes: 975.0,
-    keep_alive_bytes: 1000.0,
-    sign_out_bytes: 1200.0,
-    told_bytes: 520.0,
+    store_bytes: 771.0,
+    replica_bytes: 520.0,
+    login: 4.0,
+    keep_alive: 2.15,
+    sign_out: 2.0,
+    rest: 4.5,
+    microseconds: 18.4,
+    login_bytes: 1166.0,
+    keep_alive_bytes: 791.0,
+    sign_out_bytes: 1021.0,
+    told_bytes: 498.0,
 };
 
 /// Up to how many sessions the store's memory is looked at, and from how many on, so that what a process needs once is
