@@ -277,6 +277,7 @@ impl Task {
     async fn check_in_turn(&mut self, replicas: &Replicas, spot: &Spot, fence: Fence, keys: &Arc<SessionKeys>) -> Next {
         match self.check(keys).await {
             Checked::Dead => {
+                self.let_go();
                 // Whoever finds them there until they are replaced finds that out, too.
                 let _ = replicas.shelf.take(spot, fence).await;
                 self.was_dead()

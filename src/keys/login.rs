@@ -115,12 +115,8 @@ impl KeyStore {
                 None => Obtained::Unavailable(Outage::TimedOut),
             },
         };
-        match &obtained {
-            Obtained::Unavailable(why) => {
-                tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment")
-            }
-            Obtained::NoStore(why) => tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment"),
-            _ => {}
+        if let Some(why) = obtained.outage() {
+            tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment");
         }
         obtained
     }

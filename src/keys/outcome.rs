@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,15 @@ impl NoKeys {
 }
 
 impl Obtained {
+    /// Who could not be asked, and why.
+    pub(super) fn outage(&self) -> Option<&dyn Display> {
+        match self {
+            Self::Unavailable(outage) => Some(outage),
+            Self::NoStore(outage) => Some(outage),
+            _ => None,
+        }
+    }
+
     /// The keys, or why there are none.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use prometheus::{
 };
 
 use super::api::{ApiCall, ApiOutcome};
+use super::store_metrics::{JournalMetrics, StoreMetrics};
 use crate::domain::{Reason, Ruling};
 
 /// Which wire protocol a decision was asked over.
@@ -43,22 +44,7 @@ impl Door {
 
 const DECISION_BUCKETS: [f64; 9] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.01, 0.1, 1.0, 10.0];
 const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
-const STORE_BUCKETS: [f64; 9] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
-
-/// What becomes of events that replicas tell each other.
-pub struct JournalMetrics {
-    /// Written for others.
-    pub told: IntCounter,
-    /// Told by others, and new here.
-    pub heard: IntCounter,
-    /// Not understood.
-    pub skipped: IntCounter,
-    /// Times at which something was found missing.
-    pub lost: IntCounter,
-    /// Time from a sign-out until it had its effect here.
-    pub revocation_seconds: Histogram,
-}
 
 /// All metrics of the process.
 ///
@@ -115,19 +101,6 @@ pub struct PortalMetrics {
     pub genuine: IntCounter,
     pub rejected: IntCounter,
     pub unreachable: IntCounter,
-}
-
-/// Counters of the shared store, each outcome named as its label.
-#[derive(Clone)]
-#[expect(missing_docs, reason = "the contract's own words")]
-pub struct StoreMetrics {
-    pub up: IntGauge,
-    pub seconds: Histogram,
-    pub done: IntCounter,
-    pub timed_out: IntCounter,
-    pub unreachable: IntCounter,
-    pub unable: IntCounter,
-    pub down: IntCounter,
 }
 
 /// Counters of one back-end, each named as its label.
@@ -363,33 +336,8 @@ impl Metrics {
     }
 
     /// The counters of the shared store. Without one there are none.
-    ///
-    /// # Panics
-    /// Never: the names are fixed, valid and different, which a test of this file proves.
-    #[expect(clippy::expect_used, reason = "fixed names; the unit test would fail")]
     pub fn store(&self) -> StoreMetrics {
-        let make = || {
-            let up =
-                IntGauge::new("keyward_store_up", "1 while the shared store answers, else 0.").expect("valid name");
-            let seconds = HistogramOpts::new("keyward_store_seconds", "Time that a call of the shared store took.");
-            let seconds = Histogram::with_opts(seconds.buckets(STORE_BUCKETS.to_vec())).expect("valid name");
-            let calls = Opts::new("keyward_store_calls_total", "Calls of the shared store, by outcome.");
-            let calls = IntCounterVec::new(calls, &["outcome"]).expect("valid name");
-            self.registry.register(Box::new(up.clone())).expect("registered once");
-            self.registry.register(Box::new(seconds.clone())).expect("registered once");
-            self.registry.register(Box::new(calls.clone())).expect("registered once");
-            let outcome = |outcome| calls.with_label_values(&[outcome]);
-            StoreMetrics {
-                up,
-                seconds,
-                done: outcome("done"),
-                timed_out: outcome("timed_out"),
-                unreachable: outcome("unreachable"),
-                unable: outcome("unable"),
-                down: outcome("down"),
-            }
-        };
-        self.store.get_or_init(make).clone()
+        self.store.get_or_init(|| StoreMetrics::register(&self.registry)).clone()
     }
 
     fn make_backend(&self, name: &str) -> BackendMetrics {

@@ -5,8 +5,10 @@ pub mod logging;
 mod metrics;
 mod panics;
 mod stopwatch;
+mod store_metrics;
 
 pub use api::{ApiCall, ApiOutcome};
-pub use metrics::{BackendMetrics, Door, DoorMetrics, JournalMetrics, Metrics, PortalMetrics, StoreMetrics};
+pub use metrics::{BackendMetrics, Door, DoorMetrics, Metrics, PortalMetrics};
 pub use panics::count_panics;
 pub use stopwatch::Stopwatch;
+pub use store_metrics::{JournalMetrics, StoreMetrics};
