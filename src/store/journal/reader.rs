@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
 
     /// Hears what another replica has told; `is_news` where it may have been told a moment ago.
     fn take(&self, sealed: &[u8], is_news: bool) {
-        let Some(text) = self.store.unseal(&self.journal.house, super::SEALED, sealed) else {
+        let Some(text) = self.store.unseal_same(&self.journal.house, super::SEALED, sealed) else {
             return self.skip(Flaw::Closed);
         };
         let Ok(event) = serde_json::from_slice::<Event>(&text) else { return self.skip(Flaw::Unknown) };
