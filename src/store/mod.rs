@@ -227,11 +227,6 @@ impl Store {
         self.journal.server_now(self.clock.now())
     }
 
-    /// Waits until whatever was told is with the store.
-    pub async fn finish_telling(&self) {
-        self.journal.finish().await;
-    }
-
     /// How many events are not with the store yet.
     #[must_use]
     pub fn untold(&self) -> usize {

@@ -117,6 +117,9 @@ impl<'a> Reader<'a> {
         if look.is_replica && !is_new_connection {
             line.leave_replica().await?;
         }
+        if is_new_connection {
+            self.journal.outbox.reconnected(self.store.clock.now());
+        }
         self.journal.server.saw(look.time, asked, self.store.clock.now(), is_new_connection);
         self.compare_clocks(look.time / 1000);
         while self.journal.standing.lock().drop_ended(look.time / 1000, 1000) {}
