@@ -325,6 +325,10 @@ impl Shared {
         self.owed.lock().get(name).map(|debt| debt.due.clone())
     }
 
+    pub(super) fn untold(&self) -> usize {
+        self.owed.lock().len()
+    }
+
     /// Some of what is owed, after this name.
     pub(super) fn debts(&self, after: Option<Name>, most: usize) -> Vec<(Name, Debt)> {
         use std::ops::Bound::{Excluded, Unbounded};

@@ -155,14 +155,6 @@ impl Journal {
         tokio::join!(hearing, telling);
     }
 
-    /// Waits until everything is told, as long as somebody runs this. Says how many events still wait, if it is
-    /// dropped or not.
-    pub(super) async fn finish(&self) {
-        while self.outbox.untold() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     pub(super) fn untold(&self) -> usize {
         self.outbox.untold()
     }
@@ -176,8 +168,10 @@ impl Journal {
                 tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.0..0.5))).await;
             }
             while self.outbox.is_waiting() || self.standing.lock().is_telling_again() {
-                if self.deliver_some(store).await.is_err() {
-                    tokio::time::sleep(PAUSE).await;
+                match self.deliver_some(store).await {
+                    // A long walk over what is not missing asks nobody.
+                    Ok(()) => tokio::task::yield_now().await,
+                    Err(_) => tokio::time::sleep(PAUSE).await,
                 }
             }
             if self.outbox.take_overrun() {
@@ -224,8 +218,9 @@ impl Journal {
         let marks: Vec<_> = letters.iter().map(|(mark, ..)| *mark).collect();
         let written = self.write(store, letters).await?;
         sending.marks.clear();
+        let now = store.clock.now();
         for (mark, is_written) in marks.iter().zip(written) {
-            self.outbox.landed(mark, is_written);
+            self.outbox.landed(mark, is_written, now);
         }
         Ok(())
     }
