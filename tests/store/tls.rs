@@ -1,11 +1,12 @@
 use keyward::store::StoreOutage;
 
-use crate::real::redis::{Options, Redis};
+use crate::real::redis::{Authority, Options, Redis};
 use crate::replica::Replica;
 
 async fn certified_as(names: &[&str], settings: &str) -> Redis {
-    let certified_as = Some(names.iter().map(ToString::to_string).collect());
-    Redis::with(Options { certified_as, settings: settings.to_owned(), ..Options::default() }).await
+    let certified_as = names.iter().map(ToString::to_string).collect();
+    let authority = Some(Authority::new());
+    Redis::with(Options { authority, certified_as, settings: settings.to_owned(), ..Options::default() }).await
 }
 
 fn lines(server: &Redis, authority: &Redis) -> String {
