@@ -22,6 +22,7 @@ mod script;
 pub(crate) mod scratch;
 
 pub use event::Event;
+pub use journal::{HEARD_AGAIN_WITHIN, HEARD_WITHIN};
 pub use names::Place;
 pub use outage::StoreOutage;
 pub use plan::{StorePlan, WhenDown};

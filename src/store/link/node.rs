@@ -19,7 +19,7 @@ use crate::store::StoreOutage;
 /// Time between two looks whether a server that nobody complains of still answers.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The first pause after a failure, and where it stops doubling.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
+pub(super) const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 /// Longest time that making a connection takes. Nobody waits for it so long.
 const DIAL_WITHIN: Duration = Duration::from_secs(5);
 /// A connection that lived shorter counts as a failure.
