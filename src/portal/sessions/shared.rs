@@ -69,6 +69,7 @@ static END: LazyLock<Script> = LazyLock::new(|| {
            if ARGV[2] == '0' then return {0} end \
            number = tonumber(ARGV[1]) \
          end \
+         redis.call('HDEL', KEYS[1], '') \
          redis.call('HSET', KEYS[1], 'n', string.format('%.0f', number + 1), 'v', '', 't', '0') \
          if tonumber(ARGV[2]) > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
          return {1}",
