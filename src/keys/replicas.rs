@@ -41,8 +41,8 @@ pub(super) struct Replicas {
     pub(super) under_way: [AtomicBool; 3],
     /// When to look for them next, in milliseconds.
     pub(super) next_search: AtomicU64,
-    /// Whose record is looked at again when, which the store is to be told.
-    pub(super) promises: Mutex<Vec<(Weak<Entry>, Duration, Duration)>>,
+    /// Whose record is looked at by when at the latest, which the store is to be told.
+    pub(super) promises: Mutex<Vec<(Weak<Entry>, Moment)>>,
 }
 
 /// What has ended here while the store could not be told.
@@ -128,14 +128,36 @@ impl Replicas {
     /// Asks whether these keys are to be refreshed by us. `used` is how long ago they were used here.
     pub(super) async fn tend(
         &self,
+        entry: &Arc<Entry>,
         spot: &Spot,
         fence: Fence,
+        now: Moment,
         used: Duration,
         backend: &Guarded,
     ) -> Result<Tend, StoreOutage> {
         let interval = backend.limits().keep_alive_interval;
-        let turn = backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1);
-        self.shelf.tend(spot, fence, used, interval, turn).await
+        let tended = self.shelf.tend(spot, fence, used, interval, Self::turn(backend)).await;
+        if let Ok(Tend::Yours) = &tended {
+            // Whatever comes of it. Those who have not got the turn need not say anything: should whoever has it die,
+            // they find out when they look next.
+            self.promise(entry, now.plus(Self::next_refresh(backend)));
+        }
+        tended
+    }
+
+    /// By when whoever has just refreshed a session has looked at it again.
+    pub(super) fn next_refresh(backend: &Guarded) -> Duration {
+        backend.limits().keep_alive_interval.mul_f64(1.6)
+    }
+
+    /// Has the store told by when somebody will have looked at a record, together with others.
+    pub(super) fn promise(&self, entry: &Arc<Entry>, at: Moment) {
+        self.promises.lock().push((Arc::downgrade(entry), at));
+    }
+
+    /// How long it takes at most to refresh a session: longer than a check waits for its place and its answer.
+    pub(super) fn turn(backend: &Guarded) -> Duration {
+        backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1)
     }
 
     /// Tells the others that the back-end has confirmed these keys, or given others in their place.

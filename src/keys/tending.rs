@@ -1,12 +1,10 @@
 //! What is done in the background for sessions that are held: keep-alives, and where there are several replicas, saying
 //! who looks after what, and taking over what nobody does.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use futures_util::StreamExt;
-use futures_util::stream;
 
 use super::entry::{Due, Entry, State};
 use super::replicas::Replicas;
@@ -28,8 +26,6 @@ const SEARCHES: std::ops::Range<u64> = 3000..7000;
 const MOST_ORPHANS: usize = 100;
 /// How often in a row, where there are many.
 const MOST_SEARCHES: usize = 10;
-/// How many promises are on their way at once.
-const PROMISES: usize = 32;
 
 impl KeyStore {
     /// Refreshes a session in the background. Its keys go on being used meanwhile.
@@ -70,8 +66,10 @@ impl KeyStore {
             return;
         };
         let (spot, now) = (replicas.spot_of(entry), self.clock.now());
-        match replicas.tend(&spot, fence, now.since(entry.used()), backend).await {
+        match replicas.tend(entry, &spot, fence, now, now.since(entry.used()), backend).await {
             Ok(Tend::Yours) => self.refresh_in_turn(replicas, entry, backend, keys, (&spot, fence)).await,
+            // What comes of it is heard at the next look.
+            Ok(Tend::Theirs(_)) => {}
             Ok(Tend::Rest(ages)) => entry.learn(self.clock.now(), &ages),
             Ok(Tend::Newer(found)) => self.replace(replicas, entry, backend, keys, *found),
             Ok(Tend::Gone) => {
@@ -106,7 +104,11 @@ impl KeyStore {
                 self.settle_refresh(entry, backend, keys, liveness);
                 return;
             }
-            Err(_) => return,
+            Err(_) => {
+                // Where the store cannot be told, the turn ends by itself.
+                let _ = replicas.shelf.hand_back(spot, fence).await;
+                return;
+            }
         };
         if self.settle_refresh(entry, backend, keys, liveness) {
             replicas.confirm(entry, backend, spot, fence, renewed.as_ref()).await;
@@ -240,8 +242,8 @@ impl KeyStore {
             Ok(Taken::InUse(ages)) if cause == Cause::Idle && ages.used + Duration::from_secs(1) >= used => {}
             Ok(Taken::InUse(ages)) => {
                 // Whoever uses it may have said the same, and if not, somebody looks after it then.
-                let due = limits.idle_timeout.saturating_sub(ages.used);
-                let _ = replicas.shelf.due_in(&spot, due, limits.keep_alive_interval / 2).await;
+                let due = limits.idle_timeout.saturating_sub(ages.used) + limits.keep_alive_interval / 2;
+                let _ = replicas.shelf.due_in(&spot, due).await;
                 self.drop_copy(entry, backend, keys, cause);
             }
             // Somebody else may have put them there again, and use them: that is found out under their fence.
@@ -310,15 +312,15 @@ impl KeyStore {
             return;
         }
         let limits = backend.limits();
-        let grace = limits.keep_alive_interval / 2;
         let (promise, at) = match due {
-            Due::Refresh { .. } => (Promise::Refresh, now.plus(limits.keep_alive_interval.mul_f64(1.1))),
+            // Whoever finds that it is upon them says so.
+            Due::Refresh { .. } => return,
             _ if entry.is_in_use() => (Promise::Refresh, entry.refresh_due(limits)),
             _ => (Promise::Idle, entry.end(limits)),
         };
-        // Whatever is at rest is told of once.
-        if entry.shelving.promise(promise) || matches!(due, Due::Refresh { .. }) {
-            replicas.promises.lock().push((Arc::downgrade(entry), at.since(now), grace));
+        // Whatever goes on as before is told of once.
+        if entry.shelving.promise(promise) {
+            replicas.promise(entry, at.plus(limits.keep_alive_interval / 2));
         }
     }
 
@@ -362,28 +364,29 @@ impl KeyStore {
             let Some(replicas) = doing.0.replicas.get() else { return };
             match duty {
                 Duty::Tell => doing.0.tell_unsaid(replicas).await,
-                Duty::Promise => doing.0.promise(replicas).await,
+                Duty::Promise => doing.0.keep_promises(replicas).await,
                 Duty::Seek => doing.0.seek(replicas).await,
             }
         });
     }
 
-    async fn promise(&self, replicas: &Replicas) {
-        let all = std::mem::take(&mut *replicas.promises.lock());
-        stream::iter(all)
-            .for_each_concurrent(PROMISES, |(entry, due, grace)| async move {
-                let Some(entry) = entry.upgrade() else { return };
-                let now = self.clock.now();
-                let told = match replicas.may_ask(now) {
-                    true => replicas.shelf.due_in(&replicas.spot_of(&entry), due, grace).await.is_ok(),
-                    false => false,
-                };
-                if !told {
-                    replicas.pause(now);
-                    entry.shelving.promise(Promise::None);
-                }
+    async fn keep_promises(&self, replicas: &Replicas) {
+        let (all, now) = (std::mem::take(&mut *replicas.promises.lock()), self.clock.now());
+        let all: HashMap<Spot, (Arc<Entry>, Moment)> = all
+            .into_iter()
+            .filter_map(|(entry, at)| {
+                let entry = entry.upgrade()?;
+                Some((replicas.spot_of(&entry), (entry, at)))
             })
-            .await;
+            .collect();
+        let due = all.iter().map(|(spot, (_, at))| (*spot, at.since(now))).collect();
+        let untold = replicas.shelf.all_due_in(due).await;
+        for (entry, _) in untold.iter().filter_map(|spot| all.get(spot)) {
+            entry.shelving.promise(Promise::None);
+        }
+        if !untold.is_empty() {
+            replicas.pause(now);
+        }
     }
 
     /// Takes over records that nobody looks after.

@@ -34,7 +34,7 @@ async fn a_dump_of_the_server_holds_nothing_readable() {
     let spot = one.spot(&record.portal, &record.session, BACKEND, &record.holding);
     let Claim::Yours(fence) = one.claim(&spot, 0, MINUTE).await.unwrap() else { panic!() };
     assert_eq!(one.commit(&spot, fence, &record, HOUR).await, Ok(Commit::Kept));
-    one.due_in(&spot, MINUTE, MINUTE).await.unwrap();
+    one.due_in(&spot, MINUTE).await.unwrap();
     one.say(&[3; 16], Some(Said { refusal: Refusal::Credentials, left: MINUTE })).await.unwrap();
     let Claim::Here(found) = one.claim(&spot, 0, MINUTE).await.unwrap() else { panic!() };
     assert_eq!(found.record, record);
