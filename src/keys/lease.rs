@@ -10,10 +10,10 @@ use super::entry::State;
 use super::login::{Checked, Task, Work};
 use super::outcome::Obtained;
 use super::replicas::Replicas;
-use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Tend};
+use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Tend, Word};
 use super::shelving::Promise;
 use super::store::{Cause, KeyStore};
-use crate::backend::Liveness;
+use crate::backend::{Liveness, Outage};
 use crate::domain::{CredentialSource, SessionKeys};
 
 /// How long a lease has begun at most when its login begins. Whoever has waited longer for a place asks for another
@@ -117,8 +117,12 @@ impl Task {
         };
         for candidate in candidates {
             if let Ok(Some(said)) = replicas.shelf.said(&candidate.fingerprint).await {
-                let (now, refused) = (self.store.clock.now(), Obtained::Refused(said.refusal));
-                self.store.refusals.remember(candidate.fingerprint, now, said.left, refused);
+                let heard = match said.what {
+                    Word::Refused(refusal) => Obtained::Refused(refusal),
+                    Word::Locked => Obtained::Unavailable(Outage::Locked { retry_after: Some(said.left) }),
+                    Word::Unclear => Obtained::Unavailable(Outage::Protocol("another replica says so".to_owned())),
+                };
+                self.store.refusals.remember(candidate.fingerprint, self.store.clock.now(), said.left, heard);
             }
         }
     }

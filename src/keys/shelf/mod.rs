@@ -120,9 +120,20 @@ pub(super) enum Taken {
 /// What a back-end said of a password, as other replicas are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    pub refusal: Refusal,
+    pub what: Word,
     /// For how long still.
     pub left: Duration,
+}
+
+/// What it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// No.
+    Refused(Refusal),
+    /// The account is locked, so that it is to be left alone.
+    Locked,
+    /// What was not understood, and may have been a no.
+    Unclear,
 }
 
 /// The records of all replicas.
