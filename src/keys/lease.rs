@@ -202,14 +202,14 @@ impl Task {
         match self.let_go() {
             // After the store has lost things, somebody else may have offered the very same keys.
             Some(held) if self.entry.shelving.fence().is_none() && held != keys => {
-                self.backend.metrics().leases_lost.inc();
                 self.store.forget(&self.backend, Cause::Dead);
-                self.store.log_out(&self.backend, held, Cause::Dead);
+                self.store.give_way(replicas, &self.entry, &self.backend, held);
             }
             Some(_) => self.store.forget(&self.backend, Cause::Elsewhere),
             None => {}
         }
         self.entry.shelving.put(fence, replicas.losses());
+        self.entry.shelving.are_own(false);
         self.entry.shelving.expire_at(record.expires);
         self.entry.date(now, &ages);
         // Asked before this use counts, since nobody's keep-alive may be about to come.
@@ -288,11 +288,11 @@ impl Task {
                 self.was_dead()
             }
             Checked::Alive => {
-                replicas.confirm(&self.entry, &self.backend, spot, fence, None).await;
+                replicas.confirm(&self.entry, &self.backend, spot, fence, None).await.note(&self.entry);
                 Next::Done(self.keep(Arc::clone(keys)))
             }
             Checked::Renewed(keys) => {
-                replicas.confirm(&self.entry, &self.backend, spot, fence, Some(&keys)).await;
+                replicas.confirm(&self.entry, &self.backend, spot, fence, Some(&keys)).await.note(&self.entry);
                 Next::Done(self.keep(keys))
             }
             Checked::Unknown => {

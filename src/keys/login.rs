@@ -354,6 +354,7 @@ impl Task {
     /// New keys were got, in the place of those that were held.
     pub(super) fn opened(&mut self) {
         self.drop_held();
+        self.entry.shelving.are_own(true);
         self.entry.open(self.store.clock.now());
         self.backend.metrics().keys.inc();
     }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::entry::{Entry, State};
+use super::outgoing::Outgoing;
 use super::refusals::Fingerprint;
 use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Tend};
 use super::store::{Cause, KeyStore, SessionName};
@@ -38,11 +39,33 @@ pub(super) struct Replicas {
     /// Until when the store is not asked for what can wait, in milliseconds.
     quiet_until: AtomicU64,
     /// Which duties are being done.
-    pub(super) under_way: [AtomicBool; 3],
+    pub(super) under_way: [AtomicBool; 4],
     /// When to look for them next, in milliseconds.
     pub(super) next_search: AtomicU64,
     /// Whose record is looked at by when at the latest, which the store is to be told.
     pub(super) promises: Mutex<Vec<(Weak<Entry>, Moment)>>,
+    /// Sessions whose keys gave way to others.
+    pub(super) outgoing: Mutex<Vec<Outgoing>>,
+}
+
+/// Where keys stand that the back-end has confirmed.
+pub(super) enum Confirmed {
+    AsBefore,
+    /// Under this fence, since before the store lost things for the next time.
+    As(Fence, u32),
+    /// Nowhere, or under this fence.
+    Apart(Fence),
+}
+
+impl Confirmed {
+    /// Notes that of the entry whose keys they are.
+    pub(super) fn note(self, entry: &Entry) {
+        match self {
+            Self::AsBefore => {}
+            Self::As(fence, losses) => entry.shelving.put(fence, losses),
+            Self::Apart(fence) => entry.shelving.keep_apart(fence),
+        }
+    }
 }
 
 /// What has ended here while the store could not be told.
@@ -79,6 +102,7 @@ impl Replicas {
             under_way: Default::default(),
             next_search: AtomicU64::default(),
             promises: Mutex::default(),
+            outgoing: Mutex::default(),
         }
     }
 
@@ -168,15 +192,14 @@ impl Replicas {
         spot: &Spot,
         fence: Fence,
         renewed: Option<&SessionKeys>,
-    ) {
+    ) -> Confirmed {
         let record = renewed.map(|keys| self.record_of(entry, keys));
         let losses = self.losses();
         match self.shelf.confirm(spot, fence, record.as_ref(), self.life(None, backend)).await {
-            Ok(Some(now)) if now != fence => entry.shelving.put(now, losses),
+            Ok(Some(now)) if now != fence => Confirmed::As(now, losses),
+            Err(_) if renewed.is_some() => Confirmed::Apart(fence),
             // Where there is no record any more, that is found out at the next look.
-            Ok(_) => {}
-            Err(_) if renewed.is_some() => entry.shelving.keep_apart(fence),
-            Err(_) => {}
+            Ok(_) | Err(_) => Confirmed::AsBefore,
         }
     }
 

@@ -395,7 +395,7 @@ impl Shelf {
     }
 
     /// The record at this spot, whatever became of it.
-    async fn find(&self, spot: &Spot) -> Result<Option<Shelved>, StoreOutage> {
+    pub(super) async fn find(&self, spot: &Spot) -> Result<Option<Shelved>, StoreOutage> {
         let answer = self.store.run(&scripts::FIND, &spot.session, &[spot.entry.as_bytes()]).await?;
         Ok(if answer.word(0) == "here" { self.shelved(spot, &answer, 1) } else { None })
     }

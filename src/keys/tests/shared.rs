@@ -3,14 +3,17 @@
 mod checks;
 mod ends;
 mod logins;
+mod outgoing;
 mod tending;
 mod without;
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::entry::Entry;
 use super::replicas::Replicas;
 use super::shelf::Ages;
+use super::store::Cause;
 use super::*;
 use crate::domain::SystemClock;
 use crate::store::Store;
@@ -175,6 +178,23 @@ impl Replica {
                 entry.date(now, &Ages { opened, confirmed, used: opened.max(ages.used + by) });
             }
         }
+    }
+
+    /// What it holds of its one portal session.
+    fn entry(&self) -> Arc<Entry> {
+        Arc::clone(&self.keys.sessions.iter().next().unwrap().entries[0])
+    }
+
+    /// Looks at what it holds as if it were due.
+    async fn refresh(&self) {
+        let entry = self.entry();
+        self.keys.refresh(&entry, &self.backend);
+        until("it has looked", || !entry.refreshing.load(SeqCst)).await;
+    }
+
+    /// Ends at once what would end later.
+    fn hurry(&self) {
+        self.shared().outgoing.lock().iter_mut().for_each(|one| one.hurry());
     }
 
     /// Looks for no records that nobody looks after.
