@@ -188,7 +188,9 @@ impl Sessions {
 
     fn place(&self, portal: &str, session: Arc<HeldSession>) -> Place {
         let memos = session.memos.iter().map(|memo| self.name(portal, memo)).collect();
-        Place { portal: portal.into(), session, memos, used: AtomicU64::new(0) }
+        // One that has just come is not the one that nobody has used for long.
+        let used = self.shared.get().map_or(0, Shared::unix);
+        Place { portal: portal.into(), session, memos, used: AtomicU64::new(used) }
     }
 
     /// Puts one into memory, and gives back what it takes the place of. `anyway`: whether or not there is room,
@@ -447,6 +449,9 @@ impl Sessions {
                 by_end.first().filter(|(end, _)| *end <= now)?;
                 by_end.pop_first()?
             };
+            if self.looks_before_it_ends(name, end) {
+                continue;
+            }
             // It may have been kept anew meanwhile.
             if let Some((_, ended)) = self.held.remove_if(&name, |_, held| held.session.expires == end) {
                 self.unfile(&ended, &name);

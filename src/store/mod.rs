@@ -22,6 +22,7 @@ mod script;
 pub(crate) mod scratch;
 
 pub use event::Event;
+pub use journal::{HEARD_AGAIN_WITHIN, HEARD_WITHIN};
 pub use names::Place;
 pub use outage::StoreOutage;
 pub use plan::{StorePlan, WhenDown};
@@ -130,13 +131,13 @@ impl Store {
     /// Seals a text for whoever shows it again, such as a browser; `purpose` says what it is bound to.
     #[must_use]
     pub fn seal_for(&self, purpose: &[u8], text: &[u8]) -> Vec<u8> {
-        self.ring.load().seal(purpose, text)
+        self.ring.load().seal_many(purpose, text)
     }
 
     /// Opens what was sealed so, by any replica.
     #[must_use]
     pub fn unseal_for(&self, purpose: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        self.ring.load().open(purpose, sealed)
+        self.ring.load().open_salted(purpose, sealed)
     }
 
     /// Keeps a text at this place for so long, in the place of what was there.
@@ -197,6 +198,11 @@ impl Store {
         self.ring.load().seal_same(&self.names.key("same nonces"), &bound(place, version), text)
     }
 
+    /// Opens what was sealed so.
+    fn unseal_same(&self, place: &Place, version: u64, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.ring.load().open_salted(&bound(place, version), sealed)
+    }
+
     /// Has this called for whatever another replica tells, and for [`Event::Lost`]. It is called in order, does not
     /// wait, and bears to be told the same thing again. What is told here is not heard here.
     pub fn listen(&self, hear: impl Fn(&Event) + Send + Sync + 'static) {
@@ -220,11 +226,6 @@ impl Store {
     #[must_use]
     pub fn server_now(&self) -> Option<u64> {
         self.journal.server_now(self.clock.now())
-    }
-
-    /// Waits until whatever was told is with the store.
-    pub async fn finish_telling(&self) {
-        self.journal.finish().await;
     }
 
     /// How many events are not with the store yet.

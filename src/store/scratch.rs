@@ -57,9 +57,14 @@ impl Scratch {
 
     /// What is configured for one, with these keys.
     pub(crate) fn plan(&self, when_down: &str, keys: &[&str]) -> StorePlan {
+        self.plan_with(&format!("when_down = \"{when_down}\""), keys)
+    }
+
+    /// The same with these lines.
+    pub(in crate::store) fn plan_with(&self, lines: &str, keys: &[&str]) -> StorePlan {
         let keys = keys.iter().map(|key| format!("[[key]]\nid = \"{key}\"\nsecret = \"{key}\"\n"));
         let text = format!(
-            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\nwhen_down = \"{when_down}\"\n\
+            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\n{lines}\n\
              names_secret = \"names names names names names 32!\"\n{}",
             self.folder.path().display(),
             keys.collect::<String>()

@@ -162,9 +162,9 @@ async fn a_day_with_one_server() {
     (0..3).for_each(|replica| day.store.heal(replica));
     day.with_the_store_again("after the lines stalled").await;
     day.all_are_replaced().await;
-    let mut killed = 0;
-    day.without_the_store("while the primary is dead", async |store| killed = store.kill_primary()).await;
-    day.store.after_the_kill(killed).await;
+    let mut gone = None;
+    day.without_the_store("while the primary is dead", async |store| gone = Some(store.kill_primary())).await;
+    day.store.after(gone.unwrap()).await;
     day.with_the_store_again("after the primary came back empty").await;
     day.one_forgets_everything().await;
     day.without_the_store("while everything is flushed", async |store| store.flush()).await;
@@ -176,9 +176,9 @@ async fn a_day_with_one_server() {
 /// The day where others take a dead primary's place.
 async fn with_several(store: Store) {
     let mut day = Day::begin(store).await;
-    let mut killed = 0;
-    day.without_the_store("during the failover", async |store| killed = store.kill_primary()).await;
-    day.store.after_the_kill(killed).await;
+    let mut gone = None;
+    day.without_the_store("during the failover", async |store| gone = Some(store.kill_primary())).await;
+    day.store.after(gone.unwrap()).await;
     day.with_the_store_again("after the failover").await;
     day.a_replica_is_killed().await;
     day.all_are_replaced().await;

@@ -9,6 +9,7 @@ mod reach;
 mod readiness;
 mod replica;
 mod sentinel;
+mod standing;
 mod tls;
 
 #[path = "../fakes/mod.rs"]

@@ -1,7 +1,7 @@
 use crate::real::redis::Redis;
 use crate::support::{SMALLEST, Setup, Sidecar, until};
 
-fn config(server: &Redis, more: &str) -> String {
+pub fn config(server: &Redis, more: &str) -> String {
     format!(
         "{SMALLEST}[store]\nkind = \"redis\"\naddresses = [\"{}\"]\nnames_secret = \"names names names names names 32!\"\n\
          {more}\n[[store.key]]\nid = \"a\"\nsecret = \"seals seals seals seals seals 32!\"\n",

@@ -65,8 +65,14 @@ impl Sessions {
 
     async fn bring_all(&self, portal: &str, names: impl Iterator<Item = Name>) -> Result<(), StoreOutage> {
         let missing = names.filter(|name| !self.held.contains_key(name));
-        let fetched = join_all(missing.map(|name| self.fetch(portal, name))).await;
-        if fetched.contains(&Fetched::Unclear) { Err(StoreOutage::Down) } else { Ok(()) }
+        let fetched = join_all(missing.map(|name| async move { (name, self.fetch(portal, name).await) })).await;
+        // One that had to make room again before anybody saw it is none that is not there.
+        let is_clear = |(name, fetched): &(Name, Fetched)| match fetched {
+            Fetched::Here => self.held.contains_key(name),
+            Fetched::Nowhere => true,
+            Fetched::Unclear => false,
+        };
+        if fetched.iter().all(is_clear) { Ok(()) } else { Err(StoreOutage::Down) }
     }
 
     /// Asks the store once, however many want to know.
@@ -90,10 +96,10 @@ impl Sessions {
             match shared.owes(&name) {
                 Some(Due::End { .. }) => return Fetched::Nowhere,
                 // It is here, and newer than what the store has.
-                Some(Due::Write | Due::Prolong) if self.held.contains_key(&name) => return Fetched::Here,
+                Some(Due::Write { .. } | Due::Prolong) if self.held.contains_key(&name) => return Fetched::Here,
                 _ => {}
             }
-            shared.begin_fetch(name);
+            let on_the_way = shared.set_out(name);
             let standing = match shared.get(portal, &name).await {
                 Ok(standing) => standing,
                 Err(_) => return Fetched::Unclear,
@@ -112,25 +118,38 @@ impl Sessions {
                 return Fetched::Unclear;
             };
             let new = self.place(portal, session);
-            if let Some(fetched) = self.land(shared, name, new) {
-                return fetched;
+            if self.held.get(&name).is_some_and(|held| held.session.version() >= new.session.version()) {
+                return Fetched::Here;
+            }
+            self.take_in_unless_heard_of(on_the_way, name, new);
+            if self.held.contains_key(&name) {
+                return Fetched::Here;
             }
         }
         Fetched::Unclear
     }
 
-    /// Keeps what came from the store, unless it has changed on the way.
-    fn land(&self, shared: &Shared, name: Name, new: Place) -> Option<Fetched> {
-        if self.held.get(&name).is_some_and(|held| held.session.version() >= new.session.version()) {
-            return Some(Fetched::Here);
-        }
-        self.take_in(name, new);
-        // Whoever hears of it from now on finds the copy.
-        if !shared.end_fetch(&name) {
-            self.remove(&name, |place| place.session.version() != 0);
-            return None;
-        }
-        Some(Fetched::Here)
+    /// Of a session that each replica renews for itself, a copy may end while another replica has prolonged its own.
+    /// Whether this is such a copy; then the store is asked, and it goes on, or ends when that has answered.
+    pub(super) fn looks_before_it_ends(&self, name: Name, end: UnixSeconds) -> bool {
+        let Some(me) = self.shared.get().and_then(|shared| shared.me.upgrade()) else { return false };
+        let is_such = move |place: &Place| {
+            let session = &place.session;
+            session.expires == end && session.version() != 0 && session.known_as.is_some()
+        };
+        let Some(portal) = self.held.get(&name).filter(|held| is_such(held)).map(|held| held.portal.clone()) else {
+            return false;
+        };
+        tokio::spawn(async move {
+            let fetched = me.fetch(&portal, name).await;
+            let Some(held) = me.held.get(&name).filter(|held| is_such(held)) else { return };
+            if fetched != Fetched::Unclear {
+                // Nobody else has it any more.
+                held.session.stands_as(0, 0);
+            }
+            me.by_end.lock().insert((end, name));
+        });
+        true
     }
 
     /// The session of this id as the store has it by now; in an outage as memory has it.

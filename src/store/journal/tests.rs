@@ -313,6 +313,26 @@ async fn what_the_server_had_and_lost_before_anybody_read_it_is_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stood_already_when_it_was_told_and_was_lost_before_anybody_read_it_is_told_again() {
+    let server = Scratch::start().await;
+    let is_busy = Arc::new(AtomicBool::new(true));
+    let hear = busy_while(&is_busy);
+    let one = Replica::start_with(&server, Arc::new(SystemClock::new()), hear).caught_up().await;
+    let two = Replica::start(&server).caught_up().await;
+    two.tell(&changed(1)).await;
+    until(|| one.heard().len() == 1).await;
+    two.tell(&ended("a")).await;
+    one.tell(&ended("a")).await;
+    drop(two);
+    server.say(&["EVAL", LOSE_LAST, "2", &one.key("journal"), &one.key("standing")]);
+    assert_eq!(how_many(&server, &one), ("1".to_owned(), "1".to_owned()));
+    server.say(&["CLIENT", "KILL", "TYPE", "normal"]);
+    is_busy.store(false, Ordering::SeqCst);
+    until(|| how_many(&server, &one) == ("2".to_owned(), "2".to_owned())).await;
+    assert_eq!(one.counted("lost"), 0, "it cannot know");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_too_slow_hears_what_stands_of_what_was_missed() {
     let server = Scratch::start().await;
     let is_busy = Arc::new(AtomicBool::new(true));

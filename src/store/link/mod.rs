@@ -35,6 +35,9 @@ use trouble::Trouble;
 use way::Way;
 use wire::Wire;
 
+/// How long at most until the next try to reach a server that could not be reached.
+pub(super) const LONGEST_PAUSE: Duration = node::PAUSES[1];
+
 /// The way to the store, as long as the process lives.
 pub(super) struct Link {
     way: Arc<Way>,
