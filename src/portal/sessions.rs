@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use smallvec::SmallVec;
 
-use self::shared::Shared;
 use super::Whose;
 use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
@@ -25,6 +24,7 @@ mod replicas;
 mod shared;
 
 pub use fetched::Turn;
+pub(super) use shared::Shared;
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
@@ -40,7 +40,7 @@ pub struct Sessions {
     hash: Hmac<Sha256>,
     seal: Seal,
     notes: Notes,
-    shared: OnceLock<Shared>,
+    pub(super) shared: OnceLock<Shared>,
     at_the_end: OnceLock<AtTheEnd>,
     keepsakes: Mutex<HashMap<(String, TypeId), Weak<dyn Any + Send + Sync>>>,
 }
