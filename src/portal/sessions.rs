@@ -390,6 +390,17 @@ impl Sessions {
         }
     }
 
+    /// Has everything end that was opened from this session, which has ended by itself, and does not wait for
+    /// [`Self::next_ended`]. Nothing where another has taken its place.
+    pub(super) fn clear_away(&self, portal: &str, id: &str, ended: &Arc<HeldSession>) {
+        let Some(name) = name_of(id) else { return };
+        if self.remove(&name, |place| Arc::ptr_eq(&place.session, ended)).is_some()
+            && let Some(end) = self.at_the_end.get()
+        {
+            end(portal, ended.known_as.as_deref().unwrap_or(id), ended.expires);
+        }
+    }
+
     /// Forgets the session of this id, and gives it back if it was there. Whoever calls ends what was opened
     /// from it. Other replicas hear of it soon.
     pub fn end(&self, portal: &str, id: &str) -> Option<Arc<HeldSession>> {
