@@ -126,7 +126,8 @@ impl Drop for Line {
 }
 
 async fn listener() -> TcpListener {
-    LINES.spawn(async { TcpListener::bind(free_address().unwrap()).await.unwrap() }).await.unwrap()
+    // Not at a port that was free a moment ago.
+    LINES.spawn(async { TcpListener::bind((free_address().unwrap().ip(), 0)).await.unwrap() }).await.unwrap()
 }
 
 /// An address as Sentinels, the nodes of a Cluster, and those who send somebody elsewhere write it.
