@@ -26,11 +26,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use bench::{Application, Bench, Front};
+use bench::{Application, Bench, Front, attempt};
 use fakes::server::{Fault, Reply, Server};
 use futures_util::future::BoxFuture;
 use keyward::backend::{KINDS, Liveness, Login, Outage};
-use keyward::domain::{Secret, SessionKeys};
+use keyward::domain::SessionKeys;
 
 /// Longer than any of the real servers takes to say no.
 const PATIENCE: Duration = Duration::from_secs(15);
