@@ -11,7 +11,7 @@ use super::replicas::{AccountEnd, LINGER, Replicas, Unsaid};
 use super::shelf::{Fence, Shelved, Spot, Taken};
 use super::sign_out::SignOut;
 use super::store::{Cause, KeyStore};
-use crate::backend::Guarded;
+use crate::backend::{Guarded, OpenedBeside};
 use crate::domain::{SessionKeys, UnixSeconds};
 use crate::store::{Event, StoreOutage};
 
@@ -168,6 +168,13 @@ impl KeyStore {
                 Unsaid::Session { portal, session, until, .. } => {
                     self.end_on_shelf(replicas, portal, session, *until).await
                 }
+                Unsaid::Beside(backend, session) => {
+                    let OpenedBeside { keys, is_all } = backend.opened_beside(session).await;
+                    for keys in keys {
+                        self.log_out(backend, Arc::new(keys), Cause::Logout);
+                    }
+                    if is_all { Ok(Vec::new()) } else { Err(StoreOutage::Down) }
+                }
             };
             match (told, one) {
                 (Ok(taken), Unsaid::Session { done, .. }) => {
@@ -177,7 +184,7 @@ impl KeyStore {
                         }
                     }
                 }
-                (Ok(_), Unsaid::Record(..)) => {}
+                (Ok(_), Unsaid::Record(..) | Unsaid::Beside(..)) => {}
                 (Err(_), one) => {
                     replicas.pause(self.clock.now());
                     let mut later = replicas.unsaid.lock();

@@ -17,7 +17,7 @@ use super::refusals::Fingerprint;
 use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Tend};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{BackendId, Guarded};
-use crate::domain::{Moment, SessionKeys, UnixSeconds};
+use crate::domain::{Moment, SessionHandle, SessionKeys, UnixSeconds};
 use crate::store::{Event, Place, Store, StoreOutage};
 
 /// How long a record stays longer than its session may live, for whoever has to end that.
@@ -80,6 +80,8 @@ pub(super) enum Unsaid {
         done: HashSet<(Place, Fence)>,
     },
     Record(Spot, Fence),
+    /// What was opened beside, at this back-end.
+    Beside(Arc<Guarded>, SessionHandle),
 }
 
 /// When the sessions of an account have ended at a back-end.
@@ -260,6 +262,10 @@ impl KeyStore {
     /// Another replica says something.
     pub fn hear(&self, event: &Event) {
         let Some(replicas) = self.replicas.get() else { return };
+        // First, so that who is told to end what was opened beside finds out what the back-end has heard.
+        for backend in self.backends.load().values() {
+            backend.hear(event);
+        }
         match event {
             Event::Settled { place } => replicas.shelf.wake(&Place::from_bytes(*place)),
             Event::SessionEnded { portal, session, until, .. } => self.end_here(portal, session, *until),

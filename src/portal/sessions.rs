@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use smallvec::SmallVec;
 
-use self::shared::Shared;
 use super::Whose;
 use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
@@ -25,6 +24,7 @@ mod replicas;
 mod shared;
 
 pub use fetched::Turn;
+pub(super) use shared::Shared;
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
@@ -40,7 +40,7 @@ pub struct Sessions {
     hash: Hmac<Sha256>,
     seal: Seal,
     notes: Notes,
-    shared: OnceLock<Shared>,
+    pub(super) shared: OnceLock<Shared>,
     at_the_end: OnceLock<AtTheEnd>,
     keepsakes: Mutex<HashMap<(String, TypeId), Weak<dyn Any + Send + Sync>>>,
 }
@@ -384,6 +384,17 @@ impl Sessions {
     /// opened from it.
     pub fn end_with_all(&self, portal: &str, id: &str) {
         if let Some(ended) = self.end(portal, id)
+            && let Some(end) = self.at_the_end.get()
+        {
+            end(portal, ended.known_as.as_deref().unwrap_or(id), ended.expires);
+        }
+    }
+
+    /// Has everything end that was opened from this session, which has ended by itself, and does not wait for
+    /// [`Self::next_ended`]. Nothing where another has taken its place.
+    pub(super) fn clear_away(&self, portal: &str, id: &str, ended: &Arc<HeldSession>) {
+        let Some(name) = name_of(id) else { return };
+        if self.remove(&name, |place| Arc::ptr_eq(&place.session, ended)).is_some()
             && let Some(end) = self.at_the_end.get()
         {
             end(portal, ended.known_as.as_deref().unwrap_or(id), ended.expires);

@@ -9,6 +9,7 @@
 //! `names` and `ring` keep secrets, `plan` reads the settings. What is kept, and what it means, is the matter
 //! of the rooms that keep it.
 
+mod asking;
 mod event;
 mod journal;
 mod link;
@@ -17,18 +18,22 @@ mod outage;
 mod plan;
 mod ring;
 mod script;
+mod waiting;
 
 #[cfg(test)]
 pub(crate) mod scratch;
 
+pub use asking::{Asked, Asking};
 pub use event::Event;
 pub use journal::{HEARD_AGAIN_WITHIN, HEARD_WITHIN};
 pub use names::Place;
 pub use outage::StoreOutage;
 pub use plan::{StorePlan, WhenDown};
 pub use script::{Answer, Script};
+pub use waiting::Waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -48,6 +53,7 @@ pub struct Store {
     ring: ArcSwap<Ring>,
     journal: Journal,
     when_down: ArcSwap<WhenDown>,
+    was_ready: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
@@ -63,6 +69,7 @@ impl Store {
             ring: ArcSwap::from_pointee(ring),
             journal: Journal::new(house),
             when_down: ArcSwap::from_pointee(when_down),
+            was_ready: AtomicBool::new(false),
             clock,
         })
     }
@@ -94,12 +101,15 @@ impl Store {
         **self.when_down.load() == WhenDown::Login
     }
 
-    /// Whether requests may come: everything was heard that stands in the store, or it was never there since the
-    /// start and need not be. An outage after that takes no replica out of service, because it would take all of them
-    /// at once.
+    /// Whether requests may come: everything was heard that stands in the store, or it is away and need not be there.
+    /// Once they may it stays so: neither an outage nor its end takes a replica out of service, because it would take
+    /// all of them at once.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.is_caught_up() || self.goes_on_without() && !self.link.was_reached()
+        if self.is_caught_up() || self.goes_on_without() && self.link.is_away() {
+            self.was_ready.store(true, Ordering::Relaxed);
+        }
+        self.was_ready.load(Ordering::Relaxed)
     }
 
     /// Where a thing of this kind stands that these parts name. The same at every replica, and no two things

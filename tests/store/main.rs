@@ -4,6 +4,7 @@
 
 mod cluster;
 mod login;
+mod makes;
 mod outages;
 mod reach;
 mod readiness;

@@ -41,11 +41,11 @@ async fn a_replica_is_ready_once_it_has_seen_the_store() {
 }
 
 #[tokio::test]
-async fn a_replica_that_goes_on_without_the_store_is_ready_at_once() {
+async fn a_replica_that_goes_on_without_the_store_is_ready_when_it_has_looked() {
     let mut server = Redis::start().await;
     server.kill();
     let sidecar = Setup::new(&config(&server, "when_down = \"login\"")).start().await;
-    assert!(says(&sidecar, 200, "ready\n").await);
+    until("readiness", || async { says(&sidecar, 200, "ready\n").await }).await;
 }
 
 #[tokio::test]

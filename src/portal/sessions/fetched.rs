@@ -106,6 +106,13 @@ impl Sessions {
             };
             match standing {
                 Standing::Nothing if shared.is_recovering() => return Fetched::Unclear,
+                // The store has lost it, and what another replica has of it may be newer.
+                Standing::Nothing if self.is_held(&name, shared.unix()) => {
+                    if shared.owes(&name).is_none() {
+                        shared.owe(portal, name, Due::PutBack);
+                    }
+                    return Fetched::Unclear;
+                }
                 Standing::Nothing => return Fetched::Nowhere,
                 Standing::Ended => {
                     self.remove(&name, |place| place.session.version() != 0);
@@ -127,6 +134,10 @@ impl Sessions {
             }
         }
         Fetched::Unclear
+    }
+
+    fn is_held(&self, name: &Name, now: UnixSeconds) -> bool {
+        self.held.get(name).is_some_and(|held| held.session.version() != 0 && held.session.expires > now)
     }
 
     /// Of a session that each replica renews for itself, a copy may end while another replica has prolonged its own.
@@ -152,14 +163,23 @@ impl Sessions {
         true
     }
 
-    /// The session of this id as the store has it by now; in an outage as memory has it.
-    pub(in crate::portal) async fn newest(&self, portal: &str, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
+    /// The session of this id as the store has it by now.
+    ///
+    /// # Errors
+    /// There may be a newer one than the one that is here, or one where there is none.
+    pub(in crate::portal) async fn newest(
+        &self,
+        portal: &str,
+        id: &str,
+        now: UnixSeconds,
+    ) -> Result<Option<Arc<HeldSession>>, StoreOutage> {
         if self.is_shared()
             && let Some(name) = name_of(id)
+            && self.fetch(portal, name).await == Fetched::Unclear
         {
-            self.fetch(portal, name).await;
+            return Err(StoreOutage::Down);
         }
-        self.of_id(id, now)
+        Ok(self.of_id(id, now))
     }
 
     /// The ids of all of a portal's sessions that have this memo, wherever they are kept. They are here when this

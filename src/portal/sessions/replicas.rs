@@ -28,6 +28,7 @@ impl Sessions {
         tokio::spawn(async move {
             while let Some(sessions) = me.upgrade() {
                 sessions.tell_what_is_owed().await;
+                sessions.put_notes_back().await;
                 drop(sessions);
                 let owing = async {
                     let Some(sessions) = me.upgrade() else { return };

@@ -69,6 +69,7 @@ static END: LazyLock<Script> = LazyLock::new(|| {
            if ARGV[2] == '0' then return {0} end \
            number = tonumber(ARGV[1]) \
          end \
+         redis.call('HDEL', KEYS[1], '') \
          redis.call('HSET', KEYS[1], 'n', string.format('%.0f', number + 1), 'v', '', 't', '0') \
          if tonumber(ARGV[2]) > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
          return {1}",
@@ -153,18 +154,18 @@ pub(super) struct Debt {
 }
 
 /// What a replica has beside its memory.
-pub(super) struct Shared {
+pub struct Shared {
     pub store: Arc<Store>,
     pub me: Weak<Sessions>,
-    pub fetches: Flights<Name, Fetched>,
+    pub(super) fetches: Flights<Name, Fetched>,
     hash: Hmac<Sha256>,
     /// What is on its way here. Whatever is heard of it meanwhile takes it out.
-    pub on_the_way: Mutex<HashSet<Name>>,
+    pub(super) on_the_way: Mutex<HashSet<Name>>,
     owed: Mutex<BTreeMap<Name, Debt>>,
     debts: AtomicU64,
-    pub owing: Notify,
+    pub(super) owing: Notify,
     /// Who waits until something is heard of a session.
-    pub waiting: DashMap<Name, Arc<Notify>>,
+    pub(super) waiting: DashMap<Name, Arc<Notify>>,
     /// Until then, what is not in the store may be on its way back there.
     lost_until: AtomicU64,
     /// Whether we have some to put back ourselves.

@@ -9,7 +9,7 @@ use super::SEALED;
 use crate::domain::{Clock, ManualClock, SystemClock};
 use crate::observe::Metrics;
 use crate::store::scratch::Scratch;
-use crate::store::{Event, Store};
+use crate::store::{Event, Store, StoreOutage};
 
 /// A replica that hears, until it is dropped.
 struct Replica {
@@ -201,6 +201,20 @@ async fn what_is_told_while_the_store_is_down_is_told_when_it_is_back() {
     assert_eq!(one.store.untold(), 0);
     let late = Replica::start(&server);
     until(|| late.heard().contains(&before) && late.heard().contains(&events[1])).await;
+}
+
+#[tokio::test]
+async fn a_full_server_takes_what_is_told() {
+    let server = Scratch::start().await;
+    let [one, two] = [Replica::start(&server), Replica::start(&server)];
+    let (one, two) = (one.caught_up().await, two.caught_up().await);
+    server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+    let place = one.store.place("test", &[]);
+    let full = Err(StoreOutage::Unable("OOM".to_owned()));
+    assert_eq!(one.store.put(&place, b"", Duration::from_secs(9)).await, full);
+    one.tell(&ended("a")).await;
+    one.tell(&changed(1)).await;
+    two.hears(&[ended("a"), changed(1)]).await;
 }
 
 #[tokio::test]
@@ -458,6 +472,25 @@ async fn an_event_that_does_not_open_is_heard_when_its_key_has_come() {
     until(|| two.counted("skipped") == 1).await;
     two.store.configure(plan(&[new, old]));
     two.hears(&[event]).await;
+}
+
+#[tokio::test]
+async fn whoever_starts_while_others_never_stop_telling_catches_up() {
+    let server = Scratch::start().await;
+    let busy: Vec<_> = (0..4).map(|_| Replica::start(&server)).collect();
+    let telling = |replica: &Replica| {
+        let store = Arc::clone(&replica.store);
+        tokio::spawn(async move {
+            for id in 0.. {
+                drop(store.tell(changed(id)).await);
+            }
+        })
+    };
+    let telling: Vec<_> = busy.iter().flat_map(|replica| [(); 4].map(|()| telling(replica))).collect();
+    until(|| busy[0].heard().len() > 100).await;
+    let late = Replica::start(&server).caught_up().await;
+    telling.iter().for_each(JoinHandle::abort);
+    drop(late);
 }
 
 #[tokio::test]

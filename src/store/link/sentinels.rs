@@ -115,9 +115,9 @@ async fn primary(wire: &Wire, name: &str) -> Result<Address, StoreOutage> {
 /// How new it is what a Sentinel says. It is asked for apart: in the middle of a failover this answer still has the
 /// old address.
 async fn epoch(wire: &Wire, name: &str) -> u64 {
-    let Ok(Value::Array(fields)) = wire.ask(redis::cmd("SENTINEL").arg("MASTER").arg(name), false).await else {
-        return 0;
-    };
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("MASTER").arg(name);
+    let Ok(Value::Array(fields)) = wire.ask(&command, false).await else { return 0 };
     let epoch = fields.chunks_exact(2).find(|field| text(&field[0]).as_deref() == Some("config-epoch"));
     epoch.and_then(|field| text(&field[1])?.parse().ok()).unwrap_or(0)
 }

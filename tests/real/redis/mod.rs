@@ -60,7 +60,13 @@ impl Program {
     /// Every one there is.
     pub const ALL: [Self; 3] = [Self::Redis, Self::Valkey(8), Self::Valkey(9)];
 
-    fn path(self) -> PathBuf {
+    /// Whether it was built with TLS.
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Redis)
+    }
+
+    /// Where it is.
+    pub fn path(self) -> PathBuf {
         match self {
             Self::Redis => find_program("redis-server").expect("redis-server is installed"),
             Self::Valkey(release) => {

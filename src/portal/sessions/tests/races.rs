@@ -128,6 +128,23 @@ async fn a_full_memory_hides_no_session_from_whoever_ends_them_all() {
 }
 
 #[tokio::test]
+async fn while_nobody_can_tell_nothing_is_the_newest() {
+    let server = Scratch::start().await;
+    let [one, alone] = [Replica::of(&server, 10), Replica::when_down("login", &server, 10)];
+    one.sessions.keep("p", "shown", session("ana", ENDS)).await.unwrap();
+    let (id, other) = (one.id("shown"), one.id("other"));
+    assert!(one.sessions.newest("p", &id, 1000).await.is_ok_and(|newest| newest.is_some()));
+    assert!(one.sessions.newest("p", &other, 1000).await.is_ok_and(|newest| newest.is_none()));
+    server.say(&["FLUSHALL"]);
+    assert!(one.sessions.newest("p", &id, 1000).await.is_err(), "the store has lost something");
+    until("what was lost", async || one.sessions.newest("p", &id, 1000).await.is_ok()).await;
+    server.stop();
+    assert!(one.sessions.newest("p", &id, 1000).await.is_err(), "another replica may have renewed it");
+    alone.sessions.keep("p", "shown", session("ana", ENDS)).await.unwrap();
+    assert!(alone.sessions.newest("p", &id, 1000).await.is_ok_and(|newest| newest.is_some()), "nobody else has it");
+}
+
+#[tokio::test]
 async fn a_loss_is_not_over_before_everything_is_put_back() {
     let server = Scratch::start().await;
     let one = Replica::of(&server, 10);
