@@ -11,6 +11,7 @@ pub struct GrpcHouse {
     pub house: House,
     pub address: Address,
     pub envoy: AuthorizationClient<Channel>,
+    url: String,
 }
 
 impl GrpcHouse {
@@ -21,9 +22,15 @@ impl GrpcHouse {
     /// With more lines in the configuration, and the set-up changed.
     pub async fn with(more: &str, change: impl FnOnce(Setup) -> Setup) -> Self {
         let address = free_address().unwrap();
+        let url = format!("http://{address}");
         let listen = |setup: Setup| setup.environment("KEYWARD__LISTEN__GRPC", &address.to_string());
         let house = House::with(more, |setup| change(listen(setup))).await;
-        Self { house, address: Address::Tcp(address), envoy: connect(&format!("http://{address}")).await }
+        Self { house, address: Address::Tcp(address), envoy: connect(&url).await, url }
+    }
+
+    /// A connection of its own.
+    pub async fn connect_again(&self) -> AuthorizationClient<Channel> {
+        connect(&self.url).await
     }
 
     pub async fn ask(&self, question: &Question) -> Verdict {

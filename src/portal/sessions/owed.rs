@@ -39,6 +39,12 @@ impl Sessions {
         }
     }
 
+    /// How many sessions there are of which the store is still to be told something.
+    #[must_use]
+    pub fn untold(&self) -> usize {
+        self.shared.get().map_or(0, Shared::untold)
+    }
+
     pub(super) async fn tell_what_is_owed(&self) {
         let Some(shared) = self.shared.get() else { return };
         let (was_putting_back, mut puts_back) = (shared.is_putting_back(), false);

@@ -69,6 +69,7 @@ static END: LazyLock<Script> = LazyLock::new(|| {
            if ARGV[2] == '0' then return {0} end \
            number = tonumber(ARGV[1]) \
          end \
+         redis.call('HDEL', KEYS[1], '') \
          redis.call('HSET', KEYS[1], 'n', string.format('%.0f', number + 1), 'v', '', 't', '0') \
          if tonumber(ARGV[2]) > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
          return {1}",
@@ -358,6 +359,10 @@ impl Shared {
 
     pub(super) fn owes(&self, name: &Name) -> Option<Due> {
         self.owed.lock().get(name).map(|debt| debt.due.clone())
+    }
+
+    pub(super) fn untold(&self) -> usize {
+        self.owed.lock().len()
     }
 
     /// Some of what is owed, after this name.
