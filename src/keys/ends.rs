@@ -89,6 +89,10 @@ impl KeyStore {
             None => (self.end_all(entries, sign_out), Vec::new()),
             Some(_) => self.end_apart(entries, sign_out),
         };
+        if let Some(replicas) = self.replicas.get() {
+            let name = SessionName::new(portal, session);
+            self.end_outgoing(replicas, |entry| *entry.session == *name.as_slice());
+        }
         let beside = self.end_beside_for(portal, session, sign_out);
         let told = match spread {
             Spread::Here => Told(None),

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::entry::{Entry, State};
+use super::outgoing::Outgoing;
 use super::refusals::Fingerprint;
 use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Tend};
 use super::store::{Cause, KeyStore, SessionName};
@@ -38,11 +39,33 @@ pub(super) struct Replicas {
     /// Until when the store is not asked for what can wait, in milliseconds.
     quiet_until: AtomicU64,
     /// Which duties are being done.
-    pub(super) under_way: [AtomicBool; 3],
+    pub(super) under_way: [AtomicBool; 4],
     /// When to look for them next, in milliseconds.
     pub(super) next_search: AtomicU64,
-    /// Whose record is looked at again when, which the store is to be told.
-    pub(super) promises: Mutex<Vec<(Weak<Entry>, Duration, Duration)>>,
+    /// Whose record is looked at by when at the latest, which the store is to be told.
+    pub(super) promises: Mutex<Vec<(Weak<Entry>, Moment)>>,
+    /// Sessions whose keys gave way to others.
+    pub(super) outgoing: Mutex<Vec<Outgoing>>,
+}
+
+/// Where keys stand that the back-end has confirmed.
+pub(super) enum Confirmed {
+    AsBefore,
+    /// Under this fence, since before the store lost things for the next time.
+    As(Fence, u32),
+    /// Nowhere, or under this fence.
+    Apart(Fence),
+}
+
+impl Confirmed {
+    /// Notes that of the entry whose keys they are.
+    pub(super) fn note(self, entry: &Entry) {
+        match self {
+            Self::AsBefore => {}
+            Self::As(fence, losses) => entry.shelving.put(fence, losses),
+            Self::Apart(fence) => entry.shelving.keep_apart(fence),
+        }
+    }
 }
 
 /// What has ended here while the store could not be told.
@@ -81,6 +104,7 @@ impl Replicas {
             under_way: Default::default(),
             next_search: AtomicU64::default(),
             promises: Mutex::default(),
+            outgoing: Mutex::default(),
         }
     }
 
@@ -130,14 +154,36 @@ impl Replicas {
     /// Asks whether these keys are to be refreshed by us. `used` is how long ago they were used here.
     pub(super) async fn tend(
         &self,
+        entry: &Arc<Entry>,
         spot: &Spot,
         fence: Fence,
+        now: Moment,
         used: Duration,
         backend: &Guarded,
     ) -> Result<Tend, StoreOutage> {
         let interval = backend.limits().keep_alive_interval;
-        let turn = backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1);
-        self.shelf.tend(spot, fence, used, interval, turn).await
+        let tended = self.shelf.tend(spot, fence, used, interval, Self::turn(backend)).await;
+        if let Ok(Tend::Yours) = &tended {
+            // Whatever comes of it. Those who have not got the turn need not say anything: should whoever has it die,
+            // they find out when they look next.
+            self.promise(entry, now.plus(Self::next_refresh(backend)));
+        }
+        tended
+    }
+
+    /// By when whoever has just refreshed a session has looked at it again.
+    pub(super) fn next_refresh(backend: &Guarded) -> Duration {
+        backend.limits().keep_alive_interval.mul_f64(1.6)
+    }
+
+    /// Has the store told by when somebody will have looked at a record, together with others.
+    pub(super) fn promise(&self, entry: &Arc<Entry>, at: Moment) {
+        self.promises.lock().push((Arc::downgrade(entry), at));
+    }
+
+    /// How long it takes at most to refresh a session: longer than a check waits for its place and its answer.
+    pub(super) fn turn(backend: &Guarded) -> Duration {
+        backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1)
     }
 
     /// Tells the others that the back-end has confirmed these keys, or given others in their place.
@@ -148,15 +194,14 @@ impl Replicas {
         spot: &Spot,
         fence: Fence,
         renewed: Option<&SessionKeys>,
-    ) {
+    ) -> Confirmed {
         let record = renewed.map(|keys| self.record_of(entry, keys));
         let losses = self.losses();
         match self.shelf.confirm(spot, fence, record.as_ref(), self.life(None, backend)).await {
-            Ok(Some(now)) if now != fence => entry.shelving.put(now, losses),
+            Ok(Some(now)) if now != fence => Confirmed::As(now, losses),
+            Err(_) if renewed.is_some() => Confirmed::Apart(fence),
             // Where there is no record any more, that is found out at the next look.
-            Ok(_) => {}
-            Err(_) if renewed.is_some() => entry.shelving.keep_apart(fence),
-            Err(_) => {}
+            Ok(_) | Err(_) => Confirmed::AsBefore,
         }
     }
 

@@ -130,6 +130,11 @@ impl Replica {
         until(wanted, is).await;
     }
 
+    /// Waits until it says that requests may come.
+    pub async fn is_ready(&self) {
+        until("readiness", || async { self.operator("/readyz").await.status == 200 }).await;
+    }
+
     async fn count(&mut self) {
         self.before += self.metric(LOST).await;
     }

@@ -8,8 +8,8 @@ mod ends;
 mod fakes;
 mod host;
 mod pair;
-#[path = "../real/redis.rs"]
-#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../real/redis/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod redis;
 mod replicas;
 #[path = "../support/mod.rs"]

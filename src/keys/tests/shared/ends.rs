@@ -59,8 +59,7 @@ async fn a_replica_that_heard_nothing_opens_nothing_for_who_signed_out() {
     let [one, _other, _third] = house.replicas().await;
     one.keys.revoke("portal", ANA.sid, LATE);
     one.keys.finish_chores().await;
-    let deaf = house.replica();
-    deaf.store.listen(|_| {});
+    let deaf = house.deaf_replica("refuse");
     assert!(matches!(deaf.ask(&ANA).await, Obtained::Revoked));
     assert_eq!(house.logins(), 0);
 }
