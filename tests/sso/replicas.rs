@@ -243,3 +243,24 @@ async fn without_the_store_a_service_is_told_to_come_again_and_nothing_is_lost_b
     }
     assert_eq!((shop.ended(), forum.ended().len()), (vec![api_sid], 0));
 }
+
+#[tokio::test]
+async fn who_signs_out_without_the_store_is_signed_out_of_what_another_replica_knows_when_it_is_back() {
+    let mut replicas = replicas(&ticket_portal(), "", "refuse").await;
+    let cookie = Ticket::of("alice").cookie();
+    replicas.shop.behave(Behaviour::NeverAcknowledges);
+    // The other redeems hers, and the one his.
+    for ticket in [&cookie, &Ticket::of("bob").cookie()] {
+        assert_eq!(visit(&login_url(&replicas.one, ticket, "shop").await).await.status, 302);
+    }
+    assert_eq!(replicas.shop.users(), ["alice", "bob"]);
+    let api_sid = replicas.shop.api_sids()[0].clone();
+    replicas.redis.stop();
+    sign_out(&replicas.one, &cookie).await;
+    assert_eq!(ask(&replicas.one, "shop", &cookie).await.reason(), "revoked");
+    replicas.redis.start_again().await;
+    let shop = &replicas.shop;
+    until("the end of her session", || async { shop.users() == ["bob"] }).await;
+    assert!(shop.ended().iter().all(|ended| *ended == api_sid), "and of nobody else's");
+    until("the end at both", || async { ask(&replicas.other, "shop", &cookie).await.reason() == "revoked" }).await;
+}

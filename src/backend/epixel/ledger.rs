@@ -8,7 +8,6 @@
 mod here;
 mod shared;
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -102,8 +101,7 @@ impl Ledger {
         self.shared.get_or_init(|| Shared::new(store, backend));
     }
 
-    /// Takes another lifetime, which counts for the tokens that wait as well if it is shorter: in the store for those
-    /// that have more than a minute longer than that.
+    /// Takes another lifetime, which counts for the tokens that wait as well if it is shorter.
     pub(super) fn set_token_lifetime(&self, lifetime: Duration) {
         self.here.set_token_lifetime(lifetime);
     }
@@ -147,7 +145,10 @@ impl Ledger {
         if self.here.is_over(&guest.person) {
             return Ok(None);
         }
-        self.here.adopt(&api_sid, &guest, way, false);
+        // Of the others whoever holds the keys has a copy, and knows when they are given up.
+        if way == Way::Browser {
+            self.here.adopt(&api_sid, &guest, way, false);
+        }
         Ok(Some((api_sid, guest)))
     }
 
@@ -282,17 +283,11 @@ impl Ledger {
     /// is done when this is first polled.
     pub(super) async fn take_beside(&self, session: &SessionHandle) -> Beside {
         let here = self.here.take_beside(session);
-        let all = |taken: Vec<(ApiSid, bool)>| taken.into_iter().map(|(api_sid, _)| api_sid).collect();
-        let Some(shared) = self.shared.get() else { return Beside { api_sids: all(here), is_all: true } };
-        match shared.end(session).await {
-            Ok(mut api_sids) => {
-                let known: HashSet<ApiSid> = api_sids.iter().cloned().collect();
-                let alone = here.into_iter().filter(|(api_sid, is_shelved)| !is_shelved && !known.contains(api_sid));
-                api_sids.extend(alone.map(|(api_sid, _)| api_sid));
-                Beside { api_sids, is_all: true }
-            }
+        let Some(shared) = self.shared.get() else { return Beside { api_sids: here, is_all: true } };
+        match shared.end(session, &here).await {
+            Ok(api_sids) => Beside { api_sids, is_all: true },
             // The client is to hear of it, if it is from several.
-            Err(_) => Beside { api_sids: all(here), is_all: false },
+            Err(_) => Beside { api_sids: here, is_all: false },
         }
     }
 

@@ -319,7 +319,7 @@ impl Sessions {
         let session = Arc::clone(&new.session);
         let earlier = self.take_in(name, new);
         // Whoever hears of it from now on finds the copy.
-        if !on_the_way.is_unheard_of() {
+        if !on_the_way.ends_unheard_of() {
             self.remove(&name, |place| Arc::ptr_eq(&place.session, &session) && session.version() != 0);
         }
         earlier

@@ -180,7 +180,7 @@ pub(super) struct OnTheWay<'a> {
 
 impl OnTheWay<'_> {
     /// Whether nothing was heard of it meanwhile.
-    pub(super) fn is_unheard_of(self) -> bool {
+    pub(super) fn ends_unheard_of(self) -> bool {
         self.shared.on_the_way.lock().remove(&self.name)
     }
 }

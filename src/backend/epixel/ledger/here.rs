@@ -55,7 +55,9 @@ struct ApiSession {
     acknowledged: bool,
     /// Whether its keys are held elsewhere, and will be logged out from there.
     handed_out: bool,
-    /// Whether it stands in the store: whoever takes it out there ends it.
+    /// Whether it is a copy of one that stood in the store.
+    adopted: bool,
+    /// Whether it stands in the store, as far as is known.
     shelved: bool,
 }
 
@@ -192,14 +194,14 @@ impl Here {
     }
 
     /// Forgets every session that belongs to a portal session, which has ended, and gives those of which
-    /// the client knows and nobody else, each with whether it stands in the store.
-    pub(super) fn take_beside(&self, session: &SessionHandle) -> Vec<(ApiSid, bool)> {
+    /// the client knows and nobody else.
+    pub(super) fn take_beside(&self, session: &SessionHandle) -> Vec<ApiSid> {
         let mut state = self.swept();
         state.gone.note(session.clone(), self.clock.now().plus(GONE_FOR));
         let all = state.of_portal.get(session).cloned().unwrap_or_default();
         let taken = all.iter().filter_map(|api_sid| state.remove(api_sid));
         let beside = taken.filter(|(_, session)| session.verified && !session.handed_out);
-        let beside = beside.map(|(api_sid, session)| (api_sid, session.shelved)).collect();
+        let beside = beside.map(|(api_sid, _)| api_sid).collect();
         drop(state);
         self.acknowledged.notify_waiters();
         beside
@@ -217,7 +219,7 @@ impl Here {
             state.insert(Arc::clone(api_sid), ApiSession::new(Arc::clone(guest), way));
         }
         if let Some(session) = state.sessions.get_mut(api_sid) {
-            (session.verified, session.shelved) = (true, true);
+            (session.verified, session.adopted, session.shelved) = (true, true, true);
             session.handed_out |= handed_out;
         }
         state.owed.remove(api_sid);
@@ -254,8 +256,8 @@ impl Here {
         let state = self.swept();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let copied = |api_sid: &ApiSid| {
-            let session =
-                state.sessions.get(api_sid).filter(|session| session.way == Way::Browser || session.handed_out);
+            let is_due = |session: &&ApiSession| session.adopted || session.handed_out || session.way == Way::Browser;
+            let session = state.sessions.get(api_sid).filter(is_due);
             let ApiSession { guest, way, acknowledged, handed_out, .. } = session?;
             let (api_sid, guest) = (Arc::clone(api_sid), Arc::clone(guest));
             Some(Copied { api_sid, guest, way: *way, acknowledged: *acknowledged, handed_out: *handed_out })
@@ -282,8 +284,16 @@ impl Here {
 
 impl ApiSession {
     const fn new(guest: Arc<Guest>, way: Way) -> Self {
-        let (verified, acknowledged, handed_out, shelved) = (false, false, false, false);
-        Self { guest, way, tokens: 0, verified, acknowledged, handed_out, shelved }
+        Self {
+            guest,
+            way,
+            tokens: 0,
+            verified: false,
+            acknowledged: false,
+            handed_out: false,
+            adopted: false,
+            shelved: false,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! name of that place: whichever replica is asked finds it by that. There they are known by keyed hashes.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -258,19 +259,22 @@ impl Shared {
 
     /// Ends all sessions of a portal session, and has no token minted for it in the next seconds, by any replica. Gives
     /// those of which the client knows and nobody else: of all replicas one has each. Asked again after a call that
-    /// failed it gives them again, for five minutes.
-    pub(super) async fn end(&self, session: &SessionHandle) -> Result<Vec<ApiSid>, StoreOutage> {
+    /// failed it gives them again, for five minutes. Of those that are known here it gives those that the store does not
+    /// know, or has lost.
+    pub(super) async fn end(&self, session: &SessionHandle, here: &[ApiSid]) -> Result<Vec<ApiSid>, StoreOutage> {
         let place = self.place(session);
         let mut asked = self.takes.begin(place);
         let (gone_for, name) = (millis(GONE_FOR), asked.name());
         let answer = asked.hear(self.store.run(&END, &place, &[&gone_for, &name])).await?;
-        let mut beside = Vec::new();
+        let (mut beside, mut marks) = (Vec::new(), HashSet::new());
         for at in (0..answer.len()).step_by(3) {
             let Some(mark) = mark_at(&answer, at) else { continue };
+            marks.insert(mark);
             self.settled(&mark, answer.number(at + 1)).await;
             let opened = answer.bytes(at + 2).and_then(|sealed| self.unsealed(&place, &mark, sealed));
             beside.extend(opened.map(|(api_sid, ..)| api_sid));
         }
+        beside.extend(here.iter().filter(|api_sid| !marks.contains(&self.session_mark(api_sid))).cloned());
         Ok(beside)
     }
 

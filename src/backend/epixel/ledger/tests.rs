@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use futures_util::future::join_all;
 use url::Url;
 
@@ -43,6 +45,11 @@ fn guest(id: &str) -> Guest {
     let identity = Identity::new("canary-ana", "Ana Canary", "", vec!["canary-role".into()]).unwrap().into_owned();
     let person = Person { session: session(id), identity, expires: NOW + 3600 };
     Guest { person, known_as: KnownAs { login: "canary-login".to_owned(), roles: vec!["canary-editor".to_owned()] } }
+}
+
+/// The same, with other roles by now.
+fn promoted(id: &str) -> Guest {
+    Guest { known_as: KnownAs { login: "canary-login".to_owned(), roles: Vec::new() }, ..guest(id) }
 }
 
 impl Replica {
@@ -154,8 +161,19 @@ async fn a_token_is_good_for_its_minute_and_its_own_service_and_burnt_for_nobody
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(other.redeem(&token).await, Ok(None), "expired");
     // As if the server's clock had been hours ahead when it was minted.
-    one.ledger.set_token_lifetime(Duration::from_secs(7200));
+    one.ledger.set_token_lifetime(MINUTE);
     let token = one.mint("s", Way::Browser).await.token;
+    let script = "for _, key in ipairs(redis.call('KEYS', '*:t')) do \
+                  for _, mark in ipairs(redis.call('HKEYS', key)) do \
+                  local minted, ends, session = struct.unpack('>I8I8c16', redis.call('HGET', key, mark)) \
+                  local later = struct.pack('>I8I8c16', minted + 7200000, ends + 7200000, session) \
+                  redis.call('HSET', key, mark, later) end end return 1";
+    assert_eq!(server.say(&["EVAL", script, "0"]).trim(), "1");
+    assert_eq!(other.redeem(&token).await, Ok(None));
+    // A shorter life counts for those that wait.
+    let token = one.mint("s", Way::Browser).await.token;
+    other.ledger.set_token_lifetime(Duration::from_millis(1));
+    tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(other.redeem(&token).await, Ok(None));
 }
 
@@ -171,8 +189,7 @@ async fn the_browsers_entries_at_all_replicas_are_one_session_and_each_of_keywar
     for (replica, id, way) in [(&one, "s", Way::Keyward), (&other, "s", Way::Keyward), (&one, "t", Way::Browser)] {
         all.insert(replica.mint(id, way).await.api_sid);
     }
-    let promoted = Guest { known_as: KnownAs { login: "canary-login".to_owned(), roles: Vec::new() }, ..guest("s") };
-    all.insert(other.ledger.mint(promoted, Way::Browser).await.ok().unwrap().api_sid);
+    all.insert(other.ledger.mint(promoted("s"), Way::Browser).await.ok().unwrap().api_sid);
     assert_eq!(all.len(), 5);
 }
 
@@ -308,7 +325,7 @@ async fn a_record_that_is_garbled_or_of_another_is_not_there_and_another_takes_i
 async fn without_the_store_nobody_is_told_no_who_may_be_right() {
     let server = Scratch::start().await;
     let [one, other, third] = replicas(&server, "refuse");
-    let [waits, taken] = [one.mint("s", Way::Browser).await, one.mint("s", Way::Keyward).await];
+    let [waits, taken] = [one.mint("s", Way::Keyward).await, one.mint("s", Way::Browser).await];
     assert!(other.redeem(&taken.token).await.unwrap().is_some());
     server.stop();
     assert!(matches!(one.ledger.mint(guest("s"), Way::Browser).await, Err(NotMinted::Outage(_))));
@@ -332,8 +349,8 @@ async fn who_signs_out_without_the_store_has_the_client_told_of_what_is_known_an
     let mut server = Scratch::start().await;
     let [one, other] = replicas(&server, "refuse");
     let mut taken = Vec::new();
-    for replica in [&one, &other] {
-        let minted = one.mint("s", Way::Keyward).await;
+    for (replica, guest) in [(&one, guest("s")), (&other, promoted("s"))] {
+        let minted = one.ledger.mint(guest, Way::Browser).await.ok().unwrap();
         assert!(replica.redeem(&minted.token).await.unwrap().is_some());
         taken.push(minted.api_sid);
     }
@@ -398,4 +415,19 @@ async fn what_the_store_has_lost_is_put_back_but_no_token_is_good_twice() {
     assert_eq!(other.ledger.end_by_client(&taken.api_sid).await, Ok(Some(session("s"))));
     one.learns_of_a_loss().await;
     assert!(!one.has(&taken.api_sid).await, "what the client has ended is not put back");
+}
+
+#[tokio::test]
+async fn what_the_store_has_lost_ends_all_the_same_before_anybody_has_noticed() {
+    let server = Scratch::start().await;
+    let [one, other] = replicas(&server, "refuse");
+    let minted = one.mint("s", Way::Browser).await;
+    assert!(other.redeem(&minted.token).await.unwrap().is_some());
+    server.say(&["FLUSHALL"]);
+    assert!(one.end("s").await.is_empty());
+    assert_eq!(other.end("s").await, [minted.api_sid], "it has a copy, and nobody else took it");
+    let minted = one.mint("t", Way::Browser).await;
+    assert!(other.redeem(&minted.token).await.unwrap().is_some());
+    assert_eq!(one.end("t").await, [minted.api_sid]);
+    assert!(other.end("t").await.is_empty(), "it has a copy, and somebody else took it");
 }

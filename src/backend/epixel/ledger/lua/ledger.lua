@@ -9,9 +9,9 @@ local now = math.floor((clock[1] * 1000000 + clock[2]) / 1000)
 -- keys of other names: while replicas are upgraded, there are two versions of this.
 local LAYOUT = '>I8I8BBBBc16'
 local HEAD = 36
--- A token's end, and the mark of what it is for.
-local TOKEN = '>I8c16'
-local TOKEN_LENGTH = 24
+-- When a token was minted and when it ends, and the mark of what it is for.
+local TOKEN = '>I8I8c16'
+local TOKEN_LENGTH = 32
 
 -- States: nobody has come with its token; somebody has; the client itself has ended it.
 local WAITS, TAKEN_UP, ENDED = 0, 1, 2

@@ -4,8 +4,8 @@ if redis.call('EXISTS', KEYS[3]) == 1 then return { 'no room' } end
 local tokens = {}
 local waiting = redis.call('HGETALL', KEYS[2])
 for at = 1, #waiting, 2 do
-  local ends, mark = 0, ''
-  if #waiting[at + 1] == TOKEN_LENGTH then ends, mark = struct.unpack(TOKEN, waiting[at + 1]) end
+  local _, ends, mark = 0, 0, ''
+  if #waiting[at + 1] == TOKEN_LENGTH then _, ends, mark = struct.unpack(TOKEN, waiting[at + 1]) end
   if now < ends then
     tokens[mark] = (tokens[mark] or 0) + 1
   else
@@ -37,6 +37,6 @@ if not same then
   write(mark, { ends = now + tonumber(ARGV[5]), made = now, state = WAITS, acknowledged = 0, held = 0, waited = 0,
     like = ARGV[3] ~= '' and ARGV[3] or string.rep('\0', 16), sealed = ARGV[4] })
 end
-redis.call('HSET', KEYS[2], ARGV[1], struct.pack(TOKEN, now + tonumber(ARGV[6]), mark))
+redis.call('HSET', KEYS[2], ARGV[1], struct.pack(TOKEN, now, now + tonumber(ARGV[6]), mark))
 keep(KEYS[2], tonumber(ARGV[6]))
 return { 'minted', mark, same and same.sealed or '' }

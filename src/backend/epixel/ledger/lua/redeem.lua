@@ -2,10 +2,11 @@
 local token = redis.call('HGET', KEYS[2], ARGV[1])
 if not token or #token ~= TOKEN_LENGTH then return { 'unknown' } end
 redis.call('HDEL', KEYS[2], ARGV[1])
-local ends, mark = struct.unpack(TOKEN, token)
--- One that ends later than any does was written by a server whose clock was ahead of this one's, or while they lived
--- longer.
-if now >= ends or ends > now + tonumber(ARGV[2]) + 60000 then return { 'unknown' } end
+local minted, ends, mark = struct.unpack(TOKEN, token)
+-- They may have lived longer when it was minted.
+if now >= math.min(ends, minted + tonumber(ARGV[2])) then return { 'unknown' } end
+-- By a server whose clock was ahead of this one's: nobody knows how long ago.
+if now < minted - 60000 then return { 'unknown' } end
 local session = read(mark)
 if ARGV[3] == 'burn' or not session or session.state == ENDED then return { 'unknown' } end
 if session.state == WAITS then
