@@ -145,6 +145,27 @@ async fn while_nobody_can_tell_nothing_is_the_newest() {
 }
 
 #[tokio::test]
+async fn what_was_told_last_is_told_again_to_a_server_that_takes_over() {
+    let mut server = Scratch::start().await;
+    let [one, other] = [(); 2].map(|()| Replica::of(&server, 10));
+    one.sessions.keep("p", "ends", session("ana", ENDS)).await.unwrap();
+    server.say(&["SAVE"]);
+    one.sessions.keep("p", "begins", session("ben", ENDS)).await.unwrap();
+    one.sessions.end("p", &one.id("ends"));
+    until("the end", async || one.sessions.untold() == 0).await;
+    server.stop();
+    server.start_again().await;
+    let who = async |shown| {
+        // It finds out that the store is another one.
+        let _ = one.sessions.newest("p", &one.id("nobody's"), 1000).await;
+        other.hears(shown);
+        other.who(&[shown]).await
+    };
+    until("the session", async || who("begins").await.as_deref() == Ok("ben")).await;
+    until("the end", async || who("ends").await == Err("no_session")).await;
+}
+
+#[tokio::test]
 async fn a_loss_is_not_over_before_everything_is_put_back() {
     let server = Scratch::start().await;
     let one = Replica::of(&server, 10);
