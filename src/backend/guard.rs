@@ -12,14 +12,14 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::backoff::Backoff;
-use super::{Backend, Binding, KINDS, Liveness, Outage, ScriptCookie};
+use super::{Backend, Binding, KINDS, Liveness, OpenedBeside, Outage, ScriptCookie};
 use crate::config::BackendSettings;
 use crate::domain::{
     BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionHandle,
     SessionKeys, UnixSeconds, WayIn,
 };
 use crate::observe::{BackendMetrics, Metrics};
-use crate::store::Store;
+use crate::store::{Event, Store};
 use crate::wire::Wire;
 
 mod accounts;
@@ -197,12 +197,6 @@ impl BackendPlan {
         self.backend.service().is_some()
     }
 
-    /// Whether what the application asks about is at one replica alone; see [`Backend::asks_one_replica`].
-    #[must_use]
-    pub fn asks_one_replica(&self) -> bool {
-        self.backend.asks_one_replica()
-    }
-
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
     /// a reload ends no back-off, gives out no places twice and forgets nothing a connector learned.
     #[must_use]
@@ -321,9 +315,13 @@ impl Guarded {
     }
 
     /// What is to end with a portal session that has ended; see [`Backend::opened_beside`].
-    #[must_use]
-    pub fn opened_beside(&self, session: &SessionHandle) -> Vec<SessionKeys> {
-        self.backend.opened_beside(session)
+    pub async fn opened_beside(&self, session: &SessionHandle) -> OpenedBeside {
+        self.backend.opened_beside(session).await
+    }
+
+    /// Another replica says something.
+    pub fn hear(&self, event: &Event) {
+        self.backend.hear(event);
     }
 
     /// How browsers are handed over to it.

@@ -1,7 +1,9 @@
 //! Keys where several replicas share them: found on the shelf, or got by one login for all of them, under a lease.
 //!
-//! Turns, what worked and back-offs stay each replica's own: two replicas may sign one person in at once for two
-//! sessions, and each finds out for itself that a back-end is down.
+//! What a back-end says of a person is told to all: that a password is wrong, that the account is locked, or what was
+//! not understood and may have been either. Turns, what worked and back-offs stay each replica's own: two replicas may
+//! sign one person in at once for two sessions, and each finds out for itself that a back-end is down, with one login
+//! after the other for a session, and `max_logins` of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,7 +201,9 @@ impl Task {
             self.store.take_out(spot, fence, &self.backend, keys, Cause::Logout);
             return Next::Get(fence);
         }
-        match self.let_go() {
+        let held = self.let_go();
+        let is_own = self.entry.shelving.is_own() && held.as_ref() == Some(&keys);
+        match held {
             // After the store has lost things, somebody else may have offered the very same keys.
             Some(held) if self.entry.shelving.fence().is_none() && held != keys => {
                 self.store.forget(&self.backend, Cause::Dead);
@@ -209,7 +213,7 @@ impl Task {
             None => {}
         }
         self.entry.shelving.put(fence, replicas.losses());
-        self.entry.shelving.are_own(false);
+        self.entry.shelving.are_own(is_own);
         self.entry.shelving.expire_at(record.expires);
         self.entry.date(now, &ages);
         // Asked before this use counts, since nobody's keep-alive may be about to come.

@@ -1,6 +1,7 @@
 //! What a replica knows of the others, and what it has still to tell them.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::refusals::Fingerprint;
 use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Tend};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{BackendId, Guarded};
-use crate::domain::{Moment, SessionKeys, UnixSeconds};
+use crate::domain::{Moment, SessionHandle, SessionKeys, UnixSeconds};
 use crate::store::{Event, Place, Store, StoreOutage};
 
 /// How long a record stays longer than its session may live, for whoever has to end that.
@@ -35,7 +36,8 @@ pub(super) struct Replicas {
     /// How often the store has lost things.
     losses: AtomicU32,
     pub(super) unsaid: Mutex<Vec<Unsaid>>,
-    accounts: Mutex<Vec<AccountEnd>>,
+    /// By back-end and name, without regard to case.
+    accounts: Mutex<HashMap<(BackendId, String), AccountEnd>>,
     /// Until when the store is not asked for what can wait, in milliseconds.
     quiet_until: AtomicU64,
     /// Which duties are being done.
@@ -78,16 +80,22 @@ pub(super) enum Unsaid {
         done: HashSet<(Place, Fence)>,
     },
     Record(Spot, Fence),
+    /// What was opened beside, at this back-end.
+    Beside(Arc<Guarded>, SessionHandle),
 }
 
-/// An account whose sessions have ended at a back-end.
+/// When the sessions of an account have ended at a back-end.
 pub(super) struct AccountEnd {
-    pub(super) backend: BackendId,
-    pub(super) login: String,
     /// Sessions that were opened before then.
     pub(super) at: Moment,
     /// Until when there may be any.
     pub(super) until: UnixSeconds,
+}
+
+impl AccountEnd {
+    fn extend(&mut self, other: Self) {
+        (self.at, self.until) = (self.at.max(other.at), self.until.max(other.until));
+    }
 }
 
 impl Replicas {
@@ -206,18 +214,21 @@ impl Replicas {
     /// Whether the account has ended since somebody opened a session there.
     pub(super) fn is_outdated(&self, backend: &Guarded, login: &str, opened: Moment) -> bool {
         let accounts = self.accounts.lock();
-        let is_theirs = |end: &AccountEnd| end.backend == backend.id() && end.login.eq_ignore_ascii_case(login);
-        accounts.iter().any(|end| opened < end.at && is_theirs(end))
+        !accounts.is_empty()
+            && accounts.get(&(backend.id(), login.to_ascii_lowercase())).is_some_and(|end| opened < end.at)
     }
 
-    pub(super) fn note_account_end(&self, end: AccountEnd, now: UnixSeconds) {
+    pub(super) fn note_account_end(&self, backend: BackendId, login: &str, end: AccountEnd, now: UnixSeconds) {
         let mut accounts = self.accounts.lock();
-        accounts.retain(|other| other.until > now);
-        let is_same = |other: &&mut AccountEnd| other.backend == end.backend && other.login == end.login;
-        if let Some(same) = accounts.iter_mut().find(is_same) {
-            (same.at, same.until) = (same.at.max(end.at), same.until.max(end.until));
-        } else if accounts.len() < MOST_ACCOUNTS {
-            accounts.push(end);
+        // Not at each, since whoever starts hears of many.
+        if accounts.len() >= MOST_ACCOUNTS {
+            accounts.retain(|_, other| other.until > now);
+        }
+        let (is_full, name) = (accounts.len() >= MOST_ACCOUNTS, (backend, login.to_ascii_lowercase()));
+        match accounts.entry(name) {
+            MapEntry::Occupied(mut same) => same.get_mut().extend(end),
+            MapEntry::Vacant(vacant) if !is_full => drop(vacant.insert(end)),
+            MapEntry::Vacant(_) => {}
         }
     }
 
@@ -251,6 +262,10 @@ impl KeyStore {
     /// Another replica says something.
     pub fn hear(&self, event: &Event) {
         let Some(replicas) = self.replicas.get() else { return };
+        // First, so that who is told to end what was opened beside finds out what the back-end has heard.
+        for backend in self.backends.load().values() {
+            backend.hear(event);
+        }
         match event {
             Event::Settled { place } => replicas.shelf.wake(&Place::from_bytes(*place)),
             Event::SessionEnded { portal, session, until, .. } => self.end_here(portal, session, *until),

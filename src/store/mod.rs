@@ -9,6 +9,7 @@
 //! `names` and `ring` keep secrets, `plan` reads the settings. What is kept, and what it means, is the matter
 //! of the rooms that keep it.
 
+mod asking;
 mod event;
 mod journal;
 mod link;
@@ -17,16 +18,19 @@ mod outage;
 mod plan;
 mod ring;
 mod script;
+mod waiting;
 
 #[cfg(test)]
 pub(crate) mod scratch;
 
+pub use asking::{Asked, Asking};
 pub use event::Event;
 pub use journal::{HEARD_AGAIN_WITHIN, HEARD_WITHIN};
 pub use names::Place;
 pub use outage::StoreOutage;
 pub use plan::{StorePlan, WhenDown};
 pub use script::{Answer, Script};
+pub use waiting::Waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -127,6 +127,8 @@ mod tests {
         Ring::new(secrets.iter().map(|secret| RingKey::new(&Secret::from((*secret).to_owned())).unwrap()).collect())
     }
 
+    type Open = fn(&Ring, &[u8], &[u8]) -> Option<Vec<u8>>;
+
     const OLD: &str = "old old old old old old old 32!!!";
     const NEW: &str = "new new new new new new new 32!!!";
 
@@ -143,7 +145,7 @@ mod tests {
     #[test]
     fn what_was_sealed_opens_with_every_ring_that_has_its_key_and_for_nothing_else() {
         let (old, both, new) = (ring(&[OLD]), ring(&[NEW, OLD]), ring(&[NEW]));
-        let opens = |sealed: &[u8], open: fn(&Ring, &[u8], &[u8]) -> Option<Vec<u8>>| {
+        let opens = |sealed: &[u8], open: Open| {
             let is_right = |ring, bound| open(ring, bound, sealed).as_deref() == Some(&b"text"[..]);
             [is_right(&old, b"here"), is_right(&both, b"here"), is_right(&new, b"here"), is_right(&both, b"there")]
         };

@@ -58,6 +58,11 @@ impl Store {
 
     /// `[store]` for each of three replicas, with these lines more.
     pub fn settings(&self, more: &str) -> [String; 3] {
+        self.settings_with(TIMEOUT, more)
+    }
+
+    /// The same for replicas that wait so long for an answer.
+    pub fn settings_with(&self, timeout: Duration, more: &str) -> [String; 3] {
         [0, 1, 2].map(|replica| {
             let (mode, first) = match &self.servers {
                 Servers::Single(_) => (String::new(), 0),
@@ -71,7 +76,7 @@ impl Store {
             format!(
                 "kind = \"redis\"\ntimeout = \"{}s\"\n{mode}addresses = {addresses:?}\n\
                  names_secret = \"{NAMES_SECRET}\"\nkey = [{{ id = \"a\", secret = \"{RING_SECRET}\" }}]\n{more}\n",
-                TIMEOUT.as_secs()
+                timeout.as_secs()
             )
         })
     }
@@ -198,7 +203,7 @@ pub struct Gone {
 }
 
 /// `[store] timeout` of the replicas.
-pub const TIMEOUT: Duration = Duration::from_secs(3);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Behind the names of everything.
 pub const NAMES_SECRET: &str = "names names names names names 32!";
 /// Behind what seals everything.

@@ -10,12 +10,10 @@
 //! All else that is timed is timed by the server, too. A call that failed may have been done; each says what comes
 //! of doing it again.
 
-mod asking;
 mod orphans;
 mod record;
 mod said;
 mod scripts;
-mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use asking::Asking;
-use waiting::Waiting;
-
 use crate::backend::Refusal;
 use crate::domain::UnixSeconds;
-use crate::store::{Answer, Event, Place, Script, Store, StoreOutage, millis};
+use crate::store::{Answer, Asking, Event, Place, Script, Store, StoreOutage, Waiting, millis};
 
 pub(super) use record::{Holding, Record};
 

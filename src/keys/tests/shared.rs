@@ -198,8 +198,9 @@ impl Replica {
     }
 
     /// Looks for no records that nobody looks after.
-    fn seek_nothing(&self) {
+    async fn seek_nothing(&self) {
         self.shared().next_search.store(u64::MAX, SeqCst);
+        until("it has looked", || !self.shared().under_way.iter().any(|duty| duty.load(SeqCst))).await;
     }
 
     fn shared(&self) -> &Replicas {

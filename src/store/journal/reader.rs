@@ -182,6 +182,8 @@ impl<'a> Reader<'a> {
             let page = line.standing(&after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.clone();
+            // Not until there is nothing more: while others tell there is always another mark of the last entry.
+            let is_last = page.len() < PAGE;
             for (sealed, _) in page {
                 // The mark of the last entry stands there, too.
                 if sealed.len() > size_of::<Mark>() {
@@ -190,6 +192,9 @@ impl<'a> Reader<'a> {
             }
             // Whoever signs out now does not wait for those who did yesterday.
             self.next(line, None).await?;
+            if is_last {
+                return Ok(());
+            }
         }
     }
 

@@ -1,12 +1,18 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use keyward::demo::process::free_address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// All lines have a thread of their own: where they shared one with a crowd, whatever the crowd does would take
+/// time on the way to the store.
+static LINES: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
 
 /// How a [`Line`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +45,7 @@ type Words = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
 impl Line {
     /// To what listens there.
     pub async fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind(free_address().unwrap()).await.unwrap();
-        Self::from(listener, target, Words::default())
+        Self::from(listener().await, target, Words::default())
     }
 
     /// A line to each of these servers, which tell each other's addresses to whoever asks. On these lines they name the
@@ -48,7 +53,7 @@ impl Line {
     pub async fn translated(servers: &[SocketAddr]) -> Vec<Self> {
         let mut listeners = Vec::new();
         for _ in servers {
-            listeners.push(TcpListener::bind(free_address().unwrap()).await.unwrap());
+            listeners.push(listener().await);
         }
         let mut words = Vec::new();
         for (server, listener) in servers.iter().zip(&listeners) {
@@ -64,7 +69,7 @@ impl Line {
         let address = listener.local_addr().unwrap();
         let course = Arc::new(watch::Sender::new(Course { state: State::Whole, target, age: 0 }));
         let seen = Arc::clone(&course);
-        let accepting = tokio::spawn(async move {
+        let accepting = LINES.spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 tokio::spawn(carry(near, seen.subscribe(), Arc::clone(&words)));
             }
@@ -118,6 +123,10 @@ impl Drop for Line {
         self.cut();
         self.accepting.abort();
     }
+}
+
+async fn listener() -> TcpListener {
+    LINES.spawn(async { TcpListener::bind(free_address().unwrap()).await.unwrap() }).await.unwrap()
 }
 
 /// An address as Sentinels, the nodes of a Cluster, and those who send somebody elsewhere write it.

@@ -114,8 +114,12 @@ impl Redis {
     pub async fn with(options: Options) -> Self {
         let home = Workspace::temporary().unwrap();
         let address = free_address().unwrap();
-        let free = || free_port(address.ip()).unwrap();
-        let (tls_address, bus) = (free(), free().port());
+        // Nobody is there yet, so that the same one might be free twice.
+        let mut free = [address; 3];
+        while free[1] == free[0] || free[2] == free[0] || free[2] == free[1] {
+            free = [address, free_port(address.ip()).unwrap(), free_port(address.ip()).unwrap()];
+        }
+        let (tls_address, bus) = (free[1], free[2].port());
         let mut redis = Self { process: None, pid: 0, home, address, tls_address, bus, options };
         if let Some(authority) = &redis.options.authority {
             let names = redis.options.certified_as.clone();

@@ -12,7 +12,7 @@ async fn checking(login_timeout: Duration, other: impl Fn(&House) -> Replica) ->
     let [checks, waits] = [house.replica(), other(&house)];
     until("the journal is read", || checks.store.is_caught_up()).await;
     for replica in [&checks, &waits] {
-        replica.seek_nothing();
+        replica.seek_nothing().await;
         assert_eq!(key(&replica.ask(&ANA).await), "ana-1");
     }
     house.age(SECONDS(600));
@@ -52,6 +52,20 @@ async fn whoever_waits_for_anothers_check_asks_nothing_meanwhile_and_is_told() {
     for asked in asked {
         assert_eq!(soon(asked).await, "ana-1");
     }
+    assert_eq!((house.checks(), house.logins()), (1, 1));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_keep_alive_of_the_same_replica_is_told() {
+    let (house, checks, _other) = checking(NEVER, House::replica).await;
+    let entry = checks.entry();
+    entry.touch(checks.keys.clock.now());
+    checks.keys.refresh(&entry, &checks.backend);
+    until("the back-end is asked", || house.checks() == 1).await;
+    let asked = checks.begin(&ANA);
+    until("somebody waits", || house.somebody_waits()).await;
+    house.open(1);
+    assert_eq!(soon(asked).await, "ana-1");
     assert_eq!((house.checks(), house.logins()), (1, 1));
 }
 
