@@ -106,7 +106,11 @@ async fn what_was_ended_by_somebody_who_did_not_know_it_has_ended_for_good() {
     assert!(one.has("b"), "whoever decides knows of its end for as long as it would last");
     one.sessions.hear(&ended("a", 1060));
     assert!(!one.has("a"));
-    until("the end", async || other.who(&["a"]).await == Err("no_session")).await;
+    until("the end", async || {
+        other.hears("a");
+        other.who(&["a"]).await == Err("no_session")
+    })
+    .await;
 }
 
 #[tokio::test]
