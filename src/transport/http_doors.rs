@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use actix_http::Request;
 use actix_web::HttpResponse;
+use actix_web::http::uri::PathAndQuery;
 
 use super::State;
 use super::answer::Names;
 use super::decisions::{self, DoorState};
-use super::dialect::Dialect;
+use super::dialect::{Dialect, RequestLine};
 use super::question::{self, Asked};
 use crate::decision::Purpose;
 use crate::observe::Door;
@@ -64,7 +65,9 @@ pub(super) fn at(doors: &[HttpDoor], path: &str) -> Option<HttpDoor> {
 pub(super) async fn answer(request: Request, door: HttpDoor) -> HttpResponse {
     let head = request.head();
     let peer = question::nearest(head);
-    let original = door.dialect.original(head);
+    let target = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let line = RequestLine { method: head.method.as_str(), target };
+    let original = door.dialect.original(line, head.headers());
     let asked = Asked { headers: head.headers(), nearest: peer, original, sign_in: door.dialect.sign_in() };
-    decisions::decide(&door.state, peer, asked).await
+    decisions::decide(&door.state, peer, asked, |answer| answer.into_response()).await
 }

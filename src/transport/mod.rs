@@ -24,6 +24,7 @@ mod grpc;
 #[cfg(not(feature = "grpc"))]
 #[path = "grpc_left_out.rs"]
 mod grpc;
+mod headers;
 mod html;
 mod http_doors;
 mod listener;
