@@ -3,21 +3,28 @@
 
 use actix_web::http::StatusCode;
 
-use super::headers::Headers;
-use super::question::{Original, is_secure};
+use crate::transport::headers::Headers;
+use crate::transport::question::{Original, is_secure};
 
 /// What stands in the first line of the web server's own request.
 #[derive(Clone, Copy)]
-pub(super) struct RequestLine<'a> {
+pub struct RequestLine<'a> {
     /// Its method.
     pub method: &'a str,
     /// Its path and query.
     pub target: &'a str,
 }
 
+impl RequestLine<'_> {
+    /// Its path.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
+
 /// How a web server tells of the original request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub enum Dialect {
     /// nginx and those that imitate it: the whole address in one header.
     AuthRequest,
     /// Traefik ForwardAuth and Caddy forward_auth: its parts in several.
@@ -39,7 +46,7 @@ impl Dialect {
         }
     }
 
-    /// See [`super::question::Asked::sign_in`].
+    /// See [`crate::transport::question::Asked::sign_in`].
     pub fn sign_in(self) -> StatusCode {
         if self == Self::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND }
     }
@@ -74,9 +81,9 @@ const PROTO: &str = "x-forwarded-proto";
 mod tests {
     use actix_web::test::TestRequest;
 
-    use super::super::client::Trust;
-    use super::super::question::Forwarded;
     use super::*;
+    use crate::transport::client::Trust;
+    use crate::transport::question::Forwarded;
 
     fn trust() -> Trust {
         Trust { proxies: vec!["127.0.0.1/32".parse().unwrap()], unix: true }
