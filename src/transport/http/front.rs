@@ -13,8 +13,11 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::{self, Unanswered};
-use super::doors::HttpDoor;
+use super::doors::{self, HttpDoor};
+use super::head::Head;
+use super::reply;
 use super::worker::Worker;
+use crate::transport::answer::Answer;
 
 /// A connection, and who is at its other end. Only a Unix socket has no address.
 pub type Accepted<S> = (S, Option<SocketAddr>);
@@ -45,8 +48,14 @@ where
             Ok(fn_service(move |(mut stream, peer): Accepted<S>| {
                 let (doors, others, place) = (Rc::clone(&doors), Rc::clone(&others), worker.place());
                 async move {
-                    let ip = peer.map(|peer| peer.ip());
-                    match connection::serve(&mut stream, ip, &doors, &place).await {
+                    let nearest = peer.map(|peer| peer.ip());
+                    let answer = async |head: &Head<'_, '_>, manner, out: &mut Vec<u8>| {
+                        let Some(door) = doors::at(&doors, head.line.path()) else { return false };
+                        let write = |answer: Answer<'_>| reply::write(out, answer, manner);
+                        doors::answer(door, nearest, head.line, &head.headers, write).await;
+                        true
+                    };
+                    match connection::serve(&mut stream, &place, answer).await {
                         Some(Unanswered(bytes)) => others.call((HandedOver { bytes, stream }, peer)).await,
                         None => Ok(()),
                     }
