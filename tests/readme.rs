@@ -173,8 +173,10 @@ fn the_reference_names_every_reason_with_its_decisions() {
 
 #[test]
 fn the_reference_names_every_metric_with_its_labels() {
-    let told = table("Metrics").into_iter().map(|row| (row[0][0].clone(), row[1].iter().cloned().collect()));
+    let rows = table("Metrics");
+    let told = rows.iter().map(|row| (row[0][0].clone(), row[1].iter().cloned().collect()));
     let told: BTreeMap<String, BTreeSet<String>> = told.collect();
+    assert_eq!(rows.len(), told.len(), "each has one row");
     let metrics = Metrics::new();
     let (_portal, _backend) = (metrics.portal("customers"), metrics.backend("mail"));
     let (_store, _journal) = (metrics.store(), metrics.journal());

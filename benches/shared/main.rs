@@ -31,12 +31,14 @@ const MODEL: Constants = Constants {
     store_bytes: 771.0,
     replica_bytes: 520.0,
     login: 4.0,
-    keep_alive: 2.15,
+    keep_alive: 1.0,
+    turn: 1.0,
     sign_out: 2.0,
     rest: 4.5,
     microseconds: 18.4,
     login_bytes: 1166.0,
-    keep_alive_bytes: 791.0,
+    keep_alive_bytes: 340.0,
+    turn_bytes: 400.0,
     sign_out_bytes: 1021.0,
     told_bytes: 498.0,
 };
@@ -227,7 +229,9 @@ fn logins(stage: &Stage<'_>, found: &mut Constants) -> Result<(), Box<dyn Error>
 
 /// What sessions in use ask of the store, and of their back-end, at one replica and at two.
 fn keep_alives(stage: &Stage<'_>, found: &mut Constants) -> Result<(), Box<dyn Error>> {
-    for replicas in [1, 2] {
+    // By how many replicas a session is used: commands and bytes for each of its checks, which are once in an interval.
+    let (mut commands, mut bytes) = ([0.0; 2], [0.0; 2]);
+    for (index, replicas) in [1, 2].into_iter().enumerate() {
         let flock = stage.flock_with(replicas, &format!("{}s", INTERVAL.as_secs()))?;
         let mut connections: Vec<Connections> =
             (0..replicas).map(|replica| flock.open(replica)).collect::<Result<_, _>>()?;
@@ -243,18 +247,20 @@ fn keep_alives(stage: &Stage<'_>, found: &mut Constants) -> Result<(), Box<dyn E
             }
             Ok(())
         })?;
-        let turns = (FEW * INTERVALS) as f64;
-        let at_rest = found.rest * stopwatch.seconds() * replicas as f64;
-        found.keep_alive = (counts.commands() - at_rest) / turns / replicas as f64;
-        found.keep_alive_bytes = counts.bytes() / turns / replicas as f64;
+        let turns = (stage.webmail.checks() - checks) as f64;
+        let beside = (found.rest + model::DUE) * stopwatch.seconds() * replicas as f64;
+        commands[index] = (counts.commands() - beside) / turns;
+        bytes[index] = counts.bytes() / turns;
         println!(
-            "in use at {replicas} replicas, for each session and interval: {:.2} commands and {:.0} bytes of each \
-             replica, {:.2} checks at the back-end",
-            found.keep_alive,
-            found.keep_alive_bytes,
-            (stage.webmail.checks() - checks) as f64 / turns
+            "in use at {replicas} replicas, for each check: {:.2} commands and {:.0} bytes; {:.2} checks for each \
+             session and interval",
+            commands[index],
+            bytes[index],
+            turns / (FEW * INTERVALS) as f64
         );
     }
+    (found.keep_alive, found.keep_alive_bytes) = (commands[1] - commands[0], bytes[1] - bytes[0]);
+    (found.turn, found.turn_bytes) = (commands[0] - found.keep_alive, bytes[0] - found.keep_alive_bytes);
     Ok(())
 }
 
@@ -350,11 +356,13 @@ fn report(found: &Constants) {
     row("M_replica", |constants| constants.replica_bytes);
     row("O_login", |constants| constants.login);
     row("O_alive", |constants| constants.keep_alive);
+    row("O_turn", |constants| constants.turn);
     row("O_end", |constants| constants.sign_out);
     row("O_rest", |constants| constants.rest);
     row("T", |constants| constants.microseconds);
     row("B_login", |constants| constants.login_bytes);
     row("B_alive", |constants| constants.keep_alive_bytes);
+    row("B_turn", |constants| constants.turn_bytes);
     row("B_end", |constants| constants.sign_out_bytes);
     row("B_told", |constants| constants.told_bytes);
 }

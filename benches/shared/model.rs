@@ -8,8 +8,10 @@ pub struct Constants {
     pub replica_bytes: f64,
     /// Scripts for each login.
     pub login: f64,
-    /// Scripts in each `keep_alive_interval`, for each replica at which a session is used.
+    /// Scripts in each `keep_alive_interval`, for each replica at which a session is used: whose turn it is.
     pub keep_alive: f64,
+    /// Scripts for each session in use and interval, of whichever replica has the turn: what came of it.
+    pub turn: f64,
     /// Scripts for each sign-out.
     pub sign_out: f64,
     /// Commands a second of a replica that does nothing.
@@ -19,6 +21,7 @@ pub struct Constants {
     /// Bytes on the store's network for each login, keep-alive, and sign-out with what one replica is told of it.
     pub login_bytes: f64,
     pub keep_alive_bytes: f64,
+    pub turn_bytes: f64,
     pub sign_out_bytes: f64,
     pub told_bytes: f64,
 }
@@ -37,6 +40,9 @@ const SIGN_OUTS: f64 = 1.0 / 28_800.0;
 const ACTIVE: f64 = 0.1;
 /// Requests of one of those in an interval. Each goes to any replica.
 const REQUESTS: f64 = 20.0;
+/// Commands a second, at most, in which a replica says of all its sessions at once when they are due: one for each part
+/// of that list.
+pub const DUE: f64 = 16.0;
 /// Seconds of `keep_alive_interval`.
 const INTERVAL: f64 = 300.0;
 /// How many of those an `idle_timeout` is.
@@ -62,11 +68,15 @@ impl Needs {
         // At how many replicas one of the sessions in use is seen within an interval, and one of all within a day.
         let seen = |requests: f64| replicas * (1.0 - (1.0 - 1.0 / replicas).powf(requests));
         let (opened, ended) = (sessions * LOGINS, sessions * SIGN_OUTS);
-        let kept = sessions * ACTIVE / INTERVAL * seen(REQUESTS);
-        let (logins, keep_alives, sign_outs) = (opened * c.login, kept * c.keep_alive, ended * c.sign_out);
+        let turns = sessions * ACTIVE / INTERVAL;
+        let asked = turns * seen(REQUESTS);
+        let keep_alives = asked * c.keep_alive + turns * c.turn + replicas * DUE;
+        let (logins, sign_outs) = (opened * c.login, ended * c.sign_out);
         let (told, rest) = (ended * replicas, replicas * c.rest);
-        let bytes =
-            opened * c.login_bytes + kept * c.keep_alive_bytes + ended * (c.sign_out_bytes + replicas * c.told_bytes);
+        let bytes = opened * c.login_bytes
+            + asked * c.keep_alive_bytes
+            + turns * c.turn_bytes
+            + ended * (c.sign_out_bytes + replicas * c.told_bytes);
         Self {
             store_gigabytes: sessions * c.store_bytes / 1e9,
             // Idle ones are dropped, so that what is held is what was used of late.

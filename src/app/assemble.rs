@@ -45,7 +45,6 @@ pub fn read(
     parts.warnings.extend(without_tokens(&parts, &file));
     parts.warnings.extend(without_people(&parts, &file));
     parts.warnings.extend(keys_in_addresses(&parts, &file));
-    parts.warnings.extend(not_shared(&parts, &file));
     mistakes.unless_any(parts)
 }
 
@@ -96,18 +95,6 @@ fn keys_in_addresses(parts: &Parts, file: &str) -> Vec<Mistake> {
         Some(Mistake { file: file.to_owned(), key, message: message.to_owned() })
     };
     parts.settings.routes.iter().enumerate().filter_map(warning).collect()
-}
-
-/// Back-ends whose applications ask about what one replica alone knows, where there are several.
-fn not_shared(parts: &Parts, file: &str) -> Vec<Mistake> {
-    let asking = parts.backends.iter().filter(|backend| parts.store.is_some() && backend.asks_one_replica());
-    let warning = |backend: &BackendPlan| {
-        let message = "has the application ask about what only the replica knows that sent it there, whatever the \
-                       [store]: run one replica";
-        let key = format!("backend[{}].kind", backend.name());
-        Mistake { file: file.to_owned(), key, message: message.to_owned() }
-    };
-    asking.map(warning).collect()
 }
 
 /// Portals whose new passwords are to be set in a directory, and that are not there: most likely a slip of the pen.
@@ -314,22 +301,6 @@ mod tests {
             (&[on, &key, registered, &service], &[]),
         ] {
             assert_eq!(warned(&parts.concat()), expected, "{parts:?}");
-        }
-    }
-
-    #[test]
-    fn whose_application_asks_one_replica_is_named_where_there_are_several() {
-        let backend = |kind: &str| format!("[[backend]]\nname = \"b\"\nkind = {kind:?}\nurl = \"http://b\"\n");
-        let store = "[store]\nkind = \"redis\"\naddresses = [\"127.0.0.1:6379\"]\n\
-                     names_secret = \"names names names names names 32!\"\n\
-                     [[store.key]]\nid = \"a\"\nsecret = \"seals seals seals seals seals 32!\"\n";
-        for (kind, store, expected) in
-            [("epixel", store, 1), ("epixel", "", 0), ("websydian", store, 0), ("axigen", store, 0)]
-        {
-            let warned = not_shared(&build_text(&(store.to_owned() + &backend(kind))).0, "k.toml");
-            assert_eq!(warned.len(), expected, "{kind} {store}");
-            let names = |warning: &Mistake| warning.to_string().starts_with("k.toml: backend[b].kind: has the");
-            assert!(warned.iter().all(names), "{warned:?}");
         }
     }
 

@@ -112,11 +112,16 @@ impl Foundation {
         }
     }
 
-    /// Lets what other replicas must hear of be told; says how much is not when the time is over.
-    pub async fn tell_rest(&self, time: Duration) -> usize {
-        let Some(store) = &self.store else { return 0 };
-        let _ = tokio::time::timeout(time, store.finish_telling()).await;
-        store.untold()
+    /// How much the store, and so other replicas, are still to be told.
+    pub fn untold(&self) -> usize {
+        self.store.as_ref().map_or(0, |store| store.untold() + self.sessions.untold())
+    }
+
+    /// Waits until there is nothing.
+    pub async fn finish_telling(&self) {
+        while self.untold() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn do_chores(&self) {
@@ -130,8 +135,9 @@ impl Foundation {
 mod tests {
     use super::*;
     use crate::config::{Document, Draft};
-    use crate::domain::{Identity, ManualClock};
-    use crate::portal::HeldSession;
+    use crate::domain::{Identity, ManualClock, SystemClock};
+    use crate::portal::{HeldSession, Kept};
+    use crate::store::scratch::Scratch;
 
     #[tokio::test]
     async fn a_wall_clock_that_jumps_ahead_and_back_costs_nobody_their_session() {
@@ -153,5 +159,32 @@ mod tests {
         foundation.do_chores().await;
         clock.set_unix(1001);
         assert!(!is_in(), "it has ended by both");
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_has_told_what_others_must_know() {
+        let server = Scratch::start().await;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let settings = Draft::read(Document::parse("k.toml", "").unwrap()).settings;
+        let replica = || {
+            let plan = server.plan("refuse", &["seals seals seals seals seals 32!"]);
+            let (sessions, metrics) = (Sessions::new(9), Arc::new(Metrics::new()));
+            Arc::new(Foundation::new(&settings, sessions, Errands::new(), metrics, Arc::clone(&clock), Some(plan)))
+        };
+        let (leaving, other) = (replica(), replica());
+        let session = HeldSession::new(Identity::new("ana", "", "", Vec::new()).unwrap(), clock.unix() + 5000, None);
+        leaving.sessions.keep("p", "shown", session).await.unwrap();
+        let id = leaving.sessions.id_of("p", "shown");
+        assert_eq!(leaving.untold(), 0);
+        server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+        assert!(leaving.sessions.end("p", &id).is_some());
+        assert_eq!(leaving.untold(), 1);
+        // Also to a server that is full.
+        tokio::time::timeout(Duration::from_secs(60), leaving.finish_telling()).await.unwrap();
+        drop(leaving);
+        server.say(&["CONFIG", "SET", "maxmemory", "0"]);
+        let again = HeldSession::new(Identity::new("ana", "", "", Vec::new()).unwrap(), clock.unix() + 5000, None);
+        // What was not ended would be replaced.
+        assert!(matches!(other.sessions.keep("p", "shown", again).await, Ok(Kept::New)));
     }
 }

@@ -99,15 +99,19 @@ async fn serve(path: PathBuf, parts: Parts, foundation: Arc<Foundation>) -> Resu
         }
     };
     ticking.abort();
-    // Whoever signed out a moment ago is to be signed out at the applications, too.
-    let leaving = async { tokio::join!(foundation.keys.finish_chores(), foundation.errands.finish()) };
-    let (left, untold) = tokio::join!(
-        tokio::time::timeout(settings.drain_timeout, leaving),
-        foundation.tell_rest(settings.drain_timeout)
-    );
-    if left.is_err() {
+    let mut has_left = false;
+    let leaving = async {
+        // Whoever signed out a moment ago is to be signed out at the applications, too.
+        tokio::join!(foundation.keys.finish_chores(), foundation.errands.finish());
+        has_left = true;
+        // After that, since it tells of what it does.
+        foundation.finish_telling().await;
+    };
+    let _ = tokio::time::timeout(settings.drain_timeout, leaving).await;
+    if !has_left {
         tracing::warn!("some sessions could not be signed out at the back-ends in time");
     }
+    let untold = foundation.untold();
     if untold > 0 {
         tracing::warn!(events = untold, "other replicas could not be told in time");
     }

@@ -19,24 +19,31 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use self::ledger::{GONE_FOR, Guest, Ledger, Minted, Way};
+use self::ledger::{Beside, GONE_FOR, Guest, Ledger, Minted, NotMinted, Way};
 use self::settings::Settings;
-use super::{Attempt, Backend, Kind, Liveness, Login, Memory, Outage, Refusal};
+use super::{Attempt, Backend, Kind, Liveness, Login, Memory, OpenedBeside, Outage, Profile, Refusal};
 use crate::config::Section;
 use crate::domain::{Clock, ExposeSecret, KnownAs, Service, SessionHandle, SessionKeys};
-use crate::wire::{Answer, Location, Request, Wire, form_encoded};
+use crate::store::{Event, Store, StoreOutage};
+use crate::wire::{Answer, Hs256, Location, Request, Wire, form_encoded};
 
 /// This kind's entry in the table.
 pub const KIND: Kind = Kind { name: "epixel", build };
 
 fn build(section: &mut Section, wire: Wire) -> Box<dyn Backend> {
-    let settings = Settings::read(section, &wire);
-    let ledger = Arc::new(Ledger::new(settings.token_lifetime, Arc::clone(wire.clock())));
-    Box::new(Epixel { settings, ledger, wire })
+    let mut settings = Settings::read(section, &wire);
+    let ledger = Ledger::new(settings.token_lifetime, Arc::clone(wire.clock()));
+    let given = settings.access.take();
+    let (is_access_given, access) = (given.is_some(), given.unwrap_or_else(|| Hs256::new(&rand::random::<[u8; 32]>())));
+    Box::new(Epixel { settings, is_access_given, access, ledger, wire })
 }
 
 struct Epixel {
     settings: Settings,
+    /// Whether others know what access tokens are signed with.
+    is_access_given: bool,
+    /// What they are signed with.
+    access: Hs256,
     ledger: Arc<Ledger>,
     wire: Wire,
 }
@@ -52,7 +59,7 @@ impl Backend for Epixel {
                 return Ok(Liveness::Alive);
             }
             // Else those of a service that forgets its sessions would add up.
-            self.ledger.forget(keys.memo());
+            self.ledger.forget(keys.memo()).await;
             Ok(Liveness::Dead)
         })
     }
@@ -75,12 +82,15 @@ impl Backend for Epixel {
         false
     }
 
-    fn opened_beside(&self, session: &SessionHandle) -> Vec<SessionKeys> {
+    fn opened_beside<'a>(&'a self, session: &'a SessionHandle) -> BoxFuture<'a, OpenedBeside> {
         let keys = |api_sid: Arc<str>| {
             // Nothing opens with these; they only name the session to be ended.
             SessionKeys::builder().cookie("api_sid", &api_sid)?.memo(api_sid.to_string())?.build()
         };
-        self.ledger.take_beside(session).into_iter().filter_map(|api_sid| keys(api_sid).ok()).collect()
+        Box::pin(async move {
+            let Beside { api_sids, is_all } = self.ledger.take_beside(session).await;
+            OpenedBeside { keys: api_sids.into_iter().filter_map(|api_sid| keys(api_sid).ok()).collect(), is_all }
+        })
     }
 
     fn memory(&self) -> Option<Memory> {
@@ -94,8 +104,17 @@ impl Backend for Epixel {
         }
     }
 
-    fn asks_one_replica(&self) -> bool {
-        true
+    fn share(&mut self, store: &Arc<Store>, profile: &Profile) {
+        self.ledger.share(store, profile);
+        if !self.is_access_given {
+            // A client may show its token to any replica.
+            let purpose = format!("epixel access tokens\0{}\0{}", profile.name, profile.url);
+            self.access = Hs256::new(&store.name_key(&purpose));
+        }
+    }
+
+    fn hear(&self, event: &Event) {
+        self.ledger.hear(event);
     }
 
     fn service(&self) -> Option<&dyn Service> {
@@ -117,10 +136,11 @@ impl Epixel {
     async fn enter(&self, attempt: &Attempt) -> Result<Login, Outage> {
         let known_as = KnownAs { login: attempt.login.clone(), roles: attempt.roles.clone() };
         let guest = Guest { person: attempt.person.as_ref().clone(), known_as };
-        let minted = self.ledger.mint(guest, Way::Keyward);
-        let Ok(Minted { api_sid, token }) = minted else {
+        let Minted { api_sid, token } = match self.ledger.mint(guest, Way::Keyward).await {
+            Ok(minted) => minted,
             // There is room for others, and for this person in a moment.
-            return Err(Outage::Locked { retry_after: Some(GONE_FOR) });
+            Err(NotMinted::NoRoom) => return Err(Outage::Locked { retry_after: Some(GONE_FOR) }),
+            Err(NotMinted::Outage(outage)) => return Err(out_of_reach(&outage)),
         };
         let target = self.with_token(&self.settings.login_path, &token);
         let request = Request::get(target)
@@ -133,12 +153,13 @@ impl Epixel {
         };
         if !matches!(outcome, Ok(Login::Opened(_))) {
             // Nobody may redeem the token any more.
-            self.ledger.burn(&token);
-            if self.ledger.is_verified(&api_sid) && self.log_out(&api_sid).await.is_err() {
+            self.ledger.burn(&token).await;
+            match self.ledger.is_verified(&api_sid).await {
+                Ok(true) if self.log_out(&api_sid).await.is_ok() => self.ledger.forget(&api_sid).await,
+                Ok(false) => self.ledger.forget(&api_sid).await,
                 // It is ended with the portal session, if not by itself.
-                return outcome;
+                Ok(true) | Err(_) => {}
             }
-            self.ledger.forget(&api_sid);
         }
         outcome
     }
@@ -149,7 +170,7 @@ impl Epixel {
             return Err(outage);
         }
         let status = answer.status();
-        if !self.ledger.is_verified(api_sid) {
+        if !self.ledger.is_verified(api_sid).await.map_err(|outage| out_of_reach(&outage))? {
             return Err(Outage::Protocol(format!("it answered a token with status {status}, and asked nobody of it")));
         }
         if matches!(status, 401 | 403) {
@@ -159,10 +180,14 @@ impl Epixel {
             return Err(Outage::Protocol(format!("it answered a good token with status {status}")));
         }
         let keys = self.keys(answer, api_sid)?;
-        if self.settings.wait_for_acknowledgement && !self.ledger.acknowledgement(api_sid).await {
+        let acknowledged = match self.settings.wait_for_acknowledgement {
+            true => self.ledger.acknowledgement(api_sid).await.map_err(|outage| out_of_reach(&outage))?,
+            false => true,
+        };
+        if !acknowledged {
             return Err(Outage::Protocol("it ended the session instead of acknowledging it".to_owned()));
         }
-        if !self.ledger.hand_out(api_sid) {
+        if !self.ledger.hand_out(api_sid).await.map_err(|outage| out_of_reach(&outage))? {
             return Err(Outage::Protocol("it ended the session at once".to_owned()));
         }
         Ok(Login::Opened(keys))
@@ -203,7 +228,7 @@ impl Epixel {
 
     /// Tells the client that an API session has ended, unless that is what it told us.
     async fn log_out(&self, api_sid: &str) -> Result<(), Outage> {
-        if self.ledger.was_ended_by_client(api_sid) {
+        if self.ledger.was_ended_by_client(api_sid).await {
             return Ok(());
         }
         let body = json!({ self.settings.names.api_sid.first(): api_sid });
@@ -213,7 +238,7 @@ impl Epixel {
         match answer.status() {
             // The last two: it has ended before.
             200..=299 | 404 | 410 => {
-                self.ledger.forget(api_sid);
+                self.ledger.forget(api_sid).await;
                 Ok(())
             }
             status => Err(answer
@@ -226,4 +251,9 @@ impl Epixel {
         let body = answer.text().to_ascii_lowercase();
         self.settings.login_page_marks.iter().any(|mark| body.contains(mark.as_str()))
     }
+}
+
+/// A login that cannot be made for want of the store says nothing of the service.
+fn out_of_reach(outage: &StoreOutage) -> Outage {
+    Outage::Locked { retry_after: Some(outage.retry_after()) }
 }

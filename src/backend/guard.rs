@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use prometheus::IntGauge;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -13,19 +12,22 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::backoff::Backoff;
-use super::{Attempt, Backend, Binding, KINDS, Liveness, Login, Outage, ScriptCookie};
+use super::{Backend, Binding, KINDS, Liveness, OpenedBeside, Outage, ScriptCookie};
 use crate::config::BackendSettings;
 use crate::domain::{
     BackendLimits, Clock, CredentialSource, DerivationKey, EnterTerms, Identity, LoginName, Service, SessionHandle,
     SessionKeys, UnixSeconds, WayIn,
 };
 use crate::observe::{BackendMetrics, Metrics};
-use crate::store::Store;
+use crate::store::{Event, Store};
 use crate::wire::Wire;
 
 mod accounts;
+mod logins;
 #[cfg(test)]
 mod tests;
+
+pub use logins::LoginPlace;
 
 /// Longest time for a TCP and TLS handshake; a shorter `login_timeout` cuts it anyway.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -195,12 +197,6 @@ impl BackendPlan {
         self.backend.service().is_some()
     }
 
-    /// Whether what the application asks about is at one replica alone; see [`Backend::asks_one_replica`].
-    #[must_use]
-    pub fn asks_one_replica(&self) -> bool {
-        self.backend.asks_one_replica()
-    }
-
     /// Takes it into use. Where one of those that are `running` was written just so, that one goes on:
     /// a reload ends no back-off, gives out no places twice and forgets nothing a connector learned.
     #[must_use]
@@ -319,9 +315,13 @@ impl Guarded {
     }
 
     /// What is to end with a portal session that has ended; see [`Backend::opened_beside`].
-    #[must_use]
-    pub fn opened_beside(&self, session: &SessionHandle) -> Vec<SessionKeys> {
-        self.backend.opened_beside(session)
+    pub async fn opened_beside(&self, session: &SessionHandle) -> OpenedBeside {
+        self.backend.opened_beside(session).await
+    }
+
+    /// Another replica says something.
+    pub fn hear(&self, event: &Event) {
+        self.backend.hear(event);
     }
 
     /// How browsers are handed over to it.
@@ -346,60 +346,6 @@ impl Guarded {
     #[must_use]
     pub fn metrics(&self) -> &BackendMetrics {
         &self.metrics
-    }
-
-    /// Signs the person in, waiting for a place in order of arrival.
-    ///
-    /// # Errors
-    /// [`Outage`]; [`Outage::BackingOff`] at once while the back-end is left alone.
-    pub async fn login(&self, attempt: &Attempt) -> Result<Login, Outage> {
-        if self.backend.foresees(attempt).is_some() {
-            return self.login_at(&LoginPlace { _permit: None }, attempt).await;
-        }
-        if let Some(retry_after) = self.backoff.pause() {
-            return Err(Outage::BackingOff { retry_after });
-        }
-        let place = self.login_place().await;
-        self.login_at(&place, attempt).await
-    }
-
-    /// A place for a login, in order of arrival, for whoever has more to do before the login than to wait for it.
-    pub async fn login_place(&self) -> LoginPlace<'_> {
-        LoginPlace { _permit: place(&self.logins).await }
-    }
-
-    /// Signs the person in, at a place that was got before.
-    ///
-    /// # Errors
-    /// As with [`Guarded::login`].
-    pub async fn login_at(&self, _place: &LoginPlace<'_>, attempt: &Attempt) -> Result<Login, Outage> {
-        if let Some(refusal) = self.backend.foresees(attempt) {
-            let outcome = Ok(Login::Refused(refusal));
-            self.report(&attempt.login, &outcome, Duration::ZERO);
-            return outcome;
-        }
-        // It may have failed while we queued.
-        let leave = self.backoff.enter().map_err(|retry_after| Outage::BackingOff { retry_after })?;
-        let _flight = InFlight::new(&self.metrics.logins_in_flight);
-        let start = self.clock.now();
-        let outcome = within(self.limits().login_timeout, self.backend.login(attempt)).await;
-        let took = self.clock.now().since(start);
-        self.metrics.login_seconds.observe(took.as_secs_f64());
-        match &outcome {
-            Ok(_) | Err(Outage::Locked { .. }) => leave.answered(),
-            Err(Outage::Throttled { retry_after }) => leave.failed(*retry_after),
-            Err(Outage::Protocol(_)) => leave.puzzled(&attempt.login),
-            Err(_) => leave.failed(None),
-        }
-        self.metrics.up.set(i64::from(self.backoff.pause().is_none()));
-        self.report(&attempt.login, &outcome, took);
-        outcome
-    }
-
-    /// Whether every place for a login is taken.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.logins.available_permits() == 0
     }
 
     /// Asks whether the session still lives, which keeps it alive.
@@ -510,32 +456,6 @@ impl Guarded {
     pub fn binding(&self) -> Binding {
         self.backend.binding()
     }
-
-    /// Counts a login and writes its one line.
-    fn report(&self, login: &str, outcome: &Result<Login, Outage>, took: Duration) {
-        let metrics = &self.metrics;
-        let (backend, milliseconds) = (self.name(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        match outcome {
-            Ok(Login::Opened(_)) => {
-                metrics.login_opened.inc();
-                tracing::info!(backend, login, milliseconds, "signed in at the back-end");
-            }
-            Ok(Login::Refused(refusal)) => {
-                metrics.login_refused.inc();
-                tracing::warn!(backend, login, milliseconds, %refusal, "login refused by the back-end");
-            }
-            Err(outage) => {
-                let counter = match outage {
-                    Outage::TimedOut => &metrics.login_timed_out,
-                    Outage::Throttled { .. } | Outage::Locked { .. } => &metrics.login_throttled,
-                    Outage::Protocol(_) => &metrics.login_protocol,
-                    Outage::Unreachable(_) | Outage::BackingOff { .. } => &metrics.login_unreachable,
-                };
-                counter.inc();
-                tracing::warn!(backend, login, milliseconds, %outage, "could not sign in at the back-end");
-            }
-        }
-    }
 }
 
 async fn within<T>(deadline: Duration, call: BoxFuture<'_, Result<T, Outage>>) -> Result<T, Outage> {
@@ -545,25 +465,4 @@ async fn within<T>(deadline: Duration, call: BoxFuture<'_, Result<T, Outage>>) -
 /// A place, in order of arrival. None is missing but when the semaphore was closed, which is never.
 async fn place(semaphore: &Semaphore) -> Option<SemaphorePermit<'_>> {
     semaphore.acquire().await.ok()
-}
-
-/// A place for a login, given back when dropped.
-pub struct LoginPlace<'a> {
-    _permit: Option<SemaphorePermit<'a>>,
-}
-
-/// Counts something under way for as long as it lives, however it ends.
-struct InFlight<'a>(&'a IntGauge);
-
-impl<'a> InFlight<'a> {
-    fn new(gauge: &'a IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }

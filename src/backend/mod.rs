@@ -51,7 +51,7 @@ use futures_util::future::BoxFuture;
 use crate::config::Section;
 pub use crate::domain::Outage;
 use crate::domain::{Client, Person, Secret, Service, SessionHandle, SessionKeys, UnixSeconds};
-use crate::store::Store;
+use crate::store::{Event, Store};
 use crate::wire::Wire;
 
 pub use crate::domain::AccountRefusal;
@@ -154,9 +154,10 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Sessions that this portal session opened here without the keys having been asked for, and that end
-    /// with it. Asked once it has ended; each is given once, and logged out like any other.
-    fn opened_beside(&self, _session: &SessionHandle) -> Vec<SessionKeys> {
-        Vec::new()
+    /// with it. Asked once it has ended, by every replica; each is given once, and logged out like any other. What this
+    /// process knows of them is good for nothing any more when this is first polled.
+    fn opened_beside<'a>(&'a self, _session: &'a SessionHandle) -> BoxFuture<'a, OpenedBeside> {
+        Box::pin(std::future::ready(OpenedBeside { keys: Vec::new(), is_all: true }))
     }
 
     /// What must outlive the connector when its back-end's settings change.
@@ -171,11 +172,8 @@ pub trait Backend: Send + Sync + 'static {
     /// first login, and after [`Backend::remember`].
     fn share(&mut self, _store: &Arc<Store>, _profile: &Profile) {}
 
-    /// Whether the application asks about what only one process knows, whatever is shared. It must be able to reach
-    /// that one then, which takes one replica, or a way to each.
-    fn asks_one_replica(&self) -> bool {
-        false
-    }
+    /// Another replica says something that may be about what is shared. Called in order, and must not wait.
+    fn hear(&self, _event: &Event) {}
 
     /// What the application is offered beside being signed in to, where it needs something.
     fn service(&self) -> Option<&dyn Service> {
@@ -246,6 +244,15 @@ pub struct ScriptCookie {
     pub name: Cow<'static, str>,
     /// The path below which the scripts are.
     pub path: &'static str,
+}
+
+/// What was opened beside the keys that are held.
+#[derive(Debug)]
+pub struct OpenedBeside {
+    /// Keys that name what is to be ended.
+    pub keys: Vec<SessionKeys>,
+    /// Whether that is all. Else there may be more of which nobody could be asked; ask again.
+    pub is_all: bool,
 }
 
 /// Whether a session is still there.

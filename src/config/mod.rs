@@ -6,6 +6,7 @@
 //! [`Mistakes`] are complete once all kinds have read. Beside them are warnings, which refuse nothing.
 
 mod api;
+mod authorities;
 mod backend;
 mod document;
 mod enter;
@@ -15,16 +16,19 @@ mod names;
 mod portal;
 mod roles;
 mod route;
+mod secret_file;
 mod section;
 mod settings;
 
+pub use authorities::trusting;
 pub use backend::BackendSettings;
 pub use document::Document;
 pub use mistake::{Mistake, Mistakes};
 pub use names::Names;
 pub use portal::PortalSettings;
 pub use route::RouteSettings;
-pub use section::{Section, read_secret_file, there_is};
+pub use secret_file::read_secret_file;
+pub use section::{Section, there_is};
 pub use settings::{Draft, Settings};
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 
 use super::document::{Document, ENVIRONMENT};
 use super::mistake::{Mistake, Mistakes};
+use super::secret_file::read_secret_file;
 use crate::domain::{ExposeSecret, Secret};
 
 #[cfg(test)]
@@ -433,16 +434,6 @@ impl Section {
     fn key_path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
-}
-
-/// Reads a secret from a file. One line break at its end is cut, since every editor puts one there.
-///
-/// # Errors
-/// The file cannot be read or is not UTF-8.
-pub fn read_secret_file(path: &Path) -> std::io::Result<Secret> {
-    let text = std::fs::read_to_string(path)?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(Secret::from(line.strip_suffix('\r').unwrap_or(line)))
 }
 
 /// What could have been written in the place of a name that is not known.

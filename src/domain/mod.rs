@@ -44,7 +44,7 @@ pub use password_keeper::PasswordKeeper;
 pub use person::{Person, SessionHandle};
 pub use reason::{Reason, Ruling};
 pub use secrecy::{ExposeSecret, SecretString as Secret};
-pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service};
+pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service, Unclear};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
 pub use settled_clock::SettledClock;
 pub use text::{decode_hex, escape, is_control, is_token};

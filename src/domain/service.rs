@@ -80,14 +80,18 @@ pub trait Service: Send + Sync {
     fn answer<'a>(&'a self, call: &'a Call<'a>, desk: &'a dyn Desk) -> BoxFuture<'a, Answered>;
 }
 
+/// Nobody can tell at the moment: a portal, or the store that replicas share, could not be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unclear;
+
 /// What services may ask of the house they are in.
 pub trait Desk: Send + Sync {
     /// Whose session the caller's cookies are: of the first portal that vouches for them.
-    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Option<Person>>;
+    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Result<Option<Person>, Unclear>>;
 
-    /// The person as the portal knows them by now, where it told us; nobody where the session has ended or
-    /// become another user's.
-    fn as_now(&self, person: &Person) -> Option<Person>;
+    /// The person as the portal knows them by now, where it told us, at whichever replica; nobody where the session has
+    /// ended or become another user's.
+    fn as_now<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<Option<Person>, Unclear>>;
 
     /// As whom the back-end of this name knows the person, if a route leads them there.
     fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs>;

@@ -2,7 +2,7 @@ use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
 use super::SelfService;
-use crate::domain::{Call, Desk, KnownAs, Person, SessionHandle};
+use crate::domain::{Call, Desk, KnownAs, Person, SessionHandle, Unclear};
 use crate::keys::Told;
 
 /// The desk at which one call is answered. What services end there, other replicas are told before the answer goes
@@ -28,11 +28,11 @@ impl Counter<'_> {
 }
 
 impl Desk for Counter<'_> {
-    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
+    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
         self.house.person(call)
     }
 
-    fn as_now(&self, person: &Person) -> Option<Person> {
+    fn as_now<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
         self.house.as_now(person)
     }
 

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::leaving::{Ends, Leaving, SignOutRequest};
 use crate::backend::Guarded;
-use crate::domain::{Browser, Call, Clock, Cookies, Desk, KnownAs, Person, SessionHandle, UnixSeconds};
+use crate::domain::{Browser, Call, Clock, Cookies, Desk, KnownAs, Person, SessionHandle, Unclear, UnixSeconds};
 use crate::keys::{KeyStore, SignOutBy, Told};
 use crate::observe::Metrics;
 use crate::portal::{Portal, PortalSession, Portals, Unreachable, Verdict, Whose};
@@ -215,28 +215,29 @@ impl SelfService {
 }
 
 impl Desk for SelfService {
-    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
+    fn person<'a>(&'a self, call: &'a Call<'a>) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
         Box::pin(async move {
-            // Whom nobody can tell at the moment is nobody to a service: it gives nothing away then.
-            let (portal, session) = self.first_session(&call.cookies, call.browser).await.ok()??;
-            Some(session.person(portal.name()))
+            let found = self.first_session(&call.cookies, call.browser).await.map_err(|_| Unclear)?;
+            Ok(found.map(|(portal, session)| session.person(portal.name())))
         })
     }
 
-    fn as_now(&self, person: &Person) -> Option<Person> {
-        let SessionHandle { portal, id } = &person.session;
-        let portal = self.portals.iter().find(|one| one.name() == portal)?;
-        if self.keys.is_ended(portal.name(), id) {
-            return None;
-        }
-        let now = self.clock.unix();
-        let identity = match portal.whose(id, now) {
-            Whose::Of(identity) => identity,
-            Whose::Unknown if person.expires > now => person.identity.clone(),
-            Whose::Nobody | Whose::Unknown => return None,
-        };
-        let same = identity.user() == person.identity.user();
-        same.then(|| Person { identity, session: person.session.clone(), expires: person.expires })
+    fn as_now<'a>(&'a self, person: &'a Person) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
+        Box::pin(async move {
+            let SessionHandle { portal, id } = &person.session;
+            let Some(portal) = self.portals.iter().find(|one| one.name() == portal) else { return Ok(None) };
+            if self.keys.is_ended(portal.name(), id) {
+                return Ok(None);
+            }
+            let now = self.clock.unix();
+            let identity = match portal.whose(id, now).await.map_err(|_| Unclear)? {
+                Whose::Of(identity) => identity,
+                Whose::Unknown if person.expires > now => person.identity.clone(),
+                Whose::Nobody | Whose::Unknown => return Ok(None),
+            };
+            let same = identity.user() == person.identity.user();
+            Ok(same.then(|| Person { identity, session: person.session.clone(), expires: person.expires }))
+        })
     }
 
     fn known_as(&self, person: &Person, backend: &str) -> Option<KnownAs> {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use smallvec::SmallVec;
 
 use super::chores::Settled;
 use super::entry::{Entry, State};
 use super::everywhere::{Ending, Held, Told};
+use super::replicas::Unsaid;
 use super::sign_out::{Fate, SignOut, SignOutBy};
 use super::store::{Cause, KeyStore, SessionName};
-use crate::backend::Guarded;
+use crate::backend::{Guarded, OpenedBeside};
 use crate::domain::{Person, SessionHandle, SessionKeys, UnixSeconds};
 
 /// Who is to hear of the end of a portal session.
@@ -87,6 +89,10 @@ impl KeyStore {
             None => (self.end_all(entries, sign_out), Vec::new()),
             Some(_) => self.end_apart(entries, sign_out),
         };
+        if let Some(replicas) = self.replicas.get() {
+            let name = SessionName::new(portal, session);
+            self.end_outgoing(replicas, |entry| *entry.session == *name.as_slice());
+        }
         let beside = self.end_beside_for(portal, session, sign_out);
         let told = match spread {
             Spread::Here => Told(None),
@@ -126,17 +132,42 @@ impl KeyStore {
         self.end_beside_for(portal, session, None);
     }
 
-    /// Says how many there were.
+    /// Says how many there were, as far as that is known at once: of what replicas share it is not.
     fn end_beside_for(&self, portal: &str, session: &str, sign_out: Option<&Arc<SignOut>>) -> usize {
         let session = SessionHandle { portal: portal.to_owned(), id: session.to_owned() };
         let mut ended = 0;
         for backend in self.backends.load().values() {
-            for keys in backend.opened_beside(&session) {
-                self.log_out_for(backend, Arc::new(keys), Cause::Logout, sign_out);
-                ended += 1;
+            let (at, of) = (Arc::clone(backend), session.clone());
+            let mut opened = Box::pin(async move { at.opened_beside(&of).await });
+            if let Some(beside) = (&mut opened).now_or_never() {
+                ended += self.log_out_beside(backend, &session, beside, sign_out);
+                continue;
             }
+            let (backend, session, sign_out) = (Arc::clone(backend), session.clone(), sign_out.cloned());
+            self.in_background(async move |store| {
+                let beside = opened.await;
+                store.log_out_beside(&backend, &session, beside, sign_out.as_ref());
+            });
         }
         ended
+    }
+
+    fn log_out_beside(
+        &self,
+        backend: &Arc<Guarded>,
+        session: &SessionHandle,
+        beside: OpenedBeside,
+        sign_out: Option<&Arc<SignOut>>,
+    ) -> usize {
+        let OpenedBeside { keys, is_all } = beside;
+        if let (false, Some(replicas)) = (is_all, self.replicas.get()) {
+            replicas.tell_later(Unsaid::Beside(Arc::clone(backend), session.clone()));
+        }
+        let count = keys.len();
+        for keys in keys {
+            self.log_out_for(backend, Arc::new(keys), Cause::Logout, sign_out);
+        }
+        count
     }
 
     /// Ends sessions that were taken out of the map, and says how many of them were open.

@@ -11,7 +11,7 @@ use super::replicas::{AccountEnd, LINGER, Replicas, Unsaid};
 use super::shelf::{Fence, Shelved, Spot, Taken};
 use super::sign_out::SignOut;
 use super::store::{Cause, KeyStore};
-use crate::backend::Guarded;
+use crate::backend::{Guarded, OpenedBeside};
 use crate::domain::{SessionKeys, UnixSeconds};
 use crate::store::{Event, StoreOutage};
 
@@ -168,6 +168,13 @@ impl KeyStore {
                 Unsaid::Session { portal, session, until, .. } => {
                     self.end_on_shelf(replicas, portal, session, *until).await
                 }
+                Unsaid::Beside(backend, session) => {
+                    let OpenedBeside { keys, is_all } = backend.opened_beside(session).await;
+                    for keys in keys {
+                        self.log_out(backend, Arc::new(keys), Cause::Logout);
+                    }
+                    if is_all { Ok(Vec::new()) } else { Err(StoreOutage::Down) }
+                }
             };
             match (told, one) {
                 (Ok(taken), Unsaid::Session { done, .. }) => {
@@ -177,7 +184,7 @@ impl KeyStore {
                         }
                     }
                 }
-                (Ok(_), Unsaid::Record(..)) => {}
+                (Ok(_), Unsaid::Record(..) | Unsaid::Beside(..)) => {}
                 (Err(_), one) => {
                     replicas.pause(self.clock.now());
                     let mut later = replicas.unsaid.lock();
@@ -210,8 +217,7 @@ impl KeyStore {
         let Some(replicas) = self.replicas.get() else { return };
         let unix = self.clock.unix();
         let until = unix.saturating_add((backend.limits().max_age + LINGER).as_secs());
-        let end = AccountEnd { backend: backend.id(), login: login.to_owned(), at: self.clock.now(), until };
-        replicas.note_account_end(end, unix);
+        replicas.note_account_end(backend.id(), login, AccountEnd { at: self.clock.now(), until }, unix);
         let backend = u64::from_be_bytes(backend.id().to_bytes());
         // Where it cannot be told now, it is told later.
         let _ = replicas.store.tell(Event::AccountEnded { backend, login: login.to_owned(), at: 0, until }).await;
@@ -228,8 +234,7 @@ impl KeyStore {
             // Where the store has not been heard yet, our own clock is near enough.
             let time = replicas.store.server_now().unwrap_or(store.clock.unix().saturating_mul(1000));
             let at = store.clock.now().minus(Duration::from_millis(time.saturating_sub(at)));
-            let end = AccountEnd { backend: backend.id(), login: login.clone(), at, until };
-            replicas.note_account_end(end, store.clock.unix());
+            replicas.note_account_end(backend.id(), &login, AccountEnd { at, until }, store.clock.unix());
             store.end_opened_before(backend.id(), login, at).await;
         });
     }

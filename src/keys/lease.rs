@@ -1,7 +1,9 @@
 //! Keys where several replicas share them: found on the shelf, or got by one login for all of them, under a lease.
 //!
-//! Turns, what worked and back-offs stay each replica's own: two replicas may sign one person in at once for two
-//! sessions, and each finds out for itself that a back-end is down.
+//! What a back-end says of a person is told to all: that a password is wrong, that the account is locked, or what was
+//! not understood and may have been either. Turns, what worked and back-offs stay each replica's own: two replicas may
+//! sign one person in at once for two sessions, and each finds out for itself that a back-end is down, with one login
+//! after the other for a session, and `max_logins` of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +12,10 @@ use super::entry::State;
 use super::login::{Checked, Task, Work};
 use super::outcome::Obtained;
 use super::replicas::Replicas;
-use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Tend};
+use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Tend, Word};
 use super::shelving::Promise;
 use super::store::{Cause, KeyStore};
-use crate::backend::Liveness;
+use crate::backend::{Liveness, Outage};
 use crate::domain::{CredentialSource, SessionKeys};
 
 /// How long a lease has begun at most when its login begins. Whoever has waited longer for a place asks for another
@@ -21,8 +23,6 @@ use crate::domain::{CredentialSource, SessionKeys};
 const LATEST_BEGIN: Duration = Duration::from_secs(2);
 /// What a lease lasts longer than its login: until it has begun, and until what came of it is on the shelf.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How often it is asked whether somebody else's check has been made.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// What to do next for whoever waits.
 enum Next {
@@ -119,8 +119,12 @@ impl Task {
         };
         for candidate in candidates {
             if let Ok(Some(said)) = replicas.shelf.said(&candidate.fingerprint).await {
-                let (now, refused) = (self.store.clock.now(), Obtained::Refused(said.refusal));
-                self.store.refusals.remember(candidate.fingerprint, now, said.left, refused);
+                let heard = match said.what {
+                    Word::Refused(refusal) => Obtained::Refused(refusal),
+                    Word::Locked => Obtained::Unavailable(Outage::Locked { retry_after: Some(said.left) }),
+                    Word::Unclear => Obtained::Unavailable(Outage::Protocol("another replica says so".to_owned())),
+                };
+                self.store.refusals.remember(candidate.fingerprint, self.store.clock.now(), said.left, heard);
             }
         }
     }
@@ -136,15 +140,17 @@ impl Task {
         self.entry.shelving.expire_at(self.applicant.person.expires);
         let (spot, fence, losses) = (lease.spot, lease.fence, replicas.losses());
         let record = replicas.record_of(&self.entry, &keys);
-        let committed = replicas.shelf.commit(&spot, fence, &record, replicas.life(None, &self.backend)).await;
+        // Said before anybody sees the keys: whoever dies before the first look leaves them to another.
+        let (committed, is_due) = tokio::join!(
+            replicas.shelf.commit(&spot, fence, &record, replicas.life(None, &self.backend)),
+            replicas.shelf.due_in(&spot, Replicas::next_refresh(&self.backend))
+        );
         lease.ends();
         match committed {
             Ok(Commit::Kept) => {
                 self.opened();
                 self.entry.shelving.put(fence, losses);
-                // Whoever dies before the first look has said when another is to look after it.
-                let interval = self.backend.limits().keep_alive_interval;
-                if replicas.shelf.due_in(&spot, interval.mul_f64(1.1), interval / 2).await.is_ok() {
+                if is_due.is_ok() {
                     self.entry.shelving.promise(Promise::Refresh);
                 }
                 Some(self.keep(keys))
@@ -195,17 +201,19 @@ impl Task {
             self.store.take_out(spot, fence, &self.backend, keys, Cause::Logout);
             return Next::Get(fence);
         }
-        match self.let_go() {
+        let held = self.let_go();
+        let is_own = self.entry.shelving.is_own() && held.as_ref() == Some(&keys);
+        match held {
             // After the store has lost things, somebody else may have offered the very same keys.
             Some(held) if self.entry.shelving.fence().is_none() && held != keys => {
-                self.backend.metrics().leases_lost.inc();
                 self.store.forget(&self.backend, Cause::Dead);
-                self.store.log_out(&self.backend, held, Cause::Dead);
+                self.store.give_way(replicas, &self.entry, &self.backend, held);
             }
             Some(_) => self.store.forget(&self.backend, Cause::Elsewhere),
             None => {}
         }
         self.entry.shelving.put(fence, replicas.losses());
+        self.entry.shelving.are_own(is_own);
         self.entry.shelving.expire_at(record.expires);
         self.entry.date(now, &ages);
         // Asked before this use counts, since nobody's keep-alive may be about to come.
@@ -226,22 +234,26 @@ impl Task {
         let Some(fence) = self.entry.shelving.fence() else {
             return self.check_apart(keys).await;
         };
-        let spot = replicas.spot_of(&self.entry);
-        let looks = self.backend.check_timeout().as_millis() / LOOK.as_millis();
-        for _ in 0..=looks {
+        let (spot, began) = (replicas.spot_of(&self.entry), store.clock.now());
+        loop {
             let told = replicas.shelf.told(&spot);
-            let tended = replicas.tend(&spot, fence, Duration::ZERO, &self.backend).await;
+            let tended = replicas.tend(&self.entry, &spot, fence, store.clock.now(), Duration::ZERO, &backend).await;
             let now = store.clock.now();
             match tended {
                 Ok(Tend::Yours) => return self.check_in_turn(replicas, &spot, fence, keys).await,
+                Ok(Tend::Theirs(_)) if now.since(began) > Replicas::turn(&backend) * 2 => {
+                    // Not knowing is no reason to take keys away.
+                    self.entry.excuse(now, backend.limits());
+                    return Next::Done(self.keep(Arc::clone(keys)));
+                }
+                Ok(Tend::Theirs(left)) => {
+                    // Whether it is settled or they took too long: whoever asks now knows.
+                    let _ = tokio::time::timeout(left, told).await;
+                }
                 Ok(Tend::Rest(ages)) => {
                     self.entry.learn(now, &ages);
                     self.entry.touch(now);
-                    if !self.entry.wants_check(now, &self.backend) {
-                        return Next::Done(self.keep(Arc::clone(keys)));
-                    }
-                    // Somebody is just checking them.
-                    let _ = tokio::time::timeout(LOOK, told).await;
+                    return Next::Done(self.keep(Arc::clone(keys)));
                 }
                 Ok(Tend::Newer(found)) => return Next::Use(found),
                 Ok(Tend::Unknown) => {
@@ -256,9 +268,6 @@ impl Task {
                 Err(_) => return self.check_apart(keys).await,
             }
         }
-        // Not knowing is no reason to take keys away.
-        self.entry.excuse(store.clock.now(), backend.limits());
-        Next::Done(self.keep(Arc::clone(keys)))
     }
 
     /// Checks keys where nobody else can be asked.
@@ -283,14 +292,18 @@ impl Task {
                 self.was_dead()
             }
             Checked::Alive => {
-                replicas.confirm(&self.entry, &self.backend, spot, fence, None).await;
+                replicas.confirm(&self.entry, &self.backend, spot, fence, None).await.note(&self.entry);
                 Next::Done(self.keep(Arc::clone(keys)))
             }
             Checked::Renewed(keys) => {
-                replicas.confirm(&self.entry, &self.backend, spot, fence, Some(&keys)).await;
+                replicas.confirm(&self.entry, &self.backend, spot, fence, Some(&keys)).await.note(&self.entry);
                 Next::Done(self.keep(keys))
             }
-            Checked::Unknown => Next::Done(self.keep(Arc::clone(keys))),
+            Checked::Unknown => {
+                // Where the store cannot be told, the turn ends by itself.
+                let _ = replicas.shelf.hand_back(spot, fence).await;
+                Next::Done(self.keep(Arc::clone(keys)))
+            }
         }
     }
 

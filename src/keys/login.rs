@@ -10,7 +10,7 @@ use super::candidates::Candidate;
 use super::entry::{Entry, Progress, State, Wanted};
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
-use super::shelf::Said;
+use super::shelf::{Said, Word};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{Attempt, Guarded, Login, LoginPlace, Outage, Refusal};
 use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
@@ -332,7 +332,7 @@ impl Task {
                     let (now, pause) = (store.clock.now(), self.backend.limits().refused_for);
                     obtained = Obtained::Refused(refusal);
                     store.refusals.remember(fingerprint, now, pause, obtained.clone());
-                    store.say(&fingerprint, Some(Said { refusal, left: pause })).await;
+                    store.say(&fingerprint, Some(Said { what: Word::Refused(refusal), left: pause })).await;
                     if refusal != Refusal::Credentials {
                         break;
                     }
@@ -340,8 +340,9 @@ impl Task {
                 Err(outage) => {
                     let pause = self.pause_after(&outage, &fingerprint);
                     obtained = Obtained::Unavailable(outage);
-                    if let Some(pause) = pause {
+                    if let Some((what, pause)) = pause {
                         store.refusals.remember(fingerprint, store.clock.now(), pause, obtained.clone());
+                        store.say(&fingerprint, Some(Said { what, left: pause })).await;
                     }
                     break;
                 }
@@ -353,6 +354,7 @@ impl Task {
     /// New keys were got, in the place of those that were held.
     pub(super) fn opened(&mut self) {
         self.drop_held();
+        self.entry.shelving.are_own(true);
         self.entry.open(self.store.clock.now());
         self.backend.metrics().keys.inc();
     }
@@ -368,18 +370,18 @@ impl Task {
         self.store.why_ended(&self.entry)
     }
 
-    /// How long this person is left alone after an outage that is about them alone, or may be.
-    fn pause_after(&self, outage: &Outage, fingerprint: &Fingerprint) -> Option<Duration> {
-        let pause = match outage {
-            Outage::Locked { retry_after } => retry_after.unwrap_or(LOCKED_FOR),
+    /// How long this person is left alone, at every replica, after an outage that is about them alone, or may be.
+    fn pause_after(&self, outage: &Outage, fingerprint: &Fingerprint) -> Option<(Word, Duration)> {
+        let (what, pause) = match outage {
+            Outage::Locked { retry_after } => (Word::Locked, retry_after.unwrap_or(LOCKED_FOR)),
             Outage::Protocol(_) => {
                 let last = self.store.refusals.last_pause(fingerprint);
-                last.map_or(PUZZLED_FOR, |last| last.saturating_mul(2))
+                (Word::Unclear, last.map_or(PUZZLED_FOR, |last| last.saturating_mul(2)))
             }
             _ => return None,
         };
         // A back-end may ask for a day.
-        Some(pause.min(self.backend.limits().refused_for.max(LOCKED_FOR)))
+        Some((what, pause.min(self.backend.limits().refused_for.max(LOCKED_FOR))))
     }
 
     /// Puts the keys into the entry, unless it was ended meanwhile, or its back-end is no longer

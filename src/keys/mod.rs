@@ -14,18 +14,21 @@
 //!
 //! Where several replicas share a store, what each holds is a copy of a record on the `shelf`, which all of them see;
 //! an entry's `shelving` says which. `replicas` is what one knows of the others, `lease` how one of them logs in for
-//! all, `everywhere` how sessions end at all of them. A look-up that finds its keys here asks nobody. Each replica's
-//! own stay: turns, which password worked, back-offs, places for logins, and what back-ends opened beside its keys.
+//! all, `everywhere` how sessions end at all of them, `outgoing` when those end that gave way to others, and `duties`
+//! what is owed to the others meanwhile. A look-up that finds its keys here asks nobody. Each replica's own stay: turns,
+//! which password worked, back-offs, places for logins, and what back-ends opened beside its keys.
 
 mod candidates;
 mod changes;
 mod chores;
+mod duties;
 mod ends;
 mod entry;
 mod everywhere;
 mod lease;
 mod login;
 mod outcome;
+mod outgoing;
 mod refusals;
 mod replicas;
 mod revocations;

@@ -1,6 +1,7 @@
 //! What a replica knows of the others, and what it has still to tell them.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,11 +12,12 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::entry::{Entry, State};
+use super::outgoing::Outgoing;
 use super::refusals::Fingerprint;
 use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Tend};
 use super::store::{Cause, KeyStore, SessionName};
 use crate::backend::{BackendId, Guarded};
-use crate::domain::{Moment, SessionKeys, UnixSeconds};
+use crate::domain::{Moment, SessionHandle, SessionKeys, UnixSeconds};
 use crate::store::{Event, Place, Store, StoreOutage};
 
 /// How long a record stays longer than its session may live, for whoever has to end that.
@@ -34,15 +36,38 @@ pub(super) struct Replicas {
     /// How often the store has lost things.
     losses: AtomicU32,
     pub(super) unsaid: Mutex<Vec<Unsaid>>,
-    accounts: Mutex<Vec<AccountEnd>>,
+    /// By back-end and name, without regard to case.
+    accounts: Mutex<HashMap<(BackendId, String), AccountEnd>>,
     /// Until when the store is not asked for what can wait, in milliseconds.
     quiet_until: AtomicU64,
     /// Which duties are being done.
-    pub(super) under_way: [AtomicBool; 3],
+    pub(super) under_way: [AtomicBool; 4],
     /// When to look for them next, in milliseconds.
     pub(super) next_search: AtomicU64,
-    /// Whose record is looked at again when, which the store is to be told.
-    pub(super) promises: Mutex<Vec<(Weak<Entry>, Duration, Duration)>>,
+    /// Whose record is looked at by when at the latest, which the store is to be told.
+    pub(super) promises: Mutex<Vec<(Weak<Entry>, Moment)>>,
+    /// Sessions whose keys gave way to others.
+    pub(super) outgoing: Mutex<Vec<Outgoing>>,
+}
+
+/// Where keys stand that the back-end has confirmed.
+pub(super) enum Confirmed {
+    AsBefore,
+    /// Under this fence, since before the store lost things for the next time.
+    As(Fence, u32),
+    /// Nowhere, or under this fence.
+    Apart(Fence),
+}
+
+impl Confirmed {
+    /// Notes that of the entry whose keys they are.
+    pub(super) fn note(self, entry: &Entry) {
+        match self {
+            Self::AsBefore => {}
+            Self::As(fence, losses) => entry.shelving.put(fence, losses),
+            Self::Apart(fence) => entry.shelving.keep_apart(fence),
+        }
+    }
 }
 
 /// What has ended here while the store could not be told.
@@ -55,16 +80,22 @@ pub(super) enum Unsaid {
         done: HashSet<(Place, Fence)>,
     },
     Record(Spot, Fence),
+    /// What was opened beside, at this back-end.
+    Beside(Arc<Guarded>, SessionHandle),
 }
 
-/// An account whose sessions have ended at a back-end.
+/// When the sessions of an account have ended at a back-end.
 pub(super) struct AccountEnd {
-    pub(super) backend: BackendId,
-    pub(super) login: String,
     /// Sessions that were opened before then.
     pub(super) at: Moment,
     /// Until when there may be any.
     pub(super) until: UnixSeconds,
+}
+
+impl AccountEnd {
+    fn extend(&mut self, other: Self) {
+        (self.at, self.until) = (self.at.max(other.at), self.until.max(other.until));
+    }
 }
 
 impl Replicas {
@@ -79,6 +110,7 @@ impl Replicas {
             under_way: Default::default(),
             next_search: AtomicU64::default(),
             promises: Mutex::default(),
+            outgoing: Mutex::default(),
         }
     }
 
@@ -128,14 +160,36 @@ impl Replicas {
     /// Asks whether these keys are to be refreshed by us. `used` is how long ago they were used here.
     pub(super) async fn tend(
         &self,
+        entry: &Arc<Entry>,
         spot: &Spot,
         fence: Fence,
+        now: Moment,
         used: Duration,
         backend: &Guarded,
     ) -> Result<Tend, StoreOutage> {
         let interval = backend.limits().keep_alive_interval;
-        let turn = backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1);
-        self.shelf.tend(spot, fence, used, interval, turn).await
+        let tended = self.shelf.tend(spot, fence, used, interval, Self::turn(backend)).await;
+        if let Ok(Tend::Yours) = &tended {
+            // Whatever comes of it. Those who have not got the turn need not say anything: should whoever has it die,
+            // they find out when they look next.
+            self.promise(entry, now.plus(Self::next_refresh(backend)));
+        }
+        tended
+    }
+
+    /// By when whoever has just refreshed a session has looked at it again.
+    pub(super) fn next_refresh(backend: &Guarded) -> Duration {
+        backend.limits().keep_alive_interval.mul_f64(1.6)
+    }
+
+    /// Has the store told by when somebody will have looked at a record, together with others.
+    pub(super) fn promise(&self, entry: &Arc<Entry>, at: Moment) {
+        self.promises.lock().push((Arc::downgrade(entry), at));
+    }
+
+    /// How long it takes at most to refresh a session: longer than a check waits for its place and its answer.
+    pub(super) fn turn(backend: &Guarded) -> Duration {
+        backend.check_timeout().mul_f64(1.5) + Duration::from_secs(1)
     }
 
     /// Tells the others that the back-end has confirmed these keys, or given others in their place.
@@ -146,33 +200,35 @@ impl Replicas {
         spot: &Spot,
         fence: Fence,
         renewed: Option<&SessionKeys>,
-    ) {
+    ) -> Confirmed {
         let record = renewed.map(|keys| self.record_of(entry, keys));
         let losses = self.losses();
         match self.shelf.confirm(spot, fence, record.as_ref(), self.life(None, backend)).await {
-            Ok(Some(now)) if now != fence => entry.shelving.put(now, losses),
+            Ok(Some(now)) if now != fence => Confirmed::As(now, losses),
+            Err(_) if renewed.is_some() => Confirmed::Apart(fence),
             // Where there is no record any more, that is found out at the next look.
-            Ok(_) => {}
-            Err(_) if renewed.is_some() => entry.shelving.keep_apart(fence),
-            Err(_) => {}
+            Ok(_) | Err(_) => Confirmed::AsBefore,
         }
     }
 
     /// Whether the account has ended since somebody opened a session there.
     pub(super) fn is_outdated(&self, backend: &Guarded, login: &str, opened: Moment) -> bool {
         let accounts = self.accounts.lock();
-        let is_theirs = |end: &AccountEnd| end.backend == backend.id() && end.login.eq_ignore_ascii_case(login);
-        accounts.iter().any(|end| opened < end.at && is_theirs(end))
+        !accounts.is_empty()
+            && accounts.get(&(backend.id(), login.to_ascii_lowercase())).is_some_and(|end| opened < end.at)
     }
 
-    pub(super) fn note_account_end(&self, end: AccountEnd, now: UnixSeconds) {
+    pub(super) fn note_account_end(&self, backend: BackendId, login: &str, end: AccountEnd, now: UnixSeconds) {
         let mut accounts = self.accounts.lock();
-        accounts.retain(|other| other.until > now);
-        let is_same = |other: &&mut AccountEnd| other.backend == end.backend && other.login == end.login;
-        if let Some(same) = accounts.iter_mut().find(is_same) {
-            (same.at, same.until) = (same.at.max(end.at), same.until.max(end.until));
-        } else if accounts.len() < MOST_ACCOUNTS {
-            accounts.push(end);
+        // Not at each, since whoever starts hears of many.
+        if accounts.len() >= MOST_ACCOUNTS {
+            accounts.retain(|_, other| other.until > now);
+        }
+        let (is_full, name) = (accounts.len() >= MOST_ACCOUNTS, (backend, login.to_ascii_lowercase()));
+        match accounts.entry(name) {
+            MapEntry::Occupied(mut same) => same.get_mut().extend(end),
+            MapEntry::Vacant(vacant) if !is_full => drop(vacant.insert(end)),
+            MapEntry::Vacant(_) => {}
         }
     }
 
@@ -206,6 +262,10 @@ impl KeyStore {
     /// Another replica says something.
     pub fn hear(&self, event: &Event) {
         let Some(replicas) = self.replicas.get() else { return };
+        // First, so that who is told to end what was opened beside finds out what the back-end has heard.
+        for backend in self.backends.load().values() {
+            backend.hear(event);
+        }
         match event {
             Event::Settled { place } => replicas.shelf.wake(&Place::from_bytes(*place)),
             Event::SessionEnded { portal, session, until, .. } => self.end_here(portal, session, *until),

@@ -15,6 +15,8 @@ pub(super) struct Shelving {
     /// Whether the keys that are held are those of that fence. Keys that were got while the store could not be asked
     /// are not, and are offered later.
     there: AtomicBool,
+    /// Whether it was this replica that signed in to get the keys.
+    own: AtomicBool,
     /// What was said last of when somebody looks at the record again.
     promise: AtomicU8,
 }
@@ -53,6 +55,16 @@ impl Shelving {
     pub(super) fn keep_apart(&self, seen: Fence) {
         self.fence.fetch_max(seen, Ordering::Relaxed);
         self.there.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes whether this replica has signed in for the keys, or has them from another.
+    pub(super) fn are_own(&self, own: bool) {
+        self.own.store(own, Ordering::Relaxed);
+    }
+
+    /// Whether it was this replica that signed in for them.
+    pub(super) fn is_own(&self) -> bool {
+        self.own.load(Ordering::Relaxed)
     }
 
     /// Whether the store may have lost the record since it was put there.

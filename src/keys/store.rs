@@ -265,6 +265,10 @@ impl KeyStore {
 
     /// Waits for keep-alives and logouts that were begun. For the end of the process.
     pub async fn finish_chores(&self) {
+        if let Some(replicas) = self.replicas.get() {
+            self.end_outgoing(replicas, |_| true);
+            self.keep_promises(replicas).await;
+        }
         self.chores.finish().await;
     }
 

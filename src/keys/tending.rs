@@ -1,14 +1,12 @@
-//! What is done in the background for sessions that are held: keep-alives, and where there are several replicas, saying
-//! who looks after what, and taking over what nobody does.
+//! What is done in the background for sessions that are held: keep-alives, offers of what other replicas do not have,
+//! and the end of what nobody uses.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
-
 use super::entry::{Due, Entry, State};
+use super::outgoing::Outgoing;
 use super::replicas::Replicas;
 use super::shelf::{Claim, Commit, Fence, Shelved, Spot, Taken, Tend};
 use super::shelving::Promise;
@@ -22,14 +20,8 @@ const OFFER: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(10);
 /// How long a copy is kept at most after its end while the store cannot say whether somebody else uses it.
 const LONGEST_KEPT: Duration = Duration::from_secs(600);
-/// Between two searches for records that nobody looks after, in milliseconds.
-const SEARCHES: std::ops::Range<u64> = 3000..7000;
-/// Records that are taken over at once.
-const MOST_ORPHANS: usize = 100;
-/// How often in a row, where there are many.
-const MOST_SEARCHES: usize = 10;
-/// How many promises are on their way at once.
-const PROMISES: usize = 32;
+/// How much later than they should other replicas look at a session, or than by their own clock it is too old.
+const LATE: Duration = Duration::from_secs(5);
 
 impl KeyStore {
     /// Refreshes a session in the background. Its keys go on being used meanwhile.
@@ -49,8 +41,10 @@ impl KeyStore {
     async fn refresh_alone(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
         let liveness = backend.check(keys).await;
         let renewed = matches!(liveness, Ok(Liveness::Renewed(_)));
-        if self.settle_refresh(entry, backend, keys, liveness) && renewed {
-            entry.shelving.keep_apart(0);
+        if let Some(keys) = self.settle_refresh(entry, backend, keys, liveness)
+            && renewed
+        {
+            while_open_with(entry, &keys, |entry| entry.shelving.keep_apart(0));
         }
     }
 
@@ -70,16 +64,19 @@ impl KeyStore {
             return;
         };
         let (spot, now) = (replicas.spot_of(entry), self.clock.now());
-        match replicas.tend(&spot, fence, now.since(entry.used()), backend).await {
+        match replicas.tend(entry, &spot, fence, now, now.since(entry.used()), backend).await {
             Ok(Tend::Yours) => self.refresh_in_turn(replicas, entry, backend, keys, (&spot, fence)).await,
+            // What comes of it is heard at the next look.
+            Ok(Tend::Theirs(_)) => {}
             Ok(Tend::Rest(ages)) => entry.learn(self.clock.now(), &ages),
             Ok(Tend::Newer(found)) => self.replace(replicas, entry, backend, keys, *found),
             Ok(Tend::Gone) => {
                 self.drop_copy(entry, backend, keys, Cause::Elsewhere);
             }
             Ok(Tend::Unknown) => {
-                entry.shelving.keep_apart(0);
-                self.offer(replicas, entry, backend, keys).await;
+                if while_open_with(entry, keys, |entry| entry.shelving.keep_apart(0)) {
+                    self.offer(replicas, entry, backend, keys).await;
+                }
             }
             // As one alone would do.
             Err(_) => {
@@ -106,18 +103,37 @@ impl KeyStore {
                 self.settle_refresh(entry, backend, keys, liveness);
                 return;
             }
-            Err(_) => return,
+            Err(_) => {
+                // Where the store cannot be told, the turn ends by itself.
+                let _ = replicas.shelf.hand_back(spot, fence).await;
+                return;
+            }
         };
-        if self.settle_refresh(entry, backend, keys, liveness) {
-            replicas.confirm(entry, backend, spot, fence, renewed.as_ref()).await;
+        let held = self.settle_refresh(entry, backend, keys, liveness);
+        // Also where something has begun here meanwhile: it may be waiting for just this.
+        let confirmed = replicas.confirm(entry, backend, spot, fence, renewed.as_ref()).await;
+        if let Some(keys) = held {
+            while_open_with(entry, &keys, |entry| confirmed.note(entry));
         }
     }
 
     /// Gives up a copy of keys that others may have. Says whether these were the keys.
     fn drop_copy(&self, entry: &Arc<Entry>, backend: &Guarded, keys: &Arc<SessionKeys>, cause: Cause) -> bool {
+        self.drop_copy_unless(entry, backend, keys, cause, |_| false)
+    }
+
+    fn drop_copy_unless(
+        &self,
+        entry: &Arc<Entry>,
+        backend: &Guarded,
+        keys: &Arc<SessionKeys>,
+        cause: Cause,
+        is_wanted: impl FnOnce(&Entry) -> bool,
+    ) -> bool {
         {
             let mut state = entry.state.lock();
-            if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys)) {
+            // Whoever is given keys is so under this lock.
+            if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys)) || is_wanted(entry) {
                 return false;
             }
             *state = State::Ended;
@@ -154,18 +170,16 @@ impl KeyStore {
             return;
         }
         // After the store has lost things, somebody else may have offered the very same keys.
-        let were_ours = entry.shelving.fence().is_none() && *theirs != **keys;
+        if entry.shelving.fence().is_none() && *theirs != **keys {
+            self.give_way(replicas, entry, backend, Arc::clone(keys));
+        }
         let used = entry.used();
         entry.date(now, &ages);
         entry.touch(used.max(entry.used()));
         entry.shelving.put(fence, replicas.losses());
+        entry.shelving.are_own(entry.shelving.is_own() && *theirs == **keys);
         self.note_end(entry, backend, &theirs);
         *state = State::Open(theirs);
-        drop(state);
-        if were_ours {
-            backend.metrics().leases_lost.inc();
-            self.log_out(backend, Arc::clone(keys), Cause::Dead);
-        }
     }
 
     /// Offers keys that are not on the shelf, unless somebody else's are there.
@@ -183,9 +197,14 @@ impl KeyStore {
         };
         let (losses, record) = (replicas.losses(), replicas.record_of(entry, keys));
         let life = replicas.life(Some(now.since(entry.opened())), backend);
-        match replicas.shelf.put_back(&spot, fence, &record, entry.ages(now), life).await {
+        let mut ages = entry.ages(now);
+        if entry.shelving.latest() > 0 {
+            // Others may have had them and used them since, and what they told is lost.
+            ages.used = Duration::ZERO;
+        }
+        match replicas.shelf.put_back(&spot, fence, &record, ages, life).await {
             Ok(Commit::Kept) => {
-                if put_while_open(entry, keys, fence, losses) {
+                if while_open_with(entry, keys, |entry| entry.shelving.put(fence, losses)) {
                     return;
                 }
                 // They have ended here meanwhile, and were logged out.
@@ -194,7 +213,7 @@ impl KeyStore {
             Ok(Commit::Revoked) => self.end_copy(entry, backend, keys),
             Ok(Commit::Superseded) => {}
             Err(_) => {
-                entry.shelving.keep_apart(fence);
+                while_open_with(entry, keys, |entry| entry.shelving.keep_apart(fence));
                 replicas.pause(now);
             }
         }
@@ -205,8 +224,17 @@ impl KeyStore {
         if self.replicas.get().is_none() {
             return false;
         }
-        let (Some(keys), Some(fence)) = (open_keys(entry), entry.shelving.fence()) else { return false };
-        self.schedule(entry, self.clock.now().plus(AGAIN));
+        let (Some(keys), now) = (open_keys(entry), self.clock.now()) else { return false };
+        let Some(fence) = entry.shelving.fence() else {
+            // Others may have them, and use them. Once they are on the shelf again, that is known.
+            let asks_first = entry.shelving.latest() > 0 && now.since(entry.end(backend.limits())) < LONGEST_KEPT;
+            if asks_first {
+                self.schedule(entry, now.plus(AGAIN));
+                self.offer_soon(entry, backend);
+            }
+            return asks_first;
+        };
+        self.schedule(entry, now.plus(AGAIN));
         let Some(clearing) = Refreshing::begin(entry) else { return true };
         let (store, at) = (Arc::clone(self), Arc::clone(backend));
         self.chores.submit(backend.id(), async move {
@@ -226,28 +254,40 @@ impl KeyStore {
         cause: Cause,
     ) {
         let (spot, now, limits) = (replicas.spot_of(entry), self.clock.now(), backend.limits());
-        let used = now.since(entry.used());
-        // Others tell of their uses once in an interval.
-        let idle = limits.idle_timeout.max(limits.keep_alive_interval.mul_f64(2.2));
+        let last = entry.used();
+        let used = now.since(last);
+        // Others tell of their uses once in an interval, or a moment later.
+        let idle = limits.idle_timeout.max(limits.keep_alive_interval.mul_f64(2.2) + LATE);
         // Their clock may have begun a moment after ours.
         let oldest = limits.max_age.saturating_sub(Duration::from_secs(2));
         match replicas.shelf.take_idle(&spot, fence, used, idle, oldest).await {
             Ok(Taken::Ours(taken)) => {
-                self.drop_copy(entry, backend, keys, cause);
-                self.log_out(backend, Arc::new(taken.record.keys), cause);
+                let came_back = |entry: &Entry| cause == Cause::Idle && entry.used() > last;
+                let theirs = Arc::new(taken.record.keys);
+                if !self.drop_copy_unless(entry, backend, keys, cause, came_back) && is_open_with(entry, keys) {
+                    // Somebody was given them while we asked.
+                    while_open_with(entry, keys, |entry| entry.shelving.keep_apart(fence));
+                    self.offer(replicas, entry, backend, keys).await;
+                } else if cause == Cause::Age {
+                    // It is old at other replicas, too, but not to the second.
+                    self.end_later(replicas, Outgoing::new(entry, backend, theirs, now.plus(LATE), cause));
+                } else {
+                    self.log_out(backend, theirs, cause);
+                }
             }
             // Nobody used it later than we did: it is only a while until that is certain.
             Ok(Taken::InUse(ages)) if cause == Cause::Idle && ages.used + Duration::from_secs(1) >= used => {}
             Ok(Taken::InUse(ages)) => {
                 // Whoever uses it may have said the same, and if not, somebody looks after it then.
-                let due = limits.idle_timeout.saturating_sub(ages.used);
-                let _ = replicas.shelf.due_in(&spot, due, limits.keep_alive_interval / 2).await;
+                let due = limits.idle_timeout.saturating_sub(ages.used) + limits.keep_alive_interval / 2;
+                let _ = replicas.shelf.due_in(&spot, due).await;
                 self.drop_copy(entry, backend, keys, cause);
             }
             // Somebody else may have put them there again, and use them: that is found out under their fence.
             Ok(Taken::Gone) if entry.shelving.may_be_lost(replicas.losses()) => {
-                entry.shelving.keep_apart(0);
-                self.offer(replicas, entry, backend, keys).await;
+                if while_open_with(entry, keys, |entry| entry.shelving.keep_apart(0)) {
+                    self.offer(replicas, entry, backend, keys).await;
+                }
             }
             Ok(Taken::Gone) => {
                 self.drop_copy(entry, backend, keys, cause);
@@ -266,24 +306,26 @@ impl KeyStore {
         entry.end_in(self.clock.now(), left);
     }
 
-    /// Says whether the answer was about the keys that are held.
+    /// The keys that are held from now on, or were till now, if the answer was about those.
     fn settle_refresh(
         &self,
         entry: &Arc<Entry>,
         backend: &Guarded,
         checked: &Arc<SessionKeys>,
         liveness: Result<Liveness, Outage>,
-    ) -> bool {
+    ) -> Option<Arc<SessionKeys>> {
+        let mut held = Arc::clone(checked);
         let mut state = entry.state.lock();
         // Somebody ended or replaced the session meanwhile; the answer is about keys of the past.
         if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, checked)) {
-            return false;
+            return None;
         }
         match liveness {
             Ok(Liveness::Alive) => entry.confirm(self.clock.now()),
             Ok(Liveness::Renewed(keys)) => {
                 self.note_end(entry, backend, &keys);
-                *state = State::Open(Arc::new(keys));
+                held = Arc::new(keys);
+                *state = State::Open(Arc::clone(&held));
                 entry.confirm(self.clock.now());
             }
             Ok(Liveness::Dead) => {
@@ -294,7 +336,7 @@ impl KeyStore {
             }
             Err(_) => {}
         }
-        true
+        Some(held)
     }
 
     /// Looks after what an entry has, or has not, on the shelf. `due` is what time asks of it now.
@@ -310,15 +352,15 @@ impl KeyStore {
             return;
         }
         let limits = backend.limits();
-        let grace = limits.keep_alive_interval / 2;
         let (promise, at) = match due {
-            Due::Refresh { .. } => (Promise::Refresh, now.plus(limits.keep_alive_interval.mul_f64(1.1))),
+            // Whoever finds that it is upon them says so.
+            Due::Refresh { .. } => return,
             _ if entry.is_in_use() => (Promise::Refresh, entry.refresh_due(limits)),
             _ => (Promise::Idle, entry.end(limits)),
         };
-        // Whatever is at rest is told of once.
-        if entry.shelving.promise(promise) || matches!(due, Due::Refresh { .. }) {
-            replicas.promises.lock().push((Arc::downgrade(entry), at.since(now), grace));
+        // Whatever goes on as before is told of once.
+        if entry.shelving.promise(promise) {
+            replicas.promise(entry, at.plus(limits.keep_alive_interval / 2));
         }
     }
 
@@ -332,105 +374,14 @@ impl KeyStore {
             }
         });
     }
-
-    /// Does about once a second what the other replicas are owed.
-    pub(super) fn tend_shelf(self: &Arc<Self>, now: Moment) {
-        let Some(replicas) = self.replicas.get() else { return };
-        if !replicas.may_ask(now) {
-            return;
-        }
-        if replicas.has_unsaid() {
-            self.begin_duty(Duty::Tell, replicas);
-        }
-        if !replicas.promises.lock().is_empty() {
-            self.begin_duty(Duty::Promise, replicas);
-        }
-        if now.as_millis() >= replicas.next_search.load(Ordering::Relaxed) {
-            let pause = Duration::from_millis(rand::random_range(SEARCHES));
-            replicas.next_search.store(now.plus(pause).as_millis(), Ordering::Relaxed);
-            self.begin_duty(Duty::Seek, replicas);
-        }
-    }
-
-    /// Does a duty in the background, unless it is being done.
-    fn begin_duty(&self, duty: Duty, replicas: &Replicas) {
-        if replicas.under_way[duty as usize].swap(true, Ordering::Relaxed) {
-            return;
-        }
-        self.in_background(async move |store| {
-            let doing = Doing(store, duty);
-            let Some(replicas) = doing.0.replicas.get() else { return };
-            match duty {
-                Duty::Tell => doing.0.tell_unsaid(replicas).await,
-                Duty::Promise => doing.0.promise(replicas).await,
-                Duty::Seek => doing.0.seek(replicas).await,
-            }
-        });
-    }
-
-    async fn promise(&self, replicas: &Replicas) {
-        let all = std::mem::take(&mut *replicas.promises.lock());
-        stream::iter(all)
-            .for_each_concurrent(PROMISES, |(entry, due, grace)| async move {
-                let Some(entry) = entry.upgrade() else { return };
-                let now = self.clock.now();
-                let told = match replicas.may_ask(now) {
-                    true => replicas.shelf.due_in(&replicas.spot_of(&entry), due, grace).await.is_ok(),
-                    false => false,
-                };
-                if !told {
-                    replicas.pause(now);
-                    entry.shelving.promise(Promise::None);
-                }
-            })
-            .await;
-    }
-
-    /// Takes over records that nobody looks after.
-    async fn seek(self: &Arc<Self>, replicas: &Replicas) {
-        for _ in 0..MOST_SEARCHES {
-            let Ok(orphans) = replicas.shelf.orphans(MOST_ORPHANS).await else {
-                return replicas.pause(self.clock.now());
-            };
-            let count = orphans.len();
-            for orphan in orphans {
-                self.adopt(replicas, orphan);
-            }
-            if count < MOST_ORPHANS {
-                return;
-            }
-        }
-    }
 }
 
-/// What the other replicas are owed, each done by one task at a time.
-#[derive(Clone, Copy)]
-enum Duty {
-    /// What ended while the store could not be told.
-    Tell,
-    /// When somebody looks at which record again.
-    Promise,
-    /// Records that nobody looks after.
-    Seek,
-}
-
-/// A duty that is being done, however it ends.
-struct Doing(Arc<KeyStore>, Duty);
-
-impl Drop for Doing {
-    fn drop(&mut self) {
-        if let Some(replicas) = self.0.replicas.get() {
-            replicas.under_way[self.1 as usize].store(false, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Notes that these keys are on the shelf, if they are still held.
-fn put_while_open(entry: &Entry, keys: &Arc<SessionKeys>, fence: Fence, losses: u32) -> bool {
+/// Notes something of these keys, if they are still held. Says whether they are.
+fn while_open_with(entry: &Entry, keys: &Arc<SessionKeys>, note: impl FnOnce(&Entry)) -> bool {
     let state = entry.state.lock();
     let is_open = matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys));
     if is_open {
-        entry.shelving.put(fence, losses);
+        note(entry);
     }
     is_open
 }

@@ -6,7 +6,7 @@ mod life;
 mod logins;
 mod shared;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -17,9 +17,10 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::backend::{Attempt, Backend, Binding, Guarded, Liveness, Login, Outage, Profile, Refusal};
+use crate::backend::{Attempt, Backend, Binding, Guarded, Liveness, Login, OpenedBeside, Outage, Profile, Refusal};
 use crate::domain::{
-    BackendLimits, Client, Clock, CredentialSource, ExposeSecret, LoginName, ManualClock, Secret, SessionKeys,
+    BackendLimits, Client, Clock, CredentialSource, ExposeSecret, LoginName, ManualClock, Secret, SessionHandle,
+    SessionKeys,
 };
 use crate::observe::{Metrics, Stopwatch};
 use crate::portal::ticket::{NewTicket, TicketKey, Tickets};
@@ -45,6 +46,8 @@ struct Script {
     /// When keys end by themselves, in Unix seconds.
     ends: Mutex<Option<u64>>,
     binding: Binding,
+    /// What was opened beside the keys, as it is told each time somebody asks.
+    beside: Mutex<VecDeque<OpenedBeside>>,
 }
 
 struct Scripted(Arc<Script>);
@@ -115,6 +118,21 @@ impl Backend for Scripted {
 
     fn binding(&self) -> Binding {
         self.0.binding
+    }
+
+    fn opened_beside<'a>(&'a self, _: &'a SessionHandle) -> BoxFuture<'a, OpenedBeside> {
+        async {
+            let next = self.0.beside.lock().unwrap().pop_front();
+            match next {
+                Some(next) => {
+                    // Others have to be asked.
+                    tokio::task::yield_now().await;
+                    next
+                }
+                None => OpenedBeside { keys: Vec::new(), is_all: true },
+            }
+        }
+        .boxed()
     }
 
     fn keys_end(&self, _: &SessionKeys) -> Option<u64> {

@@ -43,7 +43,7 @@ impl Door {
 }
 
 const DECISION_BUCKETS: [f64; 9] = [0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.01, 0.1, 1.0, 10.0];
-const REVOCATION_BUCKETS: [f64; 7] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0];
+const REVOCATION_BUCKETS: [f64; 8] = [0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 5.0, 10.0];
 const LOGIN_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
 /// All metrics of the process.
@@ -189,7 +189,7 @@ impl Metrics {
         registry.register(Box::new(panics.clone())).expect("registered once");
         let revocation_seconds = HistogramOpts::new(
             "keyward_revocation_seconds",
-            "Time from the arrival of a sign-out until nothing is given out for the session.",
+            "Time from the arrival of a sign-out, here or at another replica, until nothing is given out for the session here.",
         );
         let revocation_seconds =
             Histogram::with_opts(revocation_seconds.buckets(REVOCATION_BUCKETS.to_vec())).expect("valid name");

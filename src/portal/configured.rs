@@ -280,13 +280,20 @@ impl Portal {
         self.plan.verifier.register(sid, session).await
     }
 
-    /// Whose the session of this id is now; see [`Verifier::whose`].
-    #[must_use]
-    pub fn whose(&self, id: &str, now: UnixSeconds) -> Whose {
-        match self.plan.verifier.whose(id, now) {
+    /// Whose the session of this id is now, at whichever replica it is kept; see [`Verifier::whose`].
+    ///
+    /// # Errors
+    /// Another replica may know better, and nobody can tell.
+    pub async fn whose(&self, id: &str, now: UnixSeconds) -> Result<Whose, StoreOutage> {
+        let mut whose = self.plan.verifier.whose(id, now);
+        if let (Whose::Unknown, Some((kept, _))) = (&whose, &self.plan.kept) {
+            kept.bring(self.name(), &[id.to_owned()]).await?;
+            whose = self.plan.verifier.whose(id, now);
+        }
+        Ok(match whose {
             Whose::Of(identity) => Whose::Of(self.plan.roles.of(identity).into_owned()),
             other => other,
-        }
+        })
     }
 
     /// Where the browser goes when it has signed out here; see [`Verifier::farewell`].

@@ -1,17 +1,21 @@
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 
 use super::Sessions;
+use super::sessions::Shared;
 use crate::domain::{Moment, Outage, UnixSeconds};
 use crate::store::{Event, Place, Script, Store, StoreOutage, millis};
 use crate::wire::{Errands, Try};
 
 /// Most notes at once.
 const MOST: usize = 100_000;
+/// Most of them that the store is told again at once.
+const AT_ONCE: usize = 32;
 
 /// One more note. `KEYS`: where it stands, a time and nothing else. `ARGV`: the time, and its life in milliseconds.
 /// The later of either stays. Says 1 where there was none.
@@ -36,6 +40,10 @@ static READ: LazyLock<Script> = LazyLock::new(|| Script::new(&["note"], "return 
 #[derive(Default)]
 pub(super) struct Notes {
     book: Mutex<Book>,
+    /// What is noted of this process alone.
+    apart: Mutex<Book>,
+    /// Whether the store may lack some of them.
+    are_owed: AtomicBool,
     heard: AtomicU64,
     lost: AtomicU64,
 }
@@ -68,19 +76,17 @@ pub(super) fn ended_session(name: &str) -> Option<(&str, &str)> {
 impl Notes {
     /// Notes a time under this name, until then. Says whether there was no such note; the later time stays.
     pub(super) fn put(&self, name: String, time: UnixSeconds, until: UnixSeconds, now: UnixSeconds) -> bool {
-        let mut book = self.book.lock();
-        book.forget_ended(now);
-        let earlier = book.by_name.get(&name).copied();
-        let (mut latest, mut end) = (time, until);
-        if let Some((time, until)) = earlier {
-            (latest, end) = (latest.max(time), end.max(until));
-            book.by_end.remove(&(until, name.clone()));
-        } else if book.by_name.len() >= MOST {
-            book.forget_first();
-        }
-        book.by_end.insert((end, name.clone()));
-        book.by_name.insert(name, (latest, end));
-        earlier.is_none()
+        self.book.lock().put(name, time, until, now)
+    }
+
+    /// The same of what concerns no other replica.
+    pub(super) fn put_apart(&self, name: String, until: UnixSeconds, now: UnixSeconds) -> bool {
+        self.apart.lock().put(name, now, until, now)
+    }
+
+    /// The store may lack some of what is noted.
+    fn owe(&self) {
+        self.are_owed.store(true, Ordering::Release);
     }
 
     /// Another replica has noted something, or may have.
@@ -91,7 +97,10 @@ impl Notes {
                 self.put(name.clone(), *time, *until, 0);
                 self.heard.fetch_add(1, Ordering::Release);
             }
-            Event::Lost => drop(self.lost.fetch_add(1, Ordering::Release)),
+            Event::Lost => {
+                self.lost.fetch_add(1, Ordering::Release);
+                self.owe();
+            }
             _ => {}
         }
     }
@@ -100,6 +109,13 @@ impl Notes {
     /// are a reason to look again at what was good.
     pub(super) fn heard(&self) -> (u64, u64) {
         (self.heard.load(Ordering::Acquire), self.lost.load(Ordering::Acquire))
+    }
+
+    /// All that has not ended.
+    fn ends(&self, now: UnixSeconds) -> Vec<End> {
+        let book = self.book.lock();
+        let standing = book.by_name.iter().filter(|(_, (_, until))| *until > now);
+        standing.map(|(name, (time, until))| End { name: name.clone(), time: *time, until: *until }).collect()
     }
 
     /// The time under this name.
@@ -148,21 +164,21 @@ impl Sessions {
     /// Notes an end here at once, and for other replicas as soon as the store can be asked.
     pub(super) fn note_end(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
         self.notes().put(end.name.clone(), end.time, end.until, now);
-        let Some(store) = self.store() else { return };
-        let (telling, event) = (Arc::clone(store), end.event());
+        let Some(shared) = self.shared.get() else { return };
+        let (telling, event) = (Arc::clone(&shared.store), end.event());
         // Where it cannot be told now it is told when it can.
         errands.spawn(async move { drop(telling.tell(event).await) });
-        end.put_some_time(store, errands, portal, now);
+        end.put_some_time(shared, errands, portal, now);
     }
 
     /// The same, and others know by then, unless the store cannot be asked.
     pub(super) async fn note_end_now(&self, errands: &Errands, portal: &str, end: &End, now: UnixSeconds) {
         self.notes().put(end.name.clone(), end.time, end.until, now);
-        let Some(store) = self.store() else { return };
-        if end.put(store, now).await.is_err() {
-            end.put_some_time(store, errands, portal, now);
+        let Some(shared) = self.shared.get() else { return };
+        if end.put(&shared.store, now).await.is_err() {
+            end.put_some_time(shared, errands, portal, now);
         }
-        drop(store.tell(end.event()).await);
+        drop(shared.store.tell(end.event()).await);
     }
 
     /// The latest time that any replica has noted under this name.
@@ -170,12 +186,34 @@ impl Sessions {
     /// # Errors
     /// The store could not be asked, and there is to be no sign-in without it.
     pub(super) async fn noted(&self, name: &str, now: UnixSeconds) -> Result<Option<UnixSeconds>, StoreOutage> {
+        match self.noted_by_all(name, now).await {
+            Err(_) if self.goes_on_without() => Ok(self.notes().get(name, now)),
+            told => told,
+        }
+    }
+
+    /// The same for whoever must know what others have noted.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub(super) async fn noted_by_all(&self, name: &str, now: UnixSeconds) -> Result<Option<UnixSeconds>, StoreOutage> {
         let here = self.notes().get(name, now);
         let Some(store) = self.store() else { return Ok(here) };
-        match store.run(&READ, &place(store, name), &[]).await {
-            Ok(answer) => Ok(answer.number(0).max(here)),
-            Err(_) if store.goes_on_without() => Ok(here),
-            Err(outage) => Err(outage),
+        Ok(store.run(&READ, &place(store, name), &[]).await?.number(0).max(here))
+    }
+
+    /// Puts everything that is noted here into the store, where that may lack some of it: it was emptied, or there was
+    /// an outage. Whoever starts later knows of nothing else.
+    pub(super) async fn put_notes_back(&self) {
+        let Some(store) = self.store() else { return };
+        if !self.notes().are_owed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let now = store.clock().unix();
+        for some in self.notes().ends(now).chunks(AT_ONCE) {
+            if join_all(some.iter().map(|end| end.put(store, now))).await.iter().any(Result::is_err) {
+                return self.notes().owe();
+            }
         }
     }
 }
@@ -189,12 +227,16 @@ impl End {
         put_shared(store, &self.name, self.time, self.until.saturating_sub(now)).await.map(drop)
     }
 
-    fn put_some_time(&self, store: &Arc<Store>, errands: &Errands, portal: &str, now: UnixSeconds) {
-        let (store, end) = (Arc::clone(store), self.clone());
+    fn put_some_time(&self, shared: &Shared, errands: &Errands, portal: &str, now: UnixSeconds) {
+        let (store, sessions, end) = (Arc::clone(&shared.store), shared.me.clone(), self.clone());
         let one_try: Try = Box::new(move || {
-            let (store, end) = (Arc::clone(&store), end.clone());
+            let (store, sessions, end) = (Arc::clone(&store), sessions.clone(), end.clone());
             Box::pin(async move {
                 let put = end.put(&store, now).await;
+                // However long it takes.
+                if let (Err(_), Some(sessions)) = (&put, sessions.upgrade()) {
+                    sessions.notes().owe();
+                }
                 put.map_err(|outage| Outage::Unreachable(outage.to_string()))
             })
         });
@@ -214,6 +256,21 @@ async fn put_shared(store: &Store, name: &str, time: UnixSeconds, left: u64) -> 
 }
 
 impl Book {
+    fn put(&mut self, name: String, time: UnixSeconds, until: UnixSeconds, now: UnixSeconds) -> bool {
+        self.forget_ended(now);
+        let earlier = self.by_name.get(&name).copied();
+        let (mut latest, mut end) = (time, until);
+        if let Some((time, until)) = earlier {
+            (latest, end) = (latest.max(time), end.max(until));
+            self.by_end.remove(&(until, name.clone()));
+        } else if self.by_name.len() >= MOST {
+            self.forget_first();
+        }
+        self.by_end.insert((end, name.clone()));
+        self.by_name.insert(name, (latest, end));
+        earlier.is_none()
+    }
+
     fn forget_ended(&mut self, now: UnixSeconds) {
         while self.by_end.first().is_some_and(|(end, _)| *end <= now) {
             self.forget_first();
@@ -229,8 +286,6 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::join_all;
-
     use super::*;
     use crate::domain::{Clock, ManualClock};
     use crate::store::scratch::Scratch;
@@ -313,6 +368,42 @@ mod tests {
         assert_eq!((other.notes().get(&name("a"), 0), other.notes().heard()), (Some(7), (1, 0)));
         other.hear(&Event::Lost);
         assert_eq!(other.notes().heard(), (1, 1));
+    }
+
+    async fn is_known(replica: &Sessions, name: &str) {
+        for _ in 0..1000 {
+            if replica.noted_by_all(name, 0).await.is_ok_and(|noted| noted.is_some()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{name} is not known");
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_starts_after_a_loss_or_a_long_outage_knows_what_the_others_noted() {
+        let mut server = Scratch::start().await;
+        let one = replica(&server, "login");
+        let errands = Errands::new();
+        errands.run_on(tokio::runtime::Handle::current());
+        assert_eq!(one.note("jti:1".to_owned(), 5, 100, 0).await, Ok(true));
+        one.note_end_now(&errands, "p", &End { name: name("a"), time: 7, until: 100 }, 0).await;
+        assert!(one.notes().put_apart("jti:2".to_owned(), 100, 0));
+        server.say(&["FLUSHALL"]);
+        one.hear(&Event::Lost);
+        let late = replica(&server, "login");
+        is_known(&late, "jti:1").await;
+        is_known(&late, &name("a")).await;
+        assert_eq!(late.note("jti:1".to_owned(), 5, 100, 0).await, Ok(false));
+        assert_eq!(late.noted_by_all("jti:2", 0).await, Ok(None), "that is of nobody else's concern");
+        server.stop();
+        // Whose errands are given up.
+        let hopeless = Errands::new();
+        hopeless.run_on(tokio::runtime::Handle::current());
+        one.note_end(&hopeless, "p", &End { name: name("b"), time: 8, until: 100 }, 0);
+        hopeless.finish().await;
+        server.start_again().await;
+        is_known(&replica(&server, "login"), &name("b")).await;
     }
 
     #[test]

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use smallvec::SmallVec;
 
-use self::shared::Shared;
 use super::Whose;
 use super::notes::Notes;
 use super::sealed::{Seal, Sealed};
@@ -25,6 +24,7 @@ mod replicas;
 mod shared;
 
 pub use fetched::Turn;
+pub(super) use shared::Shared;
 
 /// The portal sessions that Keyward itself keeps, for portals whose cookie says nothing of itself.
 ///
@@ -40,7 +40,7 @@ pub struct Sessions {
     hash: Hmac<Sha256>,
     seal: Seal,
     notes: Notes,
-    shared: OnceLock<Shared>,
+    pub(super) shared: OnceLock<Shared>,
     at_the_end: OnceLock<AtTheEnd>,
     keepsakes: Mutex<HashMap<(String, TypeId), Weak<dyn Any + Send + Sync>>>,
 }
@@ -188,7 +188,9 @@ impl Sessions {
 
     fn place(&self, portal: &str, session: Arc<HeldSession>) -> Place {
         let memos = session.memos.iter().map(|memo| self.name(portal, memo)).collect();
-        Place { portal: portal.into(), session, memos, used: AtomicU64::new(0) }
+        // One that has just come is not the one that nobody has used for long.
+        let used = self.shared.get().map_or(0, Shared::unix);
+        Place { portal: portal.into(), session, memos, used: AtomicU64::new(used) }
     }
 
     /// Puts one into memory, and gives back what it takes the place of. `anyway`: whether or not there is room,
@@ -388,6 +390,17 @@ impl Sessions {
         }
     }
 
+    /// Has everything end that was opened from this session, which has ended by itself, and does not wait for
+    /// [`Self::next_ended`]. Nothing where another has taken its place.
+    pub(super) fn clear_away(&self, portal: &str, id: &str, ended: &Arc<HeldSession>) {
+        let Some(name) = name_of(id) else { return };
+        if self.remove(&name, |place| Arc::ptr_eq(&place.session, ended)).is_some()
+            && let Some(end) = self.at_the_end.get()
+        {
+            end(portal, ended.known_as.as_deref().unwrap_or(id), ended.expires);
+        }
+    }
+
     /// Forgets the session of this id, and gives it back if it was there. Whoever calls ends what was opened
     /// from it. Other replicas hear of it soon.
     pub fn end(&self, portal: &str, id: &str) -> Option<Arc<HeldSession>> {
@@ -447,6 +460,9 @@ impl Sessions {
                 by_end.first().filter(|(end, _)| *end <= now)?;
                 by_end.pop_first()?
             };
+            if self.looks_before_it_ends(name, end) {
+                continue;
+            }
             // It may have been kept anew meanwhile.
             if let Some((_, ended)) = self.held.remove_if(&name, |_, held| held.session.expires == end) {
                 self.unfile(&ended, &name);

@@ -9,6 +9,7 @@
 //! `names` and `ring` keep secrets, `plan` reads the settings. What is kept, and what it means, is the matter
 //! of the rooms that keep it.
 
+mod asking;
 mod event;
 mod journal;
 mod link;
@@ -17,17 +18,22 @@ mod outage;
 mod plan;
 mod ring;
 mod script;
+mod waiting;
 
 #[cfg(test)]
 pub(crate) mod scratch;
 
+pub use asking::{Asked, Asking};
 pub use event::Event;
+pub use journal::{HEARD_AGAIN_WITHIN, HEARD_WITHIN};
 pub use names::Place;
 pub use outage::StoreOutage;
 pub use plan::{StorePlan, WhenDown};
 pub use script::{Answer, Script};
+pub use waiting::Waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -47,6 +53,7 @@ pub struct Store {
     ring: ArcSwap<Ring>,
     journal: Journal,
     when_down: ArcSwap<WhenDown>,
+    was_ready: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,6 +69,7 @@ impl Store {
             ring: ArcSwap::from_pointee(ring),
             journal: Journal::new(house),
             when_down: ArcSwap::from_pointee(when_down),
+            was_ready: AtomicBool::new(false),
             clock,
         })
     }
@@ -93,12 +101,15 @@ impl Store {
         **self.when_down.load() == WhenDown::Login
     }
 
-    /// Whether requests may come: everything was heard that stands in the store, or it was never there since the
-    /// start and need not be. An outage after that takes no replica out of service, because it would take all of them
-    /// at once.
+    /// Whether requests may come: everything was heard that stands in the store, or it is away and need not be there.
+    /// Once they may it stays so: neither an outage nor its end takes a replica out of service, because it would take
+    /// all of them at once.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.is_caught_up() || self.goes_on_without() && !self.link.was_reached()
+        if self.is_caught_up() || self.goes_on_without() && self.link.is_away() {
+            self.was_ready.store(true, Ordering::Relaxed);
+        }
+        self.was_ready.load(Ordering::Relaxed)
     }
 
     /// Where a thing of this kind stands that these parts name. The same at every replica, and no two things
@@ -130,13 +141,13 @@ impl Store {
     /// Seals a text for whoever shows it again, such as a browser; `purpose` says what it is bound to.
     #[must_use]
     pub fn seal_for(&self, purpose: &[u8], text: &[u8]) -> Vec<u8> {
-        self.ring.load().seal(purpose, text)
+        self.ring.load().seal_many(purpose, text)
     }
 
     /// Opens what was sealed so, by any replica.
     #[must_use]
     pub fn unseal_for(&self, purpose: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
-        self.ring.load().open(purpose, sealed)
+        self.ring.load().open_salted(purpose, sealed)
     }
 
     /// Keeps a text at this place for so long, in the place of what was there.
@@ -197,6 +208,11 @@ impl Store {
         self.ring.load().seal_same(&self.names.key("same nonces"), &bound(place, version), text)
     }
 
+    /// Opens what was sealed so.
+    fn unseal_same(&self, place: &Place, version: u64, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.ring.load().open_salted(&bound(place, version), sealed)
+    }
+
     /// Has this called for whatever another replica tells, and for [`Event::Lost`]. It is called in order, does not
     /// wait, and bears to be told the same thing again. What is told here is not heard here.
     pub fn listen(&self, hear: impl Fn(&Event) + Send + Sync + 'static) {
@@ -220,11 +236,6 @@ impl Store {
     #[must_use]
     pub fn server_now(&self) -> Option<u64> {
         self.journal.server_now(self.clock.now())
-    }
-
-    /// Waits until whatever was told is with the store.
-    pub async fn finish_telling(&self) {
-        self.journal.finish().await;
     }
 
     /// How many events are not with the store yet.

@@ -57,9 +57,14 @@ impl Scratch {
 
     /// What is configured for one, with these keys.
     pub(crate) fn plan(&self, when_down: &str, keys: &[&str]) -> StorePlan {
+        self.plan_with(&format!("when_down = \"{when_down}\""), keys)
+    }
+
+    /// The same with these lines.
+    pub(in crate::store) fn plan_with(&self, lines: &str, keys: &[&str]) -> StorePlan {
         let keys = keys.iter().map(|key| format!("[[key]]\nid = \"{key}\"\nsecret = \"{key}\"\n"));
         let text = format!(
-            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\nwhen_down = \"{when_down}\"\n\
+            "kind = \"redis\"\naddresses = [\"unix:{}/redis.sock\"]\ntimeout = \"5s\"\n{lines}\n\
              names_secret = \"names names names names names 32!\"\n{}",
             self.folder.path().display(),
             keys.collect::<String>()
@@ -111,5 +116,25 @@ mod tests {
         assert!(all.contains("keyward:{") && !all.contains("ana"), "{all}");
         assert_eq!(other.take(&place).await.unwrap().as_deref(), Some(&b"ana's secret"[..]));
         assert_eq!(one.take(&place).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_ready_stays_so_when_the_store_comes() {
+        let mut server = Scratch::start().await;
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+        let early = server.store_when_down("login", Arc::clone(&clock));
+        assert!(!early.is_ready(), "it may be there, and have sign-outs");
+        server.stop();
+        let [without, refusing] = ["login", "refuse"].map(|word| server.store_when_down(word, Arc::clone(&clock)));
+        while !without.is_ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.start_again().await;
+        let place = without.place("test", &[]);
+        while without.get(&place).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(without.is_ready(), "or all would go at once that started without it");
+        assert!(!refusing.is_ready(), "it has heard nothing yet");
     }
 }

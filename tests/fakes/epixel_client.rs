@@ -3,6 +3,7 @@
 //!
 //! It refuses whatever the workflow does not know: another method, two tokens, a call without the key.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -44,7 +45,8 @@ struct Session {
 struct State {
     people: Vec<String>,
     apikey: String,
-    host: Option<SocketAddr>,
+    /// Where its host is: each call goes to the next of them.
+    hosts: VecDeque<SocketAddr>,
     behaviour: Behaviour,
     sessions: Vec<Session>,
     /// What the host said of every token, with its status.
@@ -66,7 +68,7 @@ impl EpixelClient {
         let state = Arc::new(Mutex::new(State {
             people: people.to_vec(),
             apikey: apikey.to_owned(),
-            host: None,
+            hosts: VecDeque::new(),
             behaviour: Behaviour::Documented,
             sessions: Vec::new(),
             words: Vec::new(),
@@ -87,7 +89,12 @@ impl EpixelClient {
 
     /// Says where its host is.
     pub fn at(&self, host: SocketAddr) {
-        locked(&self.state).host = Some(host);
+        self.at_each(&[host]);
+    }
+
+    /// Says where its host's replicas are: the first call goes to the first.
+    pub fn at_each(&self, hosts: &[SocketAddr]) {
+        locked(&self.state).hosts = hosts.iter().copied().collect();
     }
 
     pub fn behave(&self, behaviour: Behaviour) {
@@ -143,8 +150,10 @@ async fn call(
     body: &Value,
 ) -> (u16, Value) {
     let (host, own) = {
-        let state = locked(state);
-        (state.host, state.apikey.clone())
+        let mut state = locked(state);
+        let host = state.hosts.pop_front();
+        state.hosts.extend(host);
+        (host, state.apikey.clone())
     };
     let Some(host) = host else { return (0, Value::Null) };
     let body = body.to_string().into_bytes();

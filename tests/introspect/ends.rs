@@ -194,14 +194,14 @@ async fn a_session_is_known_by_its_name_in_the_house_until_it_ends() {
     let world = World::new().await;
     world.script.signs_in("a", "ana");
     let (id, ..) = world.details("a").await;
-    let whose = |id: &str| match world.portal.whose(id, world.clock_unix()) {
+    let whose = async |id: &str| match world.portal.whose(id, world.clock_unix()).await.unwrap() {
         Whose::Of(identity) => identity.user().to_owned(),
         other => format!("{other:?}"),
     };
-    assert_eq!(whose(&id), "ana");
-    assert_eq!(whose("a"), "Nobody");
+    assert_eq!(whose(&id).await, "ana");
+    assert_eq!(whose("a").await, "Nobody");
     world.sign_out("a");
-    assert_eq!(whose(&id), "Nobody");
+    assert_eq!(whose(&id).await, "Nobody");
 }
 
 #[tokio::test]

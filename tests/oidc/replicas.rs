@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use futures_util::future::join_all;
+
 use crate::fakes::openid_provider::OpenIdProvider;
 use crate::real::redis::Redis;
 use crate::stage::{Browser, MAIL, Stage, config};
@@ -12,20 +14,32 @@ struct Replicas {
     stage: Stage,
     other: Sidecar,
     redis: Redis,
+    /// Their settings of it.
+    store: String,
 }
 
 impl Replicas {
     async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With more settings of the store.
+    async fn with(settings: &str) -> Self {
         let (redis, provider) = (Redis::start().await, OpenIdProvider::start(&[MAIL]).await.unwrap());
         let store = format!(
             "audiences = [\"mail-api\"]\n[store]\nkind = \"redis\"\naddresses = [\"unix:{}\"]\n\
-             names_secret = \"one secret of thirty-two bytes!!\"\n\
+             names_secret = \"one secret of thirty-two bytes!!\"\n{settings}\n\
              [[store.key]]\nid = \"a\"\nsecret = \"another one of thirty-two bytes!\"\n",
             redis.socket().display()
         );
         let replica = || async { Setup::new(&config(&provider.issuer(), &store)).start().await };
         let (keyward, other) = (replica().await, replica().await);
-        Self { stage: Stage { keyward, provider }, other, redis }
+        Self { stage: Stage { keyward, provider }, other, redis, store }
+    }
+
+    /// In the place of the other one, one that starts now.
+    async fn replace_other(&mut self) {
+        self.other = Setup::new(&config(&self.stage.provider.issuer(), &self.store)).start().await;
     }
 
     /// The other's turn to be asked.
@@ -105,4 +119,44 @@ async fn a_logout_token_ends_what_it_can_without_the_store_and_is_to_come_again(
     until("the store is asked again", || async { replicas.call_off(&token).await.status == 200 }).await;
     assert_eq!(replicas.call_off(&token).await.status, 400);
     replicas.bring(&new).await.assert_allows("ana");
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_with_a_token_while_somebody_else_looks_whether_it_has_ended() {
+    let mut replicas = Replicas::start().await;
+    let token = replicas.logout_token("a-session");
+    assert_eq!(replicas.call_off(&token).await.status, 200);
+    // It has heard nothing of that end.
+    replicas.replace_other().await;
+    replicas.swap();
+    replicas.bring(&replicas.bearer("another-session")).await.assert_allows("ana");
+    replicas.redis.pause();
+    let claims = replicas.bearer("a-session");
+    for answer in join_all((0..20).map(|_| replicas.bring(&claims))).await {
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    replicas.redis.go_on();
+    let replicas = &replicas;
+    until("the store is asked again", || async { replicas.bring(&claims).await.status == 401 }).await;
+}
+
+#[tokio::test]
+async fn without_the_store_a_logout_token_ends_nobody_twice_who_has_come_since() {
+    let mut replicas = Replicas::with("when_down = \"login\"").await;
+    let before = replicas.stage.signed_in("ana").await;
+    replicas.redis.stop();
+    let provider = &replicas.stage.provider;
+    let token = provider.key().sign(&provider.logout_claims(Some("ana"), None));
+    assert_eq!(replicas.call_off(&token).await.status, 503, "it is to come again");
+    assert_eq!(replicas.stage.ask(&before, "/").await.status, 401);
+    let since = tokio::sync::Mutex::new(Browser::default());
+    // Of a sign-in within the same second nobody can tell whether it is meant.
+    until("a later sign-in", || async {
+        let mut browser = since.lock().await;
+        replicas.stage.sign_in(&mut browser, "/").await.status == 303
+    })
+    .await;
+    let since = since.into_inner();
+    assert_eq!(replicas.call_off(&token).await.status, 503);
+    replicas.stage.ask(&since, "/").await.assert_allows("ana");
 }

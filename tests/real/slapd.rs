@@ -8,6 +8,7 @@ use std::process::Stdio;
 use keyward::demo::DemoError;
 use keyward::demo::process::{Address, Process, Workspace, find_program, free_address};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use tokio::io::AsyncWriteExt;
 
 /// The top of the tree.
 pub const BASE: &str = "dc=example,dc=test";
@@ -172,33 +173,38 @@ impl Slapd {
 
     /// Adds entries, as the administrator.
     pub async fn load(&self, ldif: &str) -> Result<(), DemoError> {
-        self.edit("ldapadd", "add.ldif", ldif).await
+        self.edit("ldapadd", ldif).await
     }
 
     /// Changes entries, as the administrator: LDIF with `changetype`.
     pub async fn modify(&self, ldif: &str) -> Result<(), DemoError> {
-        self.edit("ldapmodify", "modify.ldif", ldif).await
+        self.edit("ldapmodify", ldif).await
     }
 
     /// Whether somebody has this password, as OpenLDAP's own tool finds.
     pub async fn has_password(&self, dn: &str, password: &str) -> bool {
         let who = ["-D", dn, "-w", password];
-        self.tool("ldapwhoami", &who).await.is_ok()
+        self.tool("ldapwhoami", &who, "").await.is_ok()
     }
 
-    async fn edit(&self, tool: &'static str, file: &str, ldif: &str) -> Result<(), DemoError> {
-        let file = self.home.write(file, ldif)?;
-        let file = file.to_string_lossy();
-        self.tool(tool, &["-D", ADMINISTRATOR, "-w", &self.administrator_password, "-f", &file]).await
+    /// Nothing of it is in a file: tests that share a directory change it at once.
+    async fn edit(&self, tool: &'static str, ldif: &str) -> Result<(), DemoError> {
+        self.tool(tool, &["-D", ADMINISTRATOR, "-w", &self.administrator_password], ldif).await
     }
 
-    async fn tool(&self, tool: &'static str, arguments: &[&str]) -> Result<(), DemoError> {
+    async fn tool(&self, tool: &'static str, arguments: &[&str], input: &str) -> Result<(), DemoError> {
         let program = find_program(tool).ok_or(DemoError::Missing(tool))?;
         let mut command = tokio::process::Command::from(self.home.command(&program));
         command.args(["-x", "-H", &self.socket_url()]).args(arguments);
         // Nothing of the system's or the user's own settings.
-        command.env("LDAPNOINIT", "1").stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.map_err(|error| file_error(&program, &error.to_string()))?;
+        command.env("LDAPNOINIT", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |error: std::io::Error| file_error(&program, &error.to_string());
+        let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // Whoever does not read it says why.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        let output = child.wait_with_output().await.map_err(failed)?;
         let said = || String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.success() { Ok(()) } else { Err(file_error(&program, &said())) }
     }

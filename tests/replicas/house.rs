@@ -134,12 +134,20 @@ impl House {
                 }
             }
             let metrics = replica.operator("/metrics").await.text();
-            let told =
-                ["keyward_store_calls", "keyward_backend_logins_total", "keyward_key_lookups", "keyward_decisions"];
+            let told = [
+                "keyward_store_calls",
+                "keyward_store_events",
+                "keyward_backend_logins_total",
+                "keyward_key_lookups",
+                "keyward_decisions",
+                "keyward_evictions",
+                "keyward_keep_alives",
+                "keyward_logouts_total",
+            ];
             let told = |line: &&str| told.iter().any(|start| line.starts_with(start)) && !line.ends_with(" 0");
             words.extend(metrics.lines().filter(told).map(|line| (format!("of {number}: {line}"), 1)));
         }
-        words.iter().take(80).map(|(line, count)| format!("{count} times {line}\n")).collect()
+        words.iter().take(120).map(|(line, count)| format!("{count} times {line}\n")).collect()
     }
 
     /// Every replica says that the store answers, or that it does not.

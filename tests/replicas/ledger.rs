@@ -13,6 +13,9 @@ use crate::house::House;
 /// take to open a session for whoever has been killed meanwhile.
 const ON_THE_WAY: Duration = Duration::from_secs(3);
 
+/// How many replicas may have the keys of one session.
+const HOLDERS: usize = 3;
+
 /// The sum at the end of a day.
 pub struct Ledger {
     sessions: usize,
@@ -77,8 +80,13 @@ impl Ledger {
     /// What is wrong, if anything is.
     pub fn complaint(&self) -> Option<String> {
         let explained = self.sessions + self.lost as usize + self.killed;
-        if self.logins != explained {
+        if self.logins > explained {
             return Some(format!("{} logins, and {explained} are explained", self.logins));
+        }
+        // After the store was emptied, each that held the keys counts that others have replaced them.
+        let least = self.sessions + (self.lost as usize).div_ceil(HOLDERS);
+        if self.logins < least {
+            return Some(format!("{} logins, and {least} at least have been counted", self.logins));
         }
         if !self.checked_too_often.is_empty() {
             let some = &self.checked_too_often[..self.checked_too_often.len().min(5)];

@@ -12,13 +12,14 @@ mod apart;
 mod canary;
 mod crowd;
 mod days;
+mod failing;
 mod holders;
 mod house;
 mod ledger;
 mod lives;
 mod person;
 mod portals;
-#[path = "../real/redis.rs"]
+#[path = "../real/redis/mod.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod redis;
 mod replica;

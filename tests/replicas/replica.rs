@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use keyward::demo::process::{Address, Process, TemporaryWorkspace, Workspace, free_address, free_port};
+use keyward::demo::process::{Address, Process, TemporaryWorkspace, Workspace, free_address};
 
 use crate::support::{Answer, Ask, Connection, Door, until};
 
@@ -28,9 +28,8 @@ const LOST: &str = "keyward_leases_lost_total";
 impl Replica {
     /// With a configuration that says nothing of where to listen. Not started yet.
     pub fn new(settings: String) -> Self {
-        let auth = free_address().unwrap();
-        let free = || free_port(auth.ip()).unwrap();
-        let (ops, api) = (free(), free());
+        // Not ports of one address, which might be the same twice.
+        let [auth, ops, api] = [(); 3].map(|()| free_address().unwrap());
         let folder = Workspace::temporary().unwrap();
         let config = folder.with_our_rights().write("keyward.toml", &settings).unwrap();
         Self { process: None, config, folder, auth, ops, api, settings, before: 0.0 }
@@ -128,6 +127,11 @@ impl Replica {
         let wanted = if up { "keyward_store_up 1" } else { "keyward_store_up 0" };
         let is = || async { self.operator("/metrics").await.text().lines().any(|line| line == wanted) };
         until(wanted, is).await;
+    }
+
+    /// Waits until it says that requests may come.
+    pub async fn is_ready(&self) {
+        until("readiness", || async { self.operator("/readyz").await.status == 200 }).await;
     }
 
     async fn count(&mut self) {

@@ -70,13 +70,13 @@ async fn a_store_that_takes_no_writes_costs_nobody_anything_who_is_in() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_start_without_a_store_and_find_it_later() {
     let mut store = Store::single().await;
-    store.kill_primary();
+    let gone = store.kill_primary();
     let house = House::start(&Plan::sharing(store.settings(""))).await;
     house.store_is(false).await;
     let ana = house.user("ana");
     assert!(!is_let_in(&house, &ana).await);
     assert_eq!(house.mail.attempts("ana"), 0, "nobody logs in who could not tell the others");
-    store.after_the_kill(0).await;
+    store.after(gone).await;
     house.store_is(true).await;
     in_the_end(&house, &ana).await;
     house.warm(&[Arc::new(ana)]).await;
@@ -86,14 +86,14 @@ async fn replicas_start_without_a_store_and_find_it_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_configuration_says_so_people_are_signed_in_without_a_store_and_replicas_agree_later() {
     let mut store = Store::single().await;
-    store.kill_primary();
+    let gone = store.kill_primary();
     let plan = Plan::sharing(store.settings("when_down = \"login\"")).backend("keep_alive_interval = \"1s\"");
     let house = House::start(&plan).await;
     house.store_is(false).await;
     let people: Vec<Arc<User>> = (0..10).map(|number| Arc::new(house.user(&format!("ana-{number}")))).collect();
     house.warm(&people).await;
     assert_eq!(house.mail.sessions(), 3 * people.len(), "each replica has its own");
-    store.after_the_kill(0).await;
+    store.after(gone).await;
     house.store_is(true).await;
     // Of three sessions one is everybody's from now on, and the others are ended.
     let one_each = || async {

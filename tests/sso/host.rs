@@ -31,7 +31,7 @@ async fn stage_of(portal: &str, more: &str) -> Stage {
     Stage { keyward, shop, forum }
 }
 
-fn config(portal: &str, shop: &EpixelClient, forum: &EpixelClient, more: &str) -> String {
+pub fn config(portal: &str, shop: &EpixelClient, forum: &EpixelClient, more: &str) -> String {
     let backend = |name: &str, url: &str, key: &str, rest: &str| {
         format!(
             "[[backend]]\nname = \"{name}\"\nkind = \"epixel\"\nurl = \"{url}\"\ncredentials = \"none\"\n\
@@ -82,7 +82,7 @@ impl Stage {
 }
 
 /// Goes to an address at once, as a browser without cookies.
-async fn visit(url: &str) -> Reply {
+pub async fn visit(url: &str) -> Reply {
     let url = url::Url::parse(url).unwrap();
     let address: SocketAddr = format!("127.0.0.1:{}", url.port().unwrap()).parse().unwrap();
     let target = format!("{}?{}", url.path(), url.query().unwrap_or_default());
@@ -90,11 +90,11 @@ async fn visit(url: &str) -> Reply {
     forward(address, &Request { method: "GET".to_owned(), target, headers, body: Vec::new() }).await.unwrap()
 }
 
-fn token_of(url: &str) -> String {
+pub fn token_of(url: &str) -> String {
     url.split_once("token=").unwrap().1.to_owned()
 }
 
-fn key(key: &str) -> Vec<String> {
+pub fn key(key: &str) -> Vec<String> {
     vec![format!("apikey: {key}")]
 }
 

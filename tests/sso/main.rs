@@ -8,6 +8,10 @@ mod ends;
 mod fakes;
 mod host;
 mod pair;
+#[path = "../real/redis/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests use more of it")]
+mod redis;
+mod replicas;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use more of it")]
 mod support;

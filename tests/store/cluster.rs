@@ -6,7 +6,7 @@ use crate::replica::Replica;
 /// Enough that every node has some.
 const NAMES: usize = 60;
 
-fn lines(cluster: &Cluster) -> String {
+pub fn lines(cluster: &Cluster) -> String {
     let addresses: Vec<String> = cluster.addresses().iter().take(2).map(ToString::to_string).collect();
     format!("mode = \"cluster\"\naddresses = {addresses:?}")
 }

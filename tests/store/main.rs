@@ -4,11 +4,13 @@
 
 mod cluster;
 mod login;
+mod makes;
 mod outages;
 mod reach;
 mod readiness;
 mod replica;
 mod sentinel;
+mod standing;
 mod tls;
 
 #[path = "../fakes/mod.rs"]

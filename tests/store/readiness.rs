@@ -1,7 +1,7 @@
 use crate::real::redis::Redis;
 use crate::support::{SMALLEST, Setup, Sidecar, until};
 
-fn config(server: &Redis, more: &str) -> String {
+pub fn config(server: &Redis, more: &str) -> String {
     format!(
         "{SMALLEST}[store]\nkind = \"redis\"\naddresses = [\"{}\"]\nnames_secret = \"names names names names names 32!\"\n\
          {more}\n[[store.key]]\nid = \"a\"\nsecret = \"seals seals seals seals seals 32!\"\n",
@@ -41,11 +41,11 @@ async fn a_replica_is_ready_once_it_has_seen_the_store() {
 }
 
 #[tokio::test]
-async fn a_replica_that_goes_on_without_the_store_is_ready_at_once() {
+async fn a_replica_that_goes_on_without_the_store_is_ready_when_it_has_looked() {
     let mut server = Redis::start().await;
     server.kill();
     let sidecar = Setup::new(&config(&server, "when_down = \"login\"")).start().await;
-    assert!(says(&sidecar, 200, "ready\n").await);
+    until("readiness", || async { says(&sidecar, 200, "ready\n").await }).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use keyward::store::StoreOutage;
 use crate::real::redis::{MASTER, Options, Sentinel};
 use crate::replica::Replica;
 
-fn lines(sentinel: &Sentinel) -> String {
+pub fn lines(sentinel: &Sentinel) -> String {
     let addresses: Vec<String> = sentinel.addresses().iter().map(ToString::to_string).collect();
     format!("mode = \"sentinel\"\naddresses = {addresses:?}\nsentinel_name = \"{MASTER}\"")
 }

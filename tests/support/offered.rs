@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::BoxFuture;
 use keyward::backend::Guarded;
 use keyward::domain::{
-    Answered, Audience, Browser, Call, Client, Cookies, Desk, KnownAs, Person, Reach, SessionHandle,
+    Answered, Audience, Browser, Call, Client, Cookies, Desk, KnownAs, Person, Reach, SessionHandle, Unclear,
 };
 
 use crate::fakes::server::{Reply, Request, Server, locked};
@@ -92,12 +92,12 @@ impl Browser for Caller<'_> {
 struct Nobody;
 
 impl Desk for Nobody {
-    fn person<'a>(&'a self, _: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
-        Box::pin(std::future::ready(None))
+    fn person<'a>(&'a self, _: &'a Call<'a>) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn as_now(&self, _: &Person) -> Option<Person> {
-        None
+    fn as_now<'a>(&'a self, _: &'a Person) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn known_as(&self, _: &Person, _: &str) -> Option<KnownAs> {

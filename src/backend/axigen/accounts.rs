@@ -10,14 +10,12 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::cli::{Cli, Context, broken};
 use super::quoting::{plain_name, quoted};
 use crate::backend::{AccountChange, AccountRefusal, Accounts};
-use crate::config::Section;
+use crate::config::{Section, trusting};
 use crate::domain::{ExposeSecret, Outage, Secret, is_control};
 
 /// How a change ended, where the command line could be asked.
@@ -235,17 +233,7 @@ fn read_tls(section: &mut Section, host: &str) -> Option<Option<(TlsConnector, S
         section.mistake("address", "must have a host whose name can stand in a certificate");
         return None;
     };
-    let mut roots = RootCertStore::empty();
-    let added = CertificateDer::pem_file_iter(&file).map(|certificates| {
-        certificates.flatten().filter(|certificate| roots.add(certificate.clone()).is_ok()).count()
-    });
-    if !matches!(added, Ok(1..)) {
-        section.mistake("ca_file", "names a file that cannot be read, or holds no certificate in PEM");
-        return None;
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
-    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let config = trusting(section, Some(&file))?.with_no_client_auth();
     Some(Some((TlsConnector::from(Arc::new(config)), name)))
 }
 

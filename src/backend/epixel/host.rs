@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Epixel;
 use super::ledger::{Guest, Way};
-use crate::domain::{Answered, ApiKey, Call, Desk, Person, Reach, Reply, Service};
+use crate::domain::{Answered, ApiKey, Call, Desk, Person, Reach, Reply, Service, Unclear};
 
 impl Service for Epixel {
     fn takes(&self, reach: Reach, method: &str, path: &str) -> bool {
@@ -18,7 +18,7 @@ impl Service for Epixel {
     fn answer<'a>(&'a self, call: &'a Call<'a>, desk: &'a dyn Desk) -> BoxFuture<'a, Answered> {
         match call.reach {
             Reach::Browsers => Box::pin(self.browser_request(call, desk)),
-            Reach::Servers => Box::pin(std::future::ready(self.server(call, desk))),
+            Reach::Servers => Box::pin(self.server(call, desk)),
         }
     }
 }
@@ -77,22 +77,26 @@ impl Epixel {
         if !is_same_origin(call) {
             return CROSS_SITE.here();
         }
-        let Some(person) = desk.person(call).await else { return NOT_AUTHENTICATED.here() };
+        let person = match desk.person(call).await {
+            Ok(Some(person)) => person,
+            Ok(None) => return NOT_AUTHENTICATED.here(),
+            Err(Unclear) => return UNAVAILABLE.here(),
+        };
         let Some(body) = object(call.body) else { return INVALID_REQUEST.here() };
         match self.settings.names.service.text(&body) {
             None => INVALID_REQUEST.here(),
             Some(service) if service != self.settings.service => Answered::Elsewhere(UNKNOWN_SERVICE.reply()),
-            Some(_) => Answered::Here(self.login_url(person, desk)),
+            Some(_) => Answered::Here(self.login_url(person, desk).await),
         }
     }
 
-    fn server(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
+    async fn server(&self, call: &Call<'_>, desk: &dyn Desk) -> Answered {
         let known = call.browser.header("apikey").and_then(|key| ApiKey::find(&self.settings.keys, key)).is_some();
         let (Some(what), body) = (self.server_call(call.path), object(call.body)) else {
             return INVALID_REQUEST.here();
         };
         if !known {
-            return self.strangers_call(&what, body.as_ref(), call.vouched, desk);
+            return self.strangers_call(&what, body.as_ref(), call.vouched, desk).await;
         }
         let body = match body {
             Some(body) => body,
@@ -100,15 +104,15 @@ impl Epixel {
             None => return INVALID_REQUEST.here(),
         };
         match what {
-            ServerCall::ServiceRequest => self.service_request(call, &body, desk),
-            ServerCall::TokenVerify => self.token_verify(&body),
-            ServerCall::Acknowledgement(in_path) => self.acknowledgement(in_path, &body).here(),
-            ServerCall::Logout => self.logout_by_client(&body, desk),
+            ServerCall::ServiceRequest => self.service_request(call, &body, desk).await,
+            ServerCall::TokenVerify => self.token_verify(&body).await,
+            ServerCall::Acknowledgement(in_path) => self.acknowledgement(in_path, &body).await.here(),
+            ServerCall::Logout => self.logout_by_client(&body, desk).await,
         }
     }
 
     /// The caller is another client: of the same host, or of none.
-    fn strangers_call(
+    async fn strangers_call(
         &self,
         what: &ServerCall<'_>,
         body: Option<&Value>,
@@ -120,13 +124,13 @@ impl Epixel {
             // It has been seen by somebody it is not for.
             (ServerCall::TokenVerify, Some(body)) => {
                 if let Some(token) = names.token.text(body) {
-                    self.ledger.burn(token);
+                    self.ledger.burn(token).await;
                 }
             }
             (ServerCall::ServiceRequest, Some(body)) => {
                 let is_ours = names.service.text(body).is_some_and(|service| service == self.settings.service);
                 if let Some(person) = vouched.filter(|_| is_ours) {
-                    return Answered::Here(self.login_url(person.clone(), desk));
+                    return Answered::Here(self.login_url(person.clone(), desk).await);
                 }
             }
             _ => {}
@@ -134,17 +138,30 @@ impl Epixel {
         Answered::Elsewhere(INVALID_KEY.reply())
     }
 
-    fn service_request(&self, call: &Call<'_>, body: &Value, desk: &dyn Desk) -> Answered {
+    async fn service_request(&self, call: &Call<'_>, body: &Value, desk: &dyn Desk) -> Answered {
         let Some(service) = self.settings.names.service.text(body) else { return INVALID_REQUEST.here() };
-        let Some(person) = self.spoken_for(call, body, desk) else { return NOT_AUTHENTICATED.here() };
+        let person = match self.spoken_for(call, body, desk).await {
+            Ok(Some(person)) => person,
+            Ok(None) => return NOT_AUTHENTICATED.here(),
+            Err(Unclear) => return UNAVAILABLE.here(),
+        };
         if service == self.settings.service {
-            return Answered::Here(self.login_url(person, desk));
+            return Answered::Here(self.login_url(person, desk).await);
         }
         Answered::Vouched { person: Some(person), reply: UNKNOWN_SERVICE.reply() }
     }
 
     /// For whom a client speaks: it shows the API session, or an access token of ours, or both alike.
-    fn spoken_for(&self, call: &Call<'_>, body: &Value, desk: &dyn Desk) -> Option<Person> {
+    async fn spoken_for(&self, call: &Call<'_>, body: &Value, desk: &dyn Desk) -> Result<Option<Person>, Unclear> {
+        let Some(api_sid) = self.session_shown(call, body) else { return Ok(None) };
+        match self.ledger.guest(&api_sid).await {
+            Ok(Some(guest)) => desk.as_now(&guest.person).await,
+            Ok(None) => Ok(None),
+            Err(_) => Err(Unclear),
+        }
+    }
+
+    fn session_shown(&self, call: &Call<'_>, body: &Value) -> Option<String> {
         let shown = match self.settings.names.api_sid.find(body) {
             Some(api_sid) => Some(api_sid.as_str()?),
             None => None,
@@ -153,25 +170,23 @@ impl Epixel {
             Some(value) => Some(self.access_token_session(value)?),
             None => None,
         };
-        let api_sid = match (shown, bearer.as_deref()) {
-            (Some(shown), Some(bearer)) if shown != bearer => return None,
-            (Some(api_sid), _) | (None, Some(api_sid)) => api_sid,
-            (None, None) => return None,
-        };
-        desk.as_now(&self.ledger.guest(api_sid)?.person)
+        match (shown, bearer) {
+            (Some(shown), Some(bearer)) if shown != bearer => None,
+            (shown, bearer) => shown.map(str::to_owned).or(bearer),
+        }
     }
 
     /// The API session that an access token of ours is of, while the token is good.
     fn access_token_session(&self, authorization: &str) -> Option<String> {
         let (scheme, token) = authorization.split_once(' ')?;
-        let claims = self.settings.access.verify(token.trim())?;
+        let claims = self.access.verify(token.trim())?;
         let good = scheme.eq_ignore_ascii_case("bearer") && claims.get("exp")?.as_u64()? > self.clock().unix();
         good.then(|| claims.get("sid")?.as_str().map(str::to_owned)).flatten()
     }
 
-    fn login_url(&self, person: Person, desk: &dyn Desk) -> Reply {
+    async fn login_url(&self, person: Person, desk: &dyn Desk) -> Reply {
         let Some(known_as) = desk.known_as(&person, &self.settings.backend) else { return FORBIDDEN_SERVICE.reply() };
-        match self.ledger.mint(Guest { person, known_as }, Way::Browser) {
+        match self.ledger.mint(Guest { person, known_as }, Way::Browser).await {
             Ok(minted) => {
                 let url = self.with_token(&self.settings.login_url, &minted.token);
                 Reply::json(200, &single(self.settings.names.url.first(), url.into()))
@@ -180,12 +195,15 @@ impl Epixel {
         }
     }
 
-    fn token_verify(&self, body: &Value) -> Answered {
+    async fn token_verify(&self, body: &Value) -> Answered {
         let names = &self.settings.names;
         let Some(token) = names.token.text(body) else { return INVALID_REQUEST.here() };
-        let Some((api_sid, guest)) = self.ledger.redeem(token) else {
-            // Others may know it, and are to make it worthless.
-            return Answered::Vouched { person: None, reply: INVALID_TOKEN.reply() };
+        // Others may know it, and are to make it worthless.
+        let unless_others = |problem: Problem| Answered::Vouched { person: None, reply: problem.reply() };
+        let (api_sid, guest) = match self.ledger.redeem(token).await {
+            Ok(Some(redeemed)) => redeemed,
+            Ok(None) => return unless_others(INVALID_TOKEN),
+            Err(_) => return unless_others(UNAVAILABLE),
         };
         let login = guest.known_as.login.as_str();
         tracing::info!(backend = self.settings.backend, login, "a client service took up a one-time token");
@@ -227,24 +245,30 @@ impl Epixel {
         ] {
             claims.insert(name.to_owned(), value);
         }
-        self.settings.access.sign(&Value::Object(claims))
+        self.access.sign(&Value::Object(claims))
     }
 
-    fn acknowledgement(&self, in_path: Option<&str>, body: &Value) -> Outcome {
+    async fn acknowledgement(&self, in_path: Option<&str>, body: &Value) -> Outcome {
         let names = &self.settings.names;
         let Some(api_sid) = in_path.or_else(|| names.api_sid.text(body)) else { return Err(INVALID_REQUEST) };
         if names.status.find(body).is_some_and(|status| status.as_str() != Some("success")) {
             return Err(INVALID_REQUEST);
         }
-        if self.ledger.acknowledge(api_sid) { Ok(done()) } else { Err(UNKNOWN_SESSION) }
+        match self.ledger.acknowledge(api_sid).await {
+            Ok(true) => Ok(done()),
+            Ok(false) => Err(UNKNOWN_SESSION),
+            Err(_) => Err(UNAVAILABLE),
+        }
     }
 
     /// Ends the portal session, and with it everything that was opened from it. Also a success where
     /// there is nothing to end.
-    fn logout_by_client(&self, body: &Value, desk: &dyn Desk) -> Answered {
+    async fn logout_by_client(&self, body: &Value, desk: &dyn Desk) -> Answered {
         let Some(api_sid) = self.settings.names.api_sid.text(body) else { return INVALID_REQUEST.here() };
-        if let Some(session) = self.ledger.end_by_client(api_sid) {
-            desk.sign_out(&session);
+        match self.ledger.end_by_client(api_sid).await {
+            Ok(Some(session)) => desk.sign_out(&session),
+            Ok(None) => {}
+            Err(_) => return UNAVAILABLE.here(),
         }
         Answered::Here(done())
     }

@@ -1,20 +1,28 @@
 //! What the host remembers of one client service: tokens that may still be redeemed, and API sessions.
+//!
+//! Without a store all of it is in memory ([`here`]). Where replicas share a store it is there ([`shared`]), and the
+//! client may come to any of them with what another has minted. Then memory has copies of what was taken up here, for
+//! as long as the store is away or has lost them. None of this is asked when a decision is made about somebody whose
+//! keys are held.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+mod here;
+mod shared;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
 
-use crate::domain::{Clock, KnownAs, Moment, Person, SessionHandle, SettledClock, UnixSeconds};
+use self::here::Here;
+use self::shared::{Known, Shared};
+use crate::backend::Profile;
+use crate::domain::{Clock, KnownAs, Person, SessionHandle};
+use crate::store::{Event, Store, StoreOutage};
 
-/// Most API sessions of one client service.
-const MOST_SESSIONS: usize = 1_000_000;
-/// Most of them, and most unredeemed tokens of each, that belong to one portal session.
+/// Most API sessions, and most unredeemed tokens of each, that belong to one portal session.
 const MOST_PER_PERSON: usize = 64;
 /// How long it is remembered that an API session has ended, so that the client is not told what it told
 /// us.
@@ -22,19 +30,22 @@ const ENDED_FOR: Duration = Duration::from_secs(600);
 /// How long no token is minted for a portal session that has ended: somebody may have looked at it just
 /// before.
 pub(super) const GONE_FOR: Duration = Duration::from_secs(5);
+/// How often the store is told of what it does not know, while it cannot be told.
+const TELL_AGAIN: Duration = Duration::from_secs(2);
+/// Sessions of which the store is told before others get their turn.
+const BATCH: usize = 64;
 
 /// Names an API session to the client: opaque, and known to nobody else.
 pub(super) type ApiSid = Arc<str>;
-type TokenHash = [u8; 32];
 
-/// Everything is done under one lock, so that of two who come with one token exactly one wins.
+/// Tokens and API sessions of one client service. Of the limits, that of all sessions is this process's; the others
+/// hold for all replicas together, but for what each minted while the store could not be asked.
 pub(super) struct Ledger {
-    state: Mutex<State>,
-    /// Told when a login was acknowledged.
-    acknowledged: Notify,
-    clock: Arc<dyn Clock>,
-    /// By which sessions are forgotten that have ended by themselves.
-    settled: SettledClock,
+    here: Here,
+    shared: OnceLock<Shared>,
+    /// Whether the store is being told of what it does not know.
+    is_telling: AtomicBool,
+    me: Weak<Self>,
 }
 
 /// For whom an API session is.
@@ -44,7 +55,7 @@ pub(super) struct Guest {
 }
 
 /// How somebody goes to the client service.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// The browser itself carries the token. All such entries of a portal session are one API session.
     Browser,
@@ -59,300 +70,303 @@ pub(super) struct Minted {
     pub token: String,
 }
 
-/// There are too many.
+/// Why there is no token.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoRoom;
-
-#[derive(Default)]
-struct State {
-    sessions: HashMap<ApiSid, ApiSession>,
-    of_portal: HashMap<SessionHandle, Vec<ApiSid>>,
-    by_end: BTreeSet<(UnixSeconds, ApiSid)>,
-    tokens: HashMap<TokenHash, ApiSid>,
-    token_lifetime: Duration,
-    /// All live equally long, so the order of minting is that of expiry.
-    token_ends: VecDeque<(Moment, TokenHash)>,
-    ended: Recent<ApiSid>,
-    gone: Recent<SessionHandle>,
+pub(super) enum NotMinted {
+    /// There are too many, or the portal session has ended.
+    NoRoom,
+    /// Nobody is led on without the store.
+    Outage(StoreOutage),
 }
 
-struct ApiSession {
-    guest: Arc<Guest>,
-    way: Way,
-    tokens: usize,
-    verified: bool,
-    acknowledged: bool,
-    /// Whether its keys are held elsewhere, and will be logged out from there.
-    handed_out: bool,
+/// What is to be ended with a portal session.
+pub(super) struct Beside {
+    pub api_sids: Vec<ApiSid>,
+    /// Whether these are all; else the store could not be asked, and is to be asked again.
+    pub is_all: bool,
 }
 
 impl Ledger {
-    pub(super) fn new(token_lifetime: Duration, clock: Arc<dyn Clock>) -> Self {
-        let state = State { token_lifetime, ..State::default() };
-        Self {
-            state: Mutex::new(state),
-            acknowledged: Notify::new(),
-            settled: SettledClock::new(Arc::clone(&clock)),
-            clock,
-        }
+    pub(super) fn new(token_lifetime: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            here: Here::new(token_lifetime, clock),
+            shared: OnceLock::new(),
+            is_telling: AtomicBool::new(false),
+            me: Weak::clone(me),
+        })
+    }
+
+    /// Shares it with other replicas, from before the first token. What was shared stays so.
+    pub(super) fn share(&self, store: &Arc<Store>, backend: &Profile) {
+        self.shared.get_or_init(|| Shared::new(store, backend));
     }
 
     /// Takes another lifetime, which counts for the tokens that wait as well if it is shorter.
     pub(super) fn set_token_lifetime(&self, lifetime: Duration) {
-        let latest = self.clock.now().plus(lifetime);
-        let mut state = self.state.lock();
-        state.token_lifetime = lifetime;
-        state.token_ends.iter_mut().for_each(|(end, _)| *end = latest.min(*end));
+        self.here.set_token_lifetime(lifetime);
     }
 
     /// A new token for the client service, for this person.
-    pub(super) fn mint(&self, guest: Guest, way: Way) -> Result<Minted, NoRoom> {
-        let now = self.clock.now();
-        let mut state = self.swept();
-        if state.gone.holds(&guest.person.session) || guest.person.expires <= self.clock.unix() {
-            return Err(NoRoom);
+    pub(super) async fn mint(&self, guest: Guest, way: Way) -> Result<Minted, NotMinted> {
+        let guest = Arc::new(guest);
+        let Some(shared) = self.shared.get() else {
+            return self.here.mint(guest, way, random).map_err(|_| NotMinted::NoRoom);
+        };
+        if self.here.is_over(&guest.person) {
+            return Err(NotMinted::NoRoom);
         }
-        let api_sid = state.session_for(guest, way)?;
-        let token = random();
-        let hash = hash(&token);
-        let session = state.sessions.get_mut(&api_sid).ok_or(NoRoom)?;
-        if session.tokens >= MOST_PER_PERSON {
-            return Err(NoRoom);
+        match shared.mint(&guest, way, self.here.token_lifetime()).await {
+            Ok(minted) => minted.ok_or(NotMinted::NoRoom),
+            Err(_) if shared.goes_on_without() => {
+                let session = guest.person.session.clone();
+                self.here.mint(guest, way, || shared.apart(&session)).map_err(|_| NotMinted::NoRoom)
+            }
+            Err(outage) => Err(NotMinted::Outage(outage)),
         }
-        session.tokens += 1;
-        state.tokens.insert(hash, Arc::clone(&api_sid));
-        let end = now.plus(state.token_lifetime);
-        state.token_ends.push_back((end, hash));
-        Ok(Minted { api_sid, token })
     }
 
     /// Takes a token, once: whose it is, if it is still good.
-    pub(super) fn redeem(&self, token: &str) -> Option<(ApiSid, Arc<Guest>)> {
-        let mut state = self.swept();
-        let api_sid = state.take_token(&hash(token))?;
-        let session = state.sessions.get_mut(&api_sid)?;
-        session.verified = true;
-        let guest = Arc::clone(&session.guest);
-        Some((api_sid, guest))
+    ///
+    /// # Errors
+    /// Nobody can tell: it may be good still, or be gone.
+    pub(super) async fn redeem(&self, token: &str) -> Result<Option<(ApiSid, Arc<Guest>)>, StoreOutage> {
+        let Some(shared) = self.shared.get() else { return Ok(self.here.redeem(token)) };
+        if shared.is_here(token) {
+            let redeemed = self.here.redeem(token);
+            if let Some((api_sid, _)) = &redeemed {
+                self.owe(api_sid);
+            }
+            return Ok(redeemed);
+        }
+        let Some((api_sid, guest, way)) = shared.redeem(token, self.here.token_lifetime(), false).await? else {
+            return Ok(None);
+        };
+        // What ends the portal session in the store is on its way there, and has the client told.
+        if self.here.is_over(&guest.person) {
+            return Ok(None);
+        }
+        // Of the others whoever holds the keys has a copy, and knows when they are given up.
+        if way == Way::Browser {
+            self.here.adopt(&api_sid, &guest, way, false);
+        }
+        Ok(Some((api_sid, guest)))
     }
 
-    /// Makes a token worthless that was shown by somebody it is not for.
-    pub(super) fn burn(&self, token: &str) {
-        let mut state = self.swept();
-        state.take_token(&hash(token));
+    /// Makes a token worthless that was shown by somebody it is not for. Where the store cannot be told, it ends by
+    /// itself.
+    pub(super) async fn burn(&self, token: &str) {
+        match self.shared.get() {
+            Some(shared) if !shared.is_here(token) => {
+                drop(shared.redeem(token, self.here.token_lifetime(), true).await);
+            }
+            _ => self.here.burn(token),
+        }
     }
 
     /// Notes that the client has logged the person in. False if there is no such session.
-    pub(super) fn acknowledge(&self, api_sid: &str) -> bool {
-        let mut state = self.swept();
-        let known = state.sessions.get_mut(api_sid).filter(|session| session.verified);
-        let noted = known.map(|session| session.acknowledged = true).is_some();
-        drop(state);
-        self.acknowledged.notify_waiters();
-        noted
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub(super) async fn acknowledge(&self, api_sid: &str) -> Result<bool, StoreOutage> {
+        let Some(shared) = self.shared.get() else { return Ok(self.here.acknowledge(api_sid)) };
+        let known = shared.acknowledge(api_sid).await;
+        // For whoever waits here, and to be told the store again if it loses that.
+        let is_known_here = self.here.acknowledge(api_sid);
+        match known {
+            Ok(Known::Here(..)) => Ok(true),
+            Ok(Known::Ended(_)) => Ok(false),
+            Ok(Known::Nothing) => Ok(self.goes_by_memory(shared, api_sid)? && is_known_here),
+            Err(_) if is_known_here => {
+                self.owe(&api_sid.into());
+                Ok(true)
+            }
+            Err(outage) => Err(outage),
+        }
     }
 
     /// Waits until the client has acknowledged. False if the session ended instead.
-    pub(super) async fn acknowledgement(&self, api_sid: &str) -> bool {
-        loop {
-            let told = self.acknowledged.notified();
-            let mut told = std::pin::pin!(told);
-            // From here on nothing is missed.
-            told.as_mut().enable();
-            match self.state.lock().sessions.get(api_sid).map(|session| session.acknowledged) {
-                Some(true) => return true,
-                Some(false) => {}
-                None => return false,
-            }
-            told.await;
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub(super) async fn acknowledgement(&self, api_sid: &str) -> Result<bool, StoreOutage> {
+        match self.shared.get() {
+            Some(shared) if !self.here.is_alone(api_sid) => shared.acknowledgement(api_sid).await,
+            _ => Ok(self.here.acknowledgement(api_sid).await),
         }
     }
 
     /// Whether the client came with the token of this session.
-    pub(super) fn is_verified(&self, api_sid: &str) -> bool {
-        self.state.lock().sessions.get(api_sid).is_some_and(|session| session.verified)
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub(super) async fn is_verified(&self, api_sid: &str) -> Result<bool, StoreOutage> {
+        self.guest(api_sid).await.map(|guest| guest.is_some())
     }
 
     /// Notes that the keys of this session are held. False if it has ended meanwhile.
-    pub(super) fn hand_out(&self, api_sid: &str) -> bool {
-        self.state.lock().sessions.get_mut(api_sid).map(|session| session.handed_out = true).is_some()
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub(super) async fn hand_out(&self, api_sid: &str) -> Result<bool, StoreOutage> {
+        let Some(shared) = self.shared.get() else { return Ok(self.here.hand_out(api_sid)) };
+        match shared.hold(api_sid).await {
+            Ok(Known::Here(guest, way)) => {
+                self.here.adopt(&api_sid.into(), &guest, way, true);
+                Ok(true)
+            }
+            Ok(Known::Ended(_)) => Ok(false),
+            Ok(Known::Nothing) => Ok(self.goes_by_memory(shared, api_sid)? && self.here.hand_out(api_sid)),
+            Err(_) if self.here.hand_out(api_sid) => {
+                self.owe(&api_sid.into());
+                Ok(true)
+            }
+            Err(outage) => Err(outage),
+        }
     }
 
     /// For whom a session of the client's is.
-    pub(super) fn guest(&self, api_sid: &str) -> Option<Arc<Guest>> {
-        let state = self.swept();
-        state.sessions.get(api_sid).filter(|session| session.verified).map(|session| Arc::clone(&session.guest))
-    }
-
-    /// Forgets a session that the client itself has ended, and says to which portal session it belonged.
-    pub(super) fn end_by_client(&self, api_sid: &str) -> Option<SessionHandle> {
-        let mut state = self.swept();
-        let (api_sid, ended) = state.remove(api_sid)?;
-        state.ended.note(api_sid, self.clock.now().plus(ENDED_FOR));
-        drop(state);
-        self.acknowledged.notify_waiters();
-        Some(ended.guest.person.session.clone())
-    }
-
-    /// Whether the client itself has ended it, not long ago.
-    pub(super) fn was_ended_by_client(&self, api_sid: &str) -> bool {
-        self.swept().ended.holds(api_sid)
-    }
-
-    /// Forgets a session.
-    pub(super) fn forget(&self, api_sid: &str) {
-        self.state.lock().remove(api_sid);
-    }
-
-    /// Forgets every session that belongs to a portal session, which has ended, and gives those of which
-    /// the client knows and nobody else.
-    pub(super) fn take_beside(&self, session: &SessionHandle) -> Vec<ApiSid> {
-        let mut state = self.swept();
-        state.gone.note(session.clone(), self.clock.now().plus(GONE_FOR));
-        let all = state.of_portal.get(session).cloned().unwrap_or_default();
-        let taken = all.iter().filter_map(|api_sid| state.remove(api_sid));
-        let beside = taken.filter(|(_, session)| session.verified && !session.handed_out);
-        let beside = beside.map(|(api_sid, _)| api_sid).collect();
-        drop(state);
-        self.acknowledged.notify_waiters();
-        beside
-    }
-
-    /// The state, without what has ended by itself.
-    fn swept(&self) -> parking_lot::MutexGuard<'_, State> {
-        let mut state = self.state.lock();
-        state.sweep(self.clock.now(), self.settled.unix());
-        state
-    }
-}
-
-impl State {
-    fn session_for(&mut self, guest: Guest, way: Way) -> Result<ApiSid, NoRoom> {
-        let handle = guest.person.session.clone();
-        let of_portal = self.of_portal.get(&handle).map_or(&[][..], Vec::as_slice);
-        let reusable = |api_sid: &&ApiSid| {
-            let session = self.sessions.get(*api_sid);
-            // One whose portal session was prolonged would end too early.
-            let is_same = |held: &Guest| held.known_as == guest.known_as && held.person.expires == guest.person.expires;
-            session.is_some_and(|session| session.way == Way::Browser && is_same(&session.guest))
-        };
-        if way == Way::Browser
-            && let Some(api_sid) = of_portal.iter().find(reusable)
-        {
-            return Ok(Arc::clone(api_sid));
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub(super) async fn guest(&self, api_sid: &str) -> Result<Option<Arc<Guest>>, StoreOutage> {
+        let Some(shared) = self.shared.get() else { return Ok(self.here.guest(api_sid)) };
+        match shared.look(api_sid).await {
+            Ok(Known::Here(guest, _)) => Ok(Some(guest)),
+            Ok(Known::Ended(_)) => Ok(None),
+            Ok(Known::Nothing) if self.goes_by_memory(shared, api_sid)? => Ok(self.here.guest(api_sid)),
+            Ok(Known::Nothing) => Ok(None),
+            Err(outage) => self.here.guest(api_sid).map(Some).ok_or(outage),
         }
-        if of_portal.len() >= MOST_PER_PERSON {
-            // Whoever holds its keys can end it without us.
-            let held = |api_sid: &&ApiSid| self.sessions.get(*api_sid).is_some_and(|session| session.handed_out);
-            let oldest = of_portal.iter().find(held).cloned().ok_or(NoRoom)?;
-            self.remove(&oldest);
-        }
-        if self.sessions.len() >= MOST_SESSIONS {
-            return Err(NoRoom);
-        }
-        let api_sid: ApiSid = random().into();
-        self.by_end.insert((guest.person.expires, Arc::clone(&api_sid)));
-        self.of_portal.entry(handle).or_default().push(Arc::clone(&api_sid));
-        let session = ApiSession {
-            guest: Arc::new(guest),
-            way,
-            tokens: 0,
-            verified: false,
-            acknowledged: false,
-            handed_out: false,
-        };
-        self.sessions.insert(Arc::clone(&api_sid), session);
-        Ok(api_sid)
     }
 
-    fn take_token(&mut self, hash: &TokenHash) -> Option<ApiSid> {
-        let api_sid = self.tokens.remove(hash)?;
-        if let Some(session) = self.sessions.get_mut(&api_sid) {
-            session.tokens -= 1;
-        }
-        Some(api_sid)
-    }
-
-    fn remove(&mut self, api_sid: &str) -> Option<(ApiSid, ApiSession)> {
-        let (api_sid, session) = self.sessions.remove_entry(api_sid)?;
-        let person = &session.guest.person;
-        self.by_end.remove(&(person.expires, Arc::clone(&api_sid)));
-        if let Some(of_portal) = self.of_portal.get_mut(&person.session) {
-            of_portal.retain(|other| *other != api_sid);
-            if of_portal.is_empty() {
-                self.of_portal.remove(&person.session);
+    /// Forgets a session that the client itself has ended, and says to which portal session it belonged. Where replicas
+    /// share them it says so again when it is asked again: of those who ask at once, none knows whether another lives to
+    /// end the portal session.
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub(super) async fn end_by_client(&self, api_sid: &str) -> Result<Option<SessionHandle>, StoreOutage> {
+        let Some(shared) = self.shared.get() else { return Ok(self.here.end_by_client(api_sid)) };
+        let session = |guest: Arc<Guest>| guest.person.session.clone();
+        let known = shared.end_by_client(api_sid).await;
+        match known {
+            Ok(Known::Here(guest, _)) => {
+                self.here.end_by_client(api_sid);
+                Ok(Some(session(guest)))
             }
+            Ok(Known::Ended(guest)) => Ok(guest.map(session)),
+            Ok(Known::Nothing) if self.goes_by_memory(shared, api_sid)? => Ok(self.here.end_by_client(api_sid)),
+            Ok(Known::Nothing) => Ok(None),
+            Err(outage) => self.here.end_by_client(api_sid).map(Some).ok_or(outage),
         }
-        Some((api_sid, session))
     }
 
-    fn sweep(&mut self, now: Moment, unix: UnixSeconds) {
-        while let Some((_, hash)) = past(&mut self.token_ends, now) {
-            let Some(api_sid) = self.take_token(&hash) else { continue };
-            let unused = |session: &ApiSession| !session.verified && session.tokens == 0;
-            if self.sessions.get(&api_sid).is_some_and(unused) {
-                self.remove(&api_sid);
+    /// Whether the client itself has ended it, not long ago. Where that is not known it is told, which does no harm.
+    pub(super) async fn was_ended_by_client(&self, api_sid: &str) -> bool {
+        if self.here.was_ended_by_client(api_sid) {
+            return true;
+        }
+        let Some(shared) = self.shared.get() else { return false };
+        matches!(shared.look(api_sid).await, Ok(Known::Ended(_)))
+    }
+
+    /// Forgets a session. Where the store cannot be told, it goes with its portal session.
+    pub(super) async fn forget(&self, api_sid: &str) {
+        self.here.forget(api_sid);
+        if let Some(shared) = self.shared.get() {
+            drop(shared.forget(api_sid).await);
+        }
+    }
+
+    /// Forgets every session that belongs to a portal session, which has ended, and gives those of which the client
+    /// knows and nobody else. Of all replicas that do so one has each, where the store can be asked. What memory knows
+    /// is done when this is first polled.
+    pub(super) async fn take_beside(&self, session: &SessionHandle) -> Beside {
+        let here = self.here.take_beside(session);
+        let Some(shared) = self.shared.get() else { return Beside { api_sids: here, is_all: true } };
+        match shared.end(session, &here).await {
+            Ok(api_sids) => Beside { api_sids, is_all: true },
+            // The client is to hear of it, if it is from several.
+            Err(_) => Beside { api_sids: here, is_all: false },
+        }
+    }
+
+    /// Another replica says something.
+    pub(super) fn hear(&self, event: &Event) {
+        let Some(shared) = self.shared.get() else { return };
+        match event {
+            Event::Settled { place } => shared.wake(place),
+            Event::Lost => {
+                shared.has_lost();
+                self.here.owe_all();
+                self.tell();
             }
+            _ => {}
         }
-        while let Some((end, api_sid)) = self.by_end.first().cloned() {
-            if end > unix {
-                break;
+    }
+
+    /// Whether what the store does not know is as memory has it, because the store has never heard of it, or is known
+    /// to have lost it.
+    ///
+    /// # Errors
+    /// Nobody can tell: another replica may have it, or it was lost or has ended, and which is about to be heard here.
+    fn goes_by_memory(&self, shared: &Shared, api_sid: &str) -> Result<bool, StoreOutage> {
+        if self.here.is_alone(api_sid) {
+            return Ok(true);
+        }
+        let is_copied = self.here.guest(api_sid).is_some();
+        if is_copied || shared.may_be_elsewhere(api_sid) { Err(StoreOutage::Down) } else { Ok(false) }
+    }
+
+    /// Has the store told of this session, now or later.
+    fn owe(&self, api_sid: &ApiSid) {
+        self.here.owe(api_sid);
+        self.tell();
+    }
+
+    /// Tells the store what it does not know, until it knows all.
+    fn tell(&self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.is_telling.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let me = Weak::clone(&self.me);
+        runtime.spawn(async move {
+            while let Some(ledger) = me.upgrade() {
+                ledger.tell_what_is_owed().await;
+                // Whatever is owed from now on begins this anew, or is seen here.
+                ledger.is_telling.store(false, Ordering::Release);
+                if !ledger.here.owes() || ledger.is_telling.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+                drop(ledger);
+                tokio::time::sleep(TELL_AGAIN).await;
             }
-            self.by_end.pop_first();
-            self.remove(&api_sid);
-        }
-        self.ended.sweep(now);
-        self.gone.sweep(now);
-    }
-}
-
-/// What is remembered for a while, each for equally long.
-struct Recent<T> {
-    until: HashMap<T, Moment>,
-    ends: VecDeque<(Moment, T)>,
-}
-
-impl<T> Default for Recent<T> {
-    fn default() -> Self {
-        Self { until: HashMap::new(), ends: VecDeque::new() }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Recent<T> {
-    fn note(&mut self, what: T, until: Moment) {
-        self.until.insert(what.clone(), until);
-        self.ends.push_back((until, what));
+        });
     }
 
-    fn holds<Q: Eq + std::hash::Hash + ?Sized>(&self, what: &Q) -> bool
-    where
-        T: std::borrow::Borrow<Q>,
-    {
-        self.until.contains_key(what)
-    }
-
-    fn sweep(&mut self, now: Moment) {
-        while let Some((_, what)) = past(&mut self.ends, now) {
-            if self.until.get(&what).is_some_and(|until| *until <= now) {
-                self.until.remove(&what);
+    async fn tell_what_is_owed(&self) {
+        let Some(shared) = self.shared.get() else { return };
+        let mut last = None;
+        loop {
+            let some = self.here.owed(last.as_ref(), BATCH);
+            let Some(end) = some.last() else { return };
+            last = Some(Arc::clone(&end.api_sid));
+            for copy in &some {
+                match shared.put_back(copy).await {
+                    Ok(true) => self.here.is_told(&copy.api_sid),
+                    // Its end is about to be heard here, too.
+                    Ok(false) => {}
+                    Err(_) => return,
+                }
             }
         }
     }
-}
-
-/// Takes the first whose time has come.
-fn past<T>(ends: &mut VecDeque<(Moment, T)>, now: Moment) -> Option<(Moment, T)> {
-    let (until, _) = ends.front()?;
-    if *until <= now { ends.pop_front() } else { None }
 }
 
 /// 256 random bits, as they can stand in an address.
 fn random() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
-}
-
-fn hash(token: &str) -> TokenHash {
-    Sha256::digest(token).into()
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ pub(super) struct Settings {
     pub access_lifetime: Duration,
     /// `wait_for_acknowledgement`: whether a login waits until the client has acknowledged it.
     pub wait_for_acknowledgement: bool,
-    /// `access_secret`: what access tokens are signed with; random where nobody else has to check them.
-    pub access: Hs256,
+    /// `access_secret`: what access tokens are signed with; one of our own where nobody else has to check them.
+    pub access: Option<Hs256>,
     /// `[backend.names]`: of the members of bodies.
     pub names: BodyNames,
     /// `[backend.claims]`: of what stands in an access token; empty for left out.
@@ -220,16 +220,13 @@ fn is_key(secret: &Secret) -> bool {
     text.len() >= SHORTEST_KEY && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn access_key(section: &mut Section) -> Hs256 {
+fn access_key(section: &mut Section) -> Option<Hs256> {
     let place = if section.has("access_secret_file") { "access_secret_file" } else { "access_secret" };
-    match section.secret("access_secret", "access_secret_file") {
-        Some(secret) if secret.expose_secret().len() < SHORTEST_KEY => {
-            section.mistake(place, "must be at least 32 bytes long; make one with: openssl rand -hex 32");
-            Hs256::new(&[])
-        }
-        Some(secret) => Hs256::new(secret.expose_secret().as_bytes()),
-        None => Hs256::new(&rand::random::<[u8; 32]>()),
+    let secret = section.secret("access_secret", "access_secret_file")?;
+    if secret.expose_secret().len() < SHORTEST_KEY {
+        section.mistake(place, "must be at least 32 bytes long; make one with: openssl rand -hex 32");
     }
+    Some(Hs256::new(secret.expose_secret().as_bytes()))
 }
 
 fn path(section: &mut Section, key: &'static str, default: &str) -> String {

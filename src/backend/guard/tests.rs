@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
-use crate::backend::Refusal;
+use crate::backend::{Attempt, Login, Refusal};
 use crate::config::Section;
 use crate::domain::{Client, ManualClock, Person, SessionHandle};
 

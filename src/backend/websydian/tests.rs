@@ -7,7 +7,7 @@ use super::service::{Authorize, KeyPlace};
 use super::xml::{self, XmlError};
 use super::*;
 use crate::domain::{
-    Answered, ApiKey, Call, Cookies, Desk, KnownAs, Person, Reach, Reply, ScriptedBrowser, SessionHandle,
+    Answered, ApiKey, Call, Cookies, Desk, KnownAs, Person, Reach, Reply, ScriptedBrowser, SessionHandle, Unclear,
 };
 
 const SOAP: &str = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\">{header}<s:Body>\
@@ -139,12 +139,12 @@ fn the_description_names_the_address_at_which_it_was_asked_for() {
 struct Nobody;
 
 impl Desk for Nobody {
-    fn person<'a>(&'a self, _: &'a Call<'a>) -> BoxFuture<'a, Option<Person>> {
-        Box::pin(std::future::ready(None))
+    fn person<'a>(&'a self, _: &'a Call<'a>) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn as_now(&self, _: &Person) -> Option<Person> {
-        None
+    fn as_now<'a>(&'a self, _: &'a Person) -> BoxFuture<'a, Result<Option<Person>, Unclear>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn known_as(&self, _: &Person, _: &str) -> Option<KnownAs> {

@@ -196,12 +196,12 @@ async fn a_session_that_is_kept_here_no_more_is_nobodys() {
         body: b"",
         vouched: None,
     };
-    let ana = house.person(&call).await.unwrap();
-    assert_eq!(house.as_now(&ana), Some(ana.clone()));
+    let ana = house.person(&call).await.unwrap().unwrap();
+    assert_eq!(house.as_now(&ana).await, Ok(Some(ana.clone())));
     let id = "00112233445566778899aabbccddeeff".to_owned();
     let forgotten = Person { session: SessionHandle { id, ..ana.session.clone() }, ..ana.clone() };
-    assert_eq!(house.as_now(&forgotten), None, "it has ended, whatever was known of it");
+    assert_eq!(house.as_now(&forgotten).await, Ok(None), "it has ended, whatever was known of it");
     let ben = Identity::new("ben", "", "", Vec::new()).unwrap();
     assert_eq!(house.portal_side(None).unwrap().register(SID, ben, 2000, None).await, Ok(Registered::Known));
-    assert_eq!(house.as_now(&ana), None, "it is somebody else's");
+    assert_eq!(house.as_now(&ana).await, Ok(None), "it is somebody else's");
 }

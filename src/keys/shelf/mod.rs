@@ -10,12 +10,10 @@
 //! All else that is timed is timed by the server, too. A call that failed may have been done; each says what comes
 //! of doing it again.
 
-mod asking;
 mod orphans;
 mod record;
 mod said;
 mod scripts;
-mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -24,12 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use asking::Asking;
-use waiting::Waiting;
-
 use crate::backend::Refusal;
 use crate::domain::UnixSeconds;
-use crate::store::{Answer, Event, Place, Script, Store, StoreOutage, millis};
+use crate::store::{Answer, Asking, Event, Place, Script, Store, StoreOutage, Waiting, millis};
 
 pub(super) use record::{Holding, Record};
 
@@ -89,9 +84,13 @@ pub(super) enum Commit {
 
 /// What is to be done with a session that is due.
 pub(super) enum Tend {
-    /// Refresh it: it is in use, and nobody else does for as long as the turn was asked for.
+    /// Refresh it: it is in use, and nobody else does for as long as the turn was asked for. [`Shelf::confirm`] then,
+    /// or [`Shelf::hand_back`].
     Yours,
-    /// Nothing: nobody uses it, somebody else has the turn, or has just refreshed it.
+    /// Somebody else is refreshing or replacing it, and has so much time left. Whoever must know what comes of it
+    /// waits for [`Shelf::told`], no longer than this, and asks again.
+    Theirs(Duration),
+    /// Nothing: nobody uses it, or somebody has just refreshed it.
     Rest(Ages),
     /// There are newer keys.
     Newer(Box<Shelved>),
@@ -116,9 +115,20 @@ pub(super) enum Taken {
 /// What a back-end said of a password, as other replicas are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    pub refusal: Refusal,
+    pub what: Word,
     /// For how long still.
     pub left: Duration,
+}
+
+/// What it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// No.
+    Refused(Refusal),
+    /// The account is locked, so that it is to be left alone.
+    Locked,
+    /// What was not understood, and may have been a no.
+    Unclear,
 }
 
 /// The records of all replicas.
@@ -184,7 +194,7 @@ impl Shelf {
     }
 
     /// Waits until what others do at this spot is settled, or may be; whoever waits looks again then. Begin to wait
-    /// before the claim that says [`Claim::Theirs`].
+    /// before the question that is answered with [`Claim::Theirs`] or [`Tend::Theirs`].
     pub(super) fn told(&self, spot: &Spot) -> impl Future<Output = ()> + Send + use<> {
         self.waiting.at(spot.entry)
     }
@@ -260,7 +270,8 @@ impl Shelf {
         let answer = self.store.run(&scripts::TEND, &spot.session, &arguments).await?;
         Ok(match answer.word(0) {
             "yours" => Tend::Yours,
-            "rest" => Tend::Rest(ages(&answer, 2)),
+            "theirs" => Tend::Theirs(Duration::from_millis(answer.number(1).ok_or_else(strange)?)),
+            "rest" => Tend::Rest(ages(&answer, 1)),
             // One that does not open is not there, so ours are the ones to go on with, and to be put there again.
             "newer" => self.shelved(spot, &answer, 1).map_or(Tend::Unknown, |newer| Tend::Newer(Box::new(newer))),
             "gone" => Tend::Gone,
@@ -269,9 +280,9 @@ impl Shelf {
         })
     }
 
-    /// The back-end has confirmed the keys of this fence; `renewed` are what it gave in their place. Says the fence
-    /// that counts from now on, if the record is still there. Done again with `renewed`, it finds the record gone:
-    /// [claim](Shelf::claim) it then.
+    /// The back-end has confirmed the keys of this fence; `renewed` are what it gave in their place. Tells who waits,
+    /// and says the fence that counts from now on, if the record is still there. Done again with `renewed`, it finds
+    /// the record gone: [claim](Shelf::claim) it then.
     pub(super) async fn confirm(
         &self,
         spot: &Spot,
@@ -284,14 +295,26 @@ impl Shelf {
         let arguments: [&[u8]; 4] = [spot.entry.as_bytes(), &number(fence), &span(life), &sealed];
         let answer = self.store.run(&scripts::CONFIRM, &spot.session, &arguments).await?;
         match answer.word(0) {
-            "kept" => answer.number(1).map(Some).ok_or_else(strange),
+            "kept" => {
+                self.settled(&spot.entry, answer.number(2)).await;
+                answer.number(1).map(Some).ok_or_else(strange)
+            }
             "gone" => Ok(None),
             _ => Err(strange()),
         }
     }
 
-    /// Takes the keys of this fence out, whoever uses them: they are dead, or are to be given up. A call that failed
-    /// or was dropped may have taken them out: for five minutes, asking again gets them nevertheless.
+    /// Ends a turn that came to nothing: the back-end could not be asked. Whoever waits is told, and may ask it next;
+    /// where nobody does, the turn lasts as long as it was asked for, so that the back-end is left alone.
+    pub(super) async fn hand_back(&self, spot: &Spot, fence: Fence) -> Result<(), StoreOutage> {
+        let arguments: [&[u8]; 2] = [spot.entry.as_bytes(), &number(fence)];
+        let answer = self.store.run(&scripts::HAND_BACK, &spot.session, &arguments).await?;
+        self.settled(&spot.entry, answer.number(0)).await;
+        Ok(())
+    }
+
+    /// Takes the keys of this fence out, whoever uses them: they are dead, or are to be given up. Tells who waits. A
+    /// call that failed or was dropped may have taken them out: for five minutes, asking again gets them nevertheless.
     pub(super) async fn take(&self, spot: &Spot, fence: Fence) -> Result<Taken, StoreOutage> {
         self.taken(spot, fence, &scripts::TAKE, &[]).await
     }
@@ -356,15 +379,18 @@ impl Shelf {
         let arguments = [&[spot.entry.as_bytes().as_slice(), &fence, &name], terms].concat();
         let answer = asked.hear(self.store.run(script, &spot.session, &arguments)).await?;
         Ok(match answer.word(0) {
-            "ours" => self.shelved(spot, &answer, 1).map_or(Taken::Gone, |taken| Taken::Ours(Box::new(taken))),
-            "in use" => Taken::InUse(ages(&answer, 2)),
+            "ours" => {
+                self.settled(&spot.entry, answer.number(6)).await;
+                self.shelved(spot, &answer, 1).map_or(Taken::Gone, |taken| Taken::Ours(Box::new(taken)))
+            }
+            "in use" => Taken::InUse(ages(&answer, 1)),
             "gone" => Taken::Gone,
             _ => return Err(strange()),
         })
     }
 
     /// The record at this spot, whatever became of it.
-    async fn find(&self, spot: &Spot) -> Result<Option<Shelved>, StoreOutage> {
+    pub(super) async fn find(&self, spot: &Spot) -> Result<Option<Shelved>, StoreOutage> {
         let answer = self.store.run(&scripts::FIND, &spot.session, &[spot.entry.as_bytes()]).await?;
         Ok(if answer.word(0) == "here" { self.shelved(spot, &answer, 1) } else { None })
     }

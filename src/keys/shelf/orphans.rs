@@ -12,18 +12,43 @@ use crate::store::{Place, StoreOutage};
 /// Into how many parts the list of what is due is split, so that it does not all stand at one node of a Cluster.
 const SHARDS: u8 = 16;
 
-/// Most that are taken out of one of them in one step, in which the server does nothing else.
+/// Most that are put into one of them or taken out in one step, in which the server does nothing else.
 const MOST_AT_ONCE: usize = 500;
 
 /// How many records are read at once.
 const READS: usize = 16;
 
 impl Shelf {
-    /// Says when somebody will look at this record next. Where nobody has done so by then, and for `grace` more,
-    /// [`Shelf::orphans`] finds it. Of several replicas that say so, the last counts.
-    pub(in crate::keys) async fn due_in(&self, spot: &Spot, due: Duration, grace: Duration) -> Result<(), StoreOutage> {
-        let shard = spot.entry.as_bytes()[0] % SHARDS;
-        let arguments: [&[u8]; 2] = [&member(spot), &span(due.saturating_add(grace))];
+    /// Says in how long at the latest somebody will have looked at this record. Where nobody has, [`Shelf::orphans`]
+    /// finds it. Of several replicas that say so, the last counts.
+    pub(in crate::keys) async fn due_in(&self, spot: &Spot, due: Duration) -> Result<(), StoreOutage> {
+        self.due_in_part(shard_of(spot), &[(*spot, due)]).await
+    }
+
+    /// The same for many at once, with one step for each part of the list, or a few. Those come back of which the
+    /// store could not be told.
+    pub(in crate::keys) async fn all_due_in(&self, all: Vec<(Spot, Duration)>) -> Vec<Spot> {
+        let mut parts = [const { Vec::new() }; SHARDS as usize];
+        for one in all {
+            parts[usize::from(shard_of(&one.0))].push(one);
+        }
+        let (mut untold, mut is_away) = (Vec::new(), false);
+        for (shard, part) in (0..).zip(parts) {
+            for some in part.chunks(MOST_AT_ONCE) {
+                let told = if is_away { Err(StoreOutage::Down) } else { self.due_in_part(shard, some).await };
+                if let Err(outage) = told {
+                    untold.extend(some.iter().map(|(spot, _)| *spot));
+                    // One that is unable may be so in this part alone.
+                    is_away = !matches!(outage, StoreOutage::Unable(_));
+                }
+            }
+        }
+        untold
+    }
+
+    async fn due_in_part(&self, shard: u8, all: &[(Spot, Duration)]) -> Result<(), StoreOutage> {
+        let texts: Vec<_> = all.iter().flat_map(|(spot, due)| [member(spot), span(*due)]).collect();
+        let arguments: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
         self.store.run(&scripts::DUE, &self.shard(shard), &arguments).await.map(drop)
     }
 
@@ -77,6 +102,11 @@ impl Shelf {
     pub(super) fn shard(&self, shard: u8) -> Place {
         self.store.place("due", &[&[shard]])
     }
+}
+
+/// In which part of the list of what is due it stands.
+fn shard_of(spot: &Spot) -> u8 {
+    spot.entry.as_bytes()[0] % SHARDS
 }
 
 fn member(spot: &Spot) -> Vec<u8> {

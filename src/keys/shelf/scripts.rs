@@ -19,6 +19,7 @@ on_entries! {
     GIVE_UP = "lua/give_up.lua"
     TEND = "lua/tend.lua"
     CONFIRM = "lua/confirm.lua"
+    HAND_BACK = "lua/hand_back.lua"
     TAKE = "lua/take.lua"
     TAKE_IDLE = "lua/take_idle.lua"
     END = "lua/end.lua"

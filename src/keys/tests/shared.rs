@@ -1,13 +1,19 @@
 //! Several replicas on one store. The server's clock is real, and so is theirs.
 
+mod checks;
 mod ends;
 mod logins;
+mod outgoing;
 mod tending;
 mod without;
 
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::entry::Entry;
+use super::replicas::Replicas;
+use super::shelf::Ages;
+use super::store::Cause;
 use super::*;
 use crate::domain::SystemClock;
 use crate::store::Store;
@@ -51,6 +57,14 @@ impl House {
     }
 
     fn replica_when_down(&self, when_down: &str) -> Replica {
+        let replica = self.deaf_replica(when_down);
+        let (journal, counted) = (Arc::clone(&replica.store), Arc::clone(&replica.metrics));
+        replica.spawn(async move { journal.run_journal(&counted).await });
+        replica
+    }
+
+    /// One that hears nothing of what others tell.
+    fn deaf_replica(&self, when_down: &str) -> Replica {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let metrics = Arc::new(Metrics::new());
@@ -65,8 +79,6 @@ impl House {
                 keys.hear(event);
             }
         });
-        let (journal, counted) = (Arc::clone(&store), Arc::clone(&metrics));
-        runtime.spawn(async move { journal.run_journal(&counted).await });
         let ticking = Arc::clone(&keys);
         runtime.spawn(async move {
             loop {
@@ -98,6 +110,38 @@ impl House {
         self.script.gate.as_ref().unwrap().add_permits(permits);
     }
 
+    fn checks(&self) -> usize {
+        self.script.checks.load(SeqCst)
+    }
+
+    /// Scripts that the server has run so far.
+    fn scripts(&self) -> usize {
+        let all = self.server.say(&["INFO", "commandstats"]);
+        let calls = |line: &str| Some(line.strip_prefix("cmdstat_evalsha:calls=")?.split_once(',')?.0.parse().unwrap());
+        all.lines().find_map(calls).unwrap_or_default()
+    }
+
+    /// Whether the server has somebody told of what comes of a lease or a turn.
+    fn somebody_waits(&self) -> bool {
+        let waited = "for _, key in ipairs(redis.call('KEYS', '*:e')) do
+            for _, raw in ipairs(redis.call('HVALS', key)) do if string.byte(raw, 73) == 1 then return 1 end end
+        end return 0";
+        self.server.say(&["EVAL", waited, "0"]).trim() == "1"
+    }
+
+    /// What the server knows was opened, confirmed and used so much earlier.
+    fn age(&self, by: Duration) {
+        let age = "for _, key in ipairs(redis.call('KEYS', '*:e')) do
+            for _, field in ipairs(redis.call('HKEYS', key)) do
+                local raw = redis.call('HGET', key, field)
+                local times = { struct.unpack('>I8I8I8', raw, 33) }
+                for at = 1, 3 do times[at] = struct.pack('>I8', times[at] - ARGV[1]) end
+                redis.call('HSET', key, field, string.sub(raw, 1, 32) .. table.concat(times, '', 1, 3) .. string.sub(raw, 57))
+            end
+        end return 'aged'";
+        assert_eq!(self.server.say(&["EVAL", age, "0", &by.as_millis().to_string()]).trim(), "aged");
+    }
+
     async fn stop(&self) {
         self.server.say(&["SHUTDOWN", "NOSAVE"]);
         until("the server is gone", || self.server.say(&["PING"]).trim() != "PONG").await;
@@ -113,10 +157,54 @@ impl Replica {
         ask_at(&self.keys, &self.backend, who, true).await
     }
 
+    /// Does something on the replica's own threads.
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.runtime.as_ref().unwrap().spawn(work)
+    }
+
     /// Asks on the replica's own threads.
     fn begin(&self, who: &'static Who) -> JoinHandle<Obtained> {
         let (keys, backend) = (Arc::clone(&self.keys), Arc::clone(&self.backend));
-        self.runtime.as_ref().unwrap().spawn(async move { ask_at(&keys, &backend, who, false).await })
+        self.spawn(async move { ask_at(&keys, &backend, who, false).await })
+    }
+
+    /// What this one holds was opened, confirmed and used so much earlier.
+    fn age(&self, by: Duration) {
+        let now = self.keys.clock.now();
+        for held in &self.keys.sessions {
+            for entry in &held.entries {
+                let ages = entry.ages(now);
+                let [opened, confirmed] = [ages.opened, ages.confirmed].map(|age| age + by);
+                entry.date(now, &Ages { opened, confirmed, used: opened.max(ages.used + by) });
+            }
+        }
+    }
+
+    /// What it holds of its one portal session.
+    fn entry(&self) -> Arc<Entry> {
+        Arc::clone(&self.keys.sessions.iter().next().unwrap().entries[0])
+    }
+
+    /// Looks at what it holds as if it were due.
+    async fn refresh(&self) {
+        let entry = self.entry();
+        self.keys.refresh(&entry, &self.backend);
+        until("it has looked", || !entry.refreshing.load(SeqCst)).await;
+    }
+
+    /// Ends at once what would end later.
+    fn hurry(&self) {
+        self.shared().outgoing.lock().iter_mut().for_each(|one| one.hurry());
+    }
+
+    /// Looks for no records that nobody looks after.
+    async fn seek_nothing(&self) {
+        self.shared().next_search.store(u64::MAX, SeqCst);
+        until("it has looked", || !self.shared().under_way.iter().any(|duty| duty.load(SeqCst))).await;
+    }
+
+    fn shared(&self) -> &Replicas {
+        self.keys.replicas.get().unwrap()
     }
 
     /// Asks until there are keys.

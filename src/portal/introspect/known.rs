@@ -138,8 +138,7 @@ impl Known {
             return Err(NotKept::Outage);
         }
         for _ in 0..TRIES {
-            // Also one that has ended by itself, and was not cleared away yet.
-            let Some((key, earlier)) = self.sessions.find(&self.portal, cookie, 0) else {
+            let Some((key, earlier)) = self.held(cookie, now).await? else {
                 if self.sessions.keep_first(&self.portal, cookie, new(vouched, sid.clone())).await? {
                     return Ok(());
                 }
@@ -155,6 +154,21 @@ impl Known {
         }
         // Others are changing it all the time, and what they leave is as good.
         Ok(())
+    }
+
+    /// What is kept of the cookie, also if it has ended by itself and was not cleared away yet. Where others may have
+    /// another by now, or none, it is not that one.
+    async fn held(&self, cookie: &str, now: UnixSeconds) -> Result<Option<(String, Arc<HeldSession>)>, NotKept> {
+        let Some((key, held)) = self.sessions.find(&self.portal, cookie, 0) else { return Ok(None) };
+        if held.expires > now || !self.sessions.is_shared() {
+            return Ok(Some((key, held)));
+        }
+        let newest = self.sessions.newest(&self.portal, &key, now).await;
+        if newest.is_err() && !self.sessions.goes_on_without() {
+            return Err(NotKept::Outage);
+        }
+        self.sessions.clear_away(&self.portal, &key, &held);
+        Ok(newest.ok().flatten().map(|newest| (key, newest)))
     }
 
     /// The portal does not vouch for the cookie. Nothing keeps it from doing so again, for whomever.
@@ -214,5 +228,88 @@ fn again(vouched: &Vouched, earlier: &HeldSession) -> HeldSession {
         password: vouched.word.password.clone(),
         sealed: vouched.sealed.clone(),
         ..fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::domain::{Clock, Identity, ManualClock};
+    use crate::store::scratch::Scratch;
+
+    struct Replica {
+        known: Known,
+        clock: Arc<ManualClock>,
+        /// What was ended, by its names in the house.
+        ended: Arc<Mutex<Vec<String>>>,
+    }
+
+    fn replica(server: &Scratch, when_down: &str) -> Replica {
+        let clock = Arc::new(ManualClock::at(1000));
+        let (sessions, ended) = (Sessions::new(10), Arc::new(Mutex::new(Vec::new())));
+        sessions.share(&server.store_when_down(when_down, clock.clone()));
+        let noted = Arc::clone(&ended);
+        sessions.at_the_end(move |_, id, _| noted.lock().push(id.to_owned()));
+        Replica { known: Known::new("p".to_owned(), sessions), clock, ended }
+    }
+
+    impl Replica {
+        /// The portal says that the cookie is hers; what that is called in the house.
+        async fn takes(&self, user: &str) -> Option<String> {
+            let identity = Identity::new(user.to_owned(), "", "", vec![]).unwrap();
+            let word = Word { identity, sid: None, left: None, password: None };
+            let (unix, fresh_until) = (self.clock.unix(), self.clock.now().plus(Duration::from_secs(60)));
+            let vouched = Vouched { word, expires: unix + 3600, fresh_until, sealed: None, leaves: false };
+            self.known.take("cookie", &vouched, unix).await.ok()?;
+            match self.known.find("cookie", unix)?.1 {
+                Record::In(id, _) => Some(id),
+                Record::SignedOut(_) => None,
+            }
+        }
+
+        async fn lapses(&self) {
+            self.known.lapse(&self.known.key("cookie"), self.clock.unix()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_again_right_after_a_no_is_somebody_new_to_all_replicas() {
+        let server = Scratch::start().await;
+        let [one, other] = [(); 2].map(|()| replica(&server, "refuse"));
+        let first = one.takes("ana").await.unwrap();
+        assert_eq!(other.takes("ana").await.as_deref(), Some(first.as_str()));
+        for replica in [&one, &other] {
+            replica.clock.advance(Duration::from_secs(5));
+        }
+        one.lapses().await;
+        let second = one.takes("ana").await.unwrap();
+        assert_ne!(second, first);
+        assert_eq!(*one.ended.lock(), [first], "what was opened from it is closed");
+        let late = replica(&server, "refuse");
+        assert_eq!(late.takes("ana").await, Some(second));
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_has_ended_takes_no_place_of_what_others_have() {
+        let server = Scratch::start().await;
+        let [one, other] = [(); 2].map(|()| replica(&server, "refuse"));
+        let id = one.takes("ana").await;
+        other.clock.advance(Duration::from_secs(1800));
+        assert_eq!(other.takes("ana").await, id);
+        // The store hears of it soon.
+        let mut newest = None;
+        while newest != Some(6400) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let late = replica(&server, "refuse");
+            let key = late.known.key("cookie");
+            newest = late.known.sessions.newest("p", &key, 0).await.unwrap().map(|held| held.expires);
+        }
+        one.clock.advance(Duration::from_secs(4000));
+        assert_eq!(one.takes("ana").await, id);
+        assert!(one.ended.lock().is_empty());
     }
 }

@@ -78,10 +78,13 @@ impl Bearers {
             Some(Err(_)) => Brought::Worthless(Reason::Forged),
             // Another replica may know that its session has ended.
             Some(Ok(_)) if self.seen.house.kept.store().is_some() => Brought::Unasked,
-            Some(Ok(signed)) => match self.seen.take(&id, token, &signed, now) {
-                Ok((held, _)) => Brought::Known(id, held),
-                Err(reason) => Brought::Worthless(reason),
-            },
+            Some(Ok(signed)) => {
+                let read = self.seen.read(&id, token, &signed, now);
+                match read.and_then(|(held, issued)| self.seen.keep(&id, &held, issued).map(|()| held)) {
+                    Ok(held) => Brought::Known(id, held),
+                    Err(reason) => Brought::Worthless(reason),
+                }
+            }
         }
     }
 
@@ -95,8 +98,8 @@ impl Bearers {
                 Ok(Err(_)) => return Verdict::Rejected(Reason::Forged),
                 Ok(Ok(signed)) => signed,
             };
-            match seen.take(&id, &token, &signed, seen.house.clock.unix()) {
-                Ok((held, issued)) => seen.unless_ended_elsewhere(id, held, issued).await,
+            match seen.read(&id, &token, &signed, seen.house.clock.unix()) {
+                Ok((held, issued)) => seen.unless_ended(id, held, issued).await,
                 Err(reason) => Verdict::Rejected(reason),
             }
         }
@@ -143,8 +146,8 @@ impl Seen {
         self.house.kept.id_of(&self.house.name, &format!("bearer\n{token}"))
     }
 
-    /// Whose a genuine token is and when it was issued, as far as is known here; or why it is good for nothing.
-    fn take(
+    /// Whose a genuine token is and when it was issued; or why it is good for nothing.
+    fn read(
         &self,
         id: &str,
         token: &str,
@@ -172,16 +175,25 @@ impl Seen {
         held.sealed = Tokens::of_bearer(token).sealed(&house.kept, id);
         held.good_until = ends;
         held.memos = memos(&access).collect();
-        let held = Arc::new(held);
         self.last_end.fetch_max(access.ends, Ordering::Relaxed);
-        self.keep(id.to_owned(), &held, now);
+        Ok((Arc::new(held), access.issued.unwrap_or(0)))
+    }
+
+    /// Keeps a good token that was issued then, unless it has ended as far as is known here.
+    fn keep(&self, id: &str, held: &Arc<HeldSession>, issued: UnixSeconds) -> Result<(), Reason> {
+        if self.good.len() >= MOST {
+            let now = self.house.clock.unix();
+            self.good.retain(|_, held| held.expires > now);
+        }
+        if self.good.len() < MOST {
+            self.good.insert(id.to_owned(), Arc::clone(held));
+        }
         // Looked at only now: an end that comes later finds the token itself.
-        let issued = access.issued.unwrap_or(0);
-        if self.has_ended_here(&held, issued) {
+        if self.has_ended_here(held, issued) {
             self.good.remove(id);
             return Err(Reason::Expired);
         }
-        Ok((held, issued))
+        Ok(())
     }
 
     fn has_ended_here(&self, held: &HeldSession, issued: UnixSeconds) -> bool {
@@ -203,35 +215,28 @@ impl Seen {
         }
     }
 
-    /// A good token, as far as was known here.
-    async fn unless_ended_elsewhere(
-        &self,
-        id: String,
-        held: Arc<HeldSession>,
-        issued: UnixSeconds,
-    ) -> Verdict<'static> {
-        let mut ended = Ok(false);
+    /// A good token that was issued then, unless any replica knows that it has ended.
+    async fn unless_ended(&self, id: String, held: Arc<HeldSession>, issued: UnixSeconds) -> Verdict<'static> {
+        if self.has_ended_here(&held, issued) {
+            return Verdict::Rejected(Reason::Expired);
+        }
+        let (_, lost) = self.house.kept.notes().heard();
         for note in held.memos.iter().flat_map(|memo| [memo.clone(), left(memo)]) {
-            ended = self.house.has_ended(&note, issued).await;
-            if !matches!(ended, Ok(false)) {
-                self.good.remove(&id);
-                break;
+            match self.house.has_ended(&note, issued).await {
+                Ok(false) => {}
+                Ok(true) => return Verdict::Rejected(Reason::Expired),
+                Err(outage) => return Verdict::Unreachable { retry_after: outage.retry_after() },
             }
         }
-        match ended {
-            Ok(false) => Verdict::Genuine(PortalSession::held_here(id, &held)),
-            Ok(true) => Verdict::Rejected(Reason::Expired),
-            Err(outage) => Verdict::Unreachable { retry_after: outage.retry_after() },
+        // Kept only now: nobody else is to be let in with it before somebody has looked.
+        if let Err(reason) = self.keep(&id, &held, issued) {
+            return Verdict::Rejected(reason);
         }
-    }
-
-    fn keep(&self, id: String, held: &Arc<HeldSession>, now: UnixSeconds) {
-        if self.good.len() >= MOST {
-            self.good.retain(|_, held| held.expires > now);
+        if self.house.kept.notes().heard().1 != lost {
+            // What ended meanwhile may not have been heard of.
+            self.good.remove(&id);
         }
-        if self.good.len() < MOST {
-            self.good.insert(id, Arc::clone(held));
-        }
+        Verdict::Genuine(PortalSession::held_here(id, &held))
     }
 }
 

@@ -69,11 +69,11 @@ impl House {
     /// Whether there is anything to end for a logout token of this id. To end twice harms nobody but who has come
     /// since, so while nobody can tell, it counts once here.
     async fn is_new(&self, jti: &str, now: UnixSeconds, until: UnixSeconds) -> Result<bool, NotEnded> {
-        let known = self.kept.noted(jti, now).await;
-        if let Ok(Some(_)) = known {
+        let known = self.kept.noted_by_all(jti, now).await;
+        if matches!(known, Ok(Some(_))) || self.kept.notes().get(jti, now).is_some() {
             return Err(NotEnded::CameBefore);
         }
-        let is_first_here = self.kept.notes().put(format!("{jti} here"), now, until, now);
+        let is_first_here = self.kept.notes().put_apart(jti.to_owned(), until, now);
         Ok(is_first_here || known.is_ok())
     }
 

@@ -259,15 +259,22 @@ impl House {
                     drop(place);
                     self.kept.wait_for_news(id, LOOK_AGAIN).await;
                     match self.kept.newest(&self.name, id, self.clock.unix()).await {
-                        Some(session) if session.fresh_until > self.clock.now() => return Refreshed::Renewed(session),
-                        Some(_) => {}
-                        None => return self.gone(),
+                        Ok(Some(session)) if session.fresh_until > self.clock.now() => {
+                            return Refreshed::Renewed(session);
+                        }
+                        Ok(Some(_)) => {}
+                        Ok(None) => return Refreshed::Ended,
+                        Err(_) => break,
                     }
                 }
                 Err(_) => break,
             }
         }
-        // Nobody knows whether another one is asking, so the tokens that are there have to do.
+        self.not_now(id)
+    }
+
+    /// Nobody knows whether another replica is asking or has asked, so the tokens that are there have to do.
+    fn not_now(&self, id: &str) -> Refreshed {
         let outage = Outage::TimedOut;
         match self.kept.of_id(id, self.clock.unix()) {
             Some(session) => self.later(id, &session, &outage),
@@ -275,13 +282,13 @@ impl House {
         }
     }
 
-    /// What is neither here nor in the store has ended, if there is no outage.
-    fn gone(&self) -> Refreshed {
-        if self.kept.is_shared() { Refreshed::Unreachable(Duration::from_secs(1)) } else { Refreshed::Ended }
-    }
-
     async fn refresh_now(&self, id: &str) -> Refreshed {
-        let Some(session) = self.kept.newest(&self.name, id, self.clock.unix()).await else { return self.gone() };
+        let session = match self.kept.newest(&self.name, id, self.clock.unix()).await {
+            Ok(Some(session)) => session,
+            Ok(None) => return Refreshed::Ended,
+            // A provider that gives something once ends the session of whoever asks for it twice.
+            Err(_) => return self.not_now(id),
+        };
         if session.fresh_until > self.clock.now() {
             // Another one was faster.
             return Refreshed::Renewed(session);

@@ -65,8 +65,14 @@ impl Sessions {
 
     async fn bring_all(&self, portal: &str, names: impl Iterator<Item = Name>) -> Result<(), StoreOutage> {
         let missing = names.filter(|name| !self.held.contains_key(name));
-        let fetched = join_all(missing.map(|name| self.fetch(portal, name))).await;
-        if fetched.contains(&Fetched::Unclear) { Err(StoreOutage::Down) } else { Ok(()) }
+        let fetched = join_all(missing.map(|name| async move { (name, self.fetch(portal, name).await) })).await;
+        // One that had to make room again before anybody saw it is none that is not there.
+        let is_clear = |(name, fetched): &(Name, Fetched)| match fetched {
+            Fetched::Here => self.held.contains_key(name),
+            Fetched::Nowhere => true,
+            Fetched::Unclear => false,
+        };
+        if fetched.iter().all(is_clear) { Ok(()) } else { Err(StoreOutage::Down) }
     }
 
     /// Asks the store once, however many want to know.
@@ -90,16 +96,23 @@ impl Sessions {
             match shared.owes(&name) {
                 Some(Due::End { .. }) => return Fetched::Nowhere,
                 // It is here, and newer than what the store has.
-                Some(Due::Write | Due::Prolong) if self.held.contains_key(&name) => return Fetched::Here,
+                Some(Due::Write { .. } | Due::Prolong) if self.held.contains_key(&name) => return Fetched::Here,
                 _ => {}
             }
-            shared.begin_fetch(name);
+            let on_the_way = shared.set_out(name);
             let standing = match shared.get(portal, &name).await {
                 Ok(standing) => standing,
                 Err(_) => return Fetched::Unclear,
             };
             match standing {
                 Standing::Nothing if shared.is_recovering() => return Fetched::Unclear,
+                // The store has lost it, and what another replica has of it may be newer.
+                Standing::Nothing if self.is_held(&name, shared.unix()) => {
+                    if shared.owes(&name).is_none() {
+                        shared.owe(portal, name, Due::PutBack);
+                    }
+                    return Fetched::Unclear;
+                }
                 Standing::Nothing => return Fetched::Nowhere,
                 Standing::Ended => {
                     self.remove(&name, |place| place.session.version() != 0);
@@ -112,35 +125,61 @@ impl Sessions {
                 return Fetched::Unclear;
             };
             let new = self.place(portal, session);
-            if let Some(fetched) = self.land(shared, name, new) {
-                return fetched;
+            if self.held.get(&name).is_some_and(|held| held.session.version() >= new.session.version()) {
+                return Fetched::Here;
+            }
+            self.take_in_unless_heard_of(on_the_way, name, new);
+            if self.held.contains_key(&name) {
+                return Fetched::Here;
             }
         }
         Fetched::Unclear
     }
 
-    /// Keeps what came from the store, unless it has changed on the way.
-    fn land(&self, shared: &Shared, name: Name, new: Place) -> Option<Fetched> {
-        if self.held.get(&name).is_some_and(|held| held.session.version() >= new.session.version()) {
-            return Some(Fetched::Here);
-        }
-        self.take_in(name, new);
-        // Whoever hears of it from now on finds the copy.
-        if !shared.end_fetch(&name) {
-            self.remove(&name, |place| place.session.version() != 0);
-            return None;
-        }
-        Some(Fetched::Here)
+    fn is_held(&self, name: &Name, now: UnixSeconds) -> bool {
+        self.held.get(name).is_some_and(|held| held.session.version() != 0 && held.session.expires > now)
     }
 
-    /// The session of this id as the store has it by now; in an outage as memory has it.
-    pub(in crate::portal) async fn newest(&self, portal: &str, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
+    /// Of a session that each replica renews for itself, a copy may end while another replica has prolonged its own.
+    /// Whether this is such a copy; then the store is asked, and it goes on, or ends when that has answered.
+    pub(super) fn looks_before_it_ends(&self, name: Name, end: UnixSeconds) -> bool {
+        let Some(me) = self.shared.get().and_then(|shared| shared.me.upgrade()) else { return false };
+        let is_such = move |place: &Place| {
+            let session = &place.session;
+            session.expires == end && session.version() != 0 && session.known_as.is_some()
+        };
+        let Some(portal) = self.held.get(&name).filter(|held| is_such(held)).map(|held| held.portal.clone()) else {
+            return false;
+        };
+        tokio::spawn(async move {
+            let fetched = me.fetch(&portal, name).await;
+            let Some(held) = me.held.get(&name).filter(|held| is_such(held)) else { return };
+            if fetched != Fetched::Unclear {
+                // Nobody else has it any more.
+                held.session.stands_as(0, 0);
+            }
+            me.by_end.lock().insert((end, name));
+        });
+        true
+    }
+
+    /// The session of this id as the store has it by now.
+    ///
+    /// # Errors
+    /// There may be a newer one than the one that is here, or one where there is none.
+    pub(in crate::portal) async fn newest(
+        &self,
+        portal: &str,
+        id: &str,
+        now: UnixSeconds,
+    ) -> Result<Option<Arc<HeldSession>>, StoreOutage> {
         if self.is_shared()
             && let Some(name) = name_of(id)
+            && self.fetch(portal, name).await == Fetched::Unclear
         {
-            self.fetch(portal, name).await;
+            return Err(StoreOutage::Down);
         }
-        self.of_id(id, now)
+        Ok(self.of_id(id, now))
     }
 
     /// The ids of all of a portal's sessions that have this memo, wherever they are kept. They are here when this

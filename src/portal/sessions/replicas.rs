@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::shared::{Due, Put, STEP, Shared, Standing};
+use super::shared::{Due, OnTheWay, Put, STEP, Shared, Standing};
 use super::{HeldSession, Kept, Name, Place, Sessions, hex, name_of, record};
 use crate::portal::NotKept;
 use crate::portal::notes::ended_session;
@@ -14,8 +14,6 @@ use crate::store::{Event, Store, StoreOutage};
 const TRIES: usize = 4;
 /// What the store is owed is told at least so often.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
-/// How long others may need to put back what the store has lost.
-const RECOVERY: Duration = Duration::from_secs(10);
 /// Of so many copies the one goes that was used least recently.
 const CANDIDATES: usize = 16;
 
@@ -30,6 +28,7 @@ impl Sessions {
         tokio::spawn(async move {
             while let Some(sessions) = me.upgrade() {
                 sessions.tell_what_is_owed().await;
+                sessions.put_notes_back().await;
                 drop(sessions);
                 let owing = async {
                     let Some(sessions) = me.upgrade() else { return };
@@ -63,10 +62,16 @@ impl Sessions {
                 self.end_with_all(portal, &id);
             }
         }
+        // Whoever ended it did not know how long it lasts, and it is not to come back when that is forgotten.
+        if let Event::SessionEnded { portal, session, until, .. } = event
+            && self.of_id(session, *until).is_some()
+        {
+            self.end_with_all(portal, session);
+        }
         if let Event::SessionChanged { id, .. } = event
             && let Some(name) = name_of(id)
         {
-            shared.end_fetch(&name);
+            shared.heard_of(&name);
             // What the store has not heard of yet is newer, or is told that it is not.
             if matches!(shared.owes(&name), None | Some(Due::PutBack | Due::Prolong)) {
                 self.remove(&name, |place| place.session.version() != 0);
@@ -80,12 +85,14 @@ impl Sessions {
     /// The store has lost some of what it had: whatever is here is put back.
     fn put_back(&self) {
         let Some(shared) = self.shared.get() else { return };
-        shared.has_lost(shared.now().plus(RECOVERY));
+        shared.begin_recovery();
         for place in &self.held {
             if place.session.version() != 0 && shared.owes(place.key()).is_none() {
                 shared.owe(&place.portal, *place.key(), Due::PutBack);
             }
         }
+        // Also where there is nothing to be put back: others may have something.
+        shared.owing.notify_one();
     }
 
     /// Keeps a session, in the place of an earlier one for which the browser shows the same. Where there is a store
@@ -98,12 +105,14 @@ impl Sessions {
         let Some(shared) = self.shared.get() else { return Ok(self.keep_here(portal, shown, session)?) };
         let name = self.name(portal, shown);
         let new = self.place(portal, Arc::new(session));
-        let before = match self.write_new(shared, &name, &new, false).await {
+        let (on_the_way, mut version) = (shared.set_out(name), self.number_for(shared, &name));
+        let before = match self.write_new(shared, &name, &new, (&mut version, false)).await {
             Ok(Put::Done(before)) => self.read(shared, &name, before),
             Ok(Put::Older(..)) => None,
             Err(outage) if shared.store.goes_on_without() => {
                 tracing::warn!(portal, %outage, "a session is kept by this replica alone until the store can be asked");
-                shared.owe(portal, name, Due::Write);
+                // It may have been written.
+                shared.owe(portal, name, Due::Write { number: version + 1 });
                 None
             }
             Err(outage) => {
@@ -111,7 +120,7 @@ impl Sessions {
                 return Err(NotKept::Outage);
             }
         };
-        let here = self.take_in(name, new);
+        let here = self.take_in_unless_heard_of(on_the_way, name, new);
         let Some(earlier) = before.or(here) else { return Ok(Kept::New) };
         self.tell_of_change(shared, portal, &name).await;
         Ok(Kept::Replaced(earlier))
@@ -133,37 +142,49 @@ impl Sessions {
         };
         let name = self.name(portal, shown);
         let new = self.place(portal, Arc::new(session));
-        match self.write_new(shared, &name, &new, true).await {
+        let (on_the_way, mut version) = (shared.set_out(name), self.number_for(shared, &name));
+        match self.write_new(shared, &name, &new, (&mut version, true)).await {
             Ok(Put::Older(_, theirs)) => {
                 self.take_theirs(shared, portal, &name, theirs);
                 return Ok(false);
             }
             Ok(Put::Done(_)) => {}
-            Err(_) if shared.store.goes_on_without() => shared.owe(portal, name, Due::Write),
+            Err(_) if shared.store.goes_on_without() => shared.owe(portal, name, Due::Write { number: version + 1 }),
             Err(_) => return Err(NotKept::Outage),
         }
-        self.take_in(name, new);
+        self.take_in_unless_heard_of(on_the_way, name, new);
         Ok(true)
     }
 
-    /// Writes a session that takes the place of every other, or, where it must be the first, of none.
-    async fn write_new(&self, shared: &Shared, name: &Name, new: &Place, first: bool) -> Result<Put, StoreOutage> {
-        let (session, portal) = (&new.session, &*new.portal);
+    /// The number of a session that is to take the place of the one that is here.
+    fn number_for(&self, shared: &Shared, name: &Name) -> u64 {
         let here = self.held.get(name).map_or(0, |held| held.session.version());
-        let mut version = shared.first_version().max(here + STEP);
+        shared.first_version().max(here + STEP)
+    }
+
+    /// Writes a session that takes the place of every other, or, where it must be the first, of none. `version` is the
+    /// number that it is to have, and then the one under which it may have been written last.
+    async fn write_new(
+        &self,
+        shared: &Shared,
+        name: &Name,
+        new: &Place,
+        (version, first): (&mut u64, bool),
+    ) -> Result<Put, StoreOutage> {
+        let (session, portal) = (&new.session, &*new.portal);
         shared.file(&new.memos, name, session.expires).await?;
         let bytes = self.written(shared, name, session);
         for _ in 0..TRIES {
-            match shared.put(portal, name, version, &bytes, (session.expires, first)).await? {
+            match shared.put(portal, name, *version, &bytes, (session.expires, first)).await? {
                 Put::Done(before) => {
-                    session.stands_as(version, session.expires);
+                    session.stands_as(*version, session.expires);
                     shared.forgive(name);
                     return Ok(Put::Done(before));
                 }
                 Put::Older(newer, theirs @ Standing::Session { .. }) if first => {
                     return Ok(Put::Older(newer, theirs));
                 }
-                Put::Older(newer, _) => version = newer + STEP,
+                Put::Older(newer, _) => *version = newer + STEP,
             }
         }
         Err(StoreOutage::Down)
@@ -184,8 +205,9 @@ impl Sessions {
         if matches!(shared.owes(&name), Some(Due::End { .. })) || earlier.identity.user() != renewed.identity.user() {
             return None;
         }
+        let on_the_way = shared.set_out(name);
         let version = match earlier.version() {
-            0 => shared.first_version(),
+            0 => shared.number_of_new(&name),
             version => version + 1,
         };
         let renewed = HeldSession { memos: earlier.memos.clone(), ..renewed };
@@ -195,7 +217,7 @@ impl Sessions {
         let bytes = self.written(shared, &name, &session);
         match shared.put(portal, &name, version, &bytes, (session.expires, false)).await {
             Ok(Put::Done(_)) => {
-                self.take_in(name, new);
+                self.take_in_unless_heard_of(on_the_way, name, new);
                 if session.expires > earlier.expires {
                     let _ = shared.file(&self.place(portal, Arc::clone(&session)).memos, &name, session.expires).await;
                 }
@@ -209,7 +231,7 @@ impl Sessions {
                 // Not where it was ended meanwhile.
                 self.held.get(&name)?;
                 self.take_in(name, new);
-                shared.owe(portal, name, Due::Write);
+                shared.owe(portal, name, Due::Write { number: version });
                 Some(session)
             }
         }
@@ -223,11 +245,9 @@ impl Sessions {
         earlier: &Arc<HeldSession>,
         renewed: HeldSession,
     ) -> Option<Arc<HeldSession>> {
-        let renewed = self.renew_here(id, earlier, renewed)?;
-        if let (Some(shared), Some(name)) = (self.shared.get(), name_of(id)) {
-            shared.owe(portal, name, Due::Write);
-        }
-        Some(renewed)
+        self.renew_and_owe(portal, id, earlier, renewed, |shared, name, _| {
+            Some(Due::Write { number: shared.number_of_new(name) })
+        })
     }
 
     /// The same of one that each replica renews for itself: the store is told only where it would forget the session
@@ -239,15 +259,27 @@ impl Sessions {
         earlier: &Arc<HeldSession>,
         renewed: HeldSession,
     ) -> Option<Arc<HeldSession>> {
-        let renewed = self.renew_here(id, earlier, renewed)?;
-        if let (Some(shared), Some(name)) = (self.shared.get(), name_of(id))
-            && shared.owes(&name).is_none()
-        {
+        self.renew_and_owe(portal, id, earlier, renewed, |shared, name, renewed| {
             let left = renewed.expires.saturating_sub(shared.unix());
             let missing = renewed.expires.saturating_sub(renewed.stands_until.load(Ordering::Relaxed));
-            if missing > left / 4 {
-                shared.owe(portal, name, Due::Prolong);
-            }
+            (missing > left / 4 && shared.owes(name).is_none()).then_some(Due::Prolong)
+        })
+    }
+
+    /// Renews one here, and owes the store what follows from it.
+    fn renew_and_owe(
+        &self,
+        portal: &str,
+        id: &str,
+        earlier: &Arc<HeldSession>,
+        renewed: HeldSession,
+        due: impl FnOnce(&Shared, &Name, &HeldSession) -> Option<Due>,
+    ) -> Option<Arc<HeldSession>> {
+        let renewed = self.renew_here(id, earlier, renewed)?;
+        if let (Some(shared), Some(name)) = (self.shared.get(), name_of(id))
+            && let Some(due) = due(shared, &name, &renewed)
+        {
+            shared.owe(portal, name, due);
         }
         Some(renewed)
     }
@@ -275,6 +307,22 @@ impl Sessions {
         }
         // Whoever is signed in is let in, whatever else is kept here.
         self.insert(name, new, true).ok().flatten()
+    }
+
+    /// The same of one that was on its way. If anything was heard of it meanwhile, whoever wants it asks the store.
+    pub(super) fn take_in_unless_heard_of(
+        &self,
+        on_the_way: OnTheWay<'_>,
+        name: Name,
+        new: Place,
+    ) -> Option<Arc<HeldSession>> {
+        let session = Arc::clone(&new.session);
+        let earlier = self.take_in(name, new);
+        // Whoever hears of it from now on finds the copy.
+        if !on_the_way.ends_unheard_of() {
+            self.remove(&name, |place| Arc::ptr_eq(&place.session, &session) && session.version() != 0);
+        }
+        earlier
     }
 
     /// Forgets the copy that was used least recently, of some that lie anywhere.

@@ -5,7 +5,7 @@
 //! whoever still has a copy cannot put it back. A memo's place has the names of all sessions that have it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ static GET: LazyLock<Script> = LazyLock::new(|| {
          return {0, held[1], held[2], string.format('%.0f', math.max(0, now - tonumber(held[3] or now)))}",
     )
 });
-/// Puts a stone in the place of what has no greater number.
+/// Puts a stone in the place of what has no greater number. It stays as long as that would have, which may have been
+/// renewed since.
 static END: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         &["s"],
@@ -68,8 +69,9 @@ static END: LazyLock<Script> = LazyLock::new(|| {
            if ARGV[2] == '0' then return {0} end \
            number = tonumber(ARGV[1]) \
          end \
+         redis.call('HDEL', KEYS[1], '') \
          redis.call('HSET', KEYS[1], 'n', string.format('%.0f', number + 1), 'v', '', 't', '0') \
-         if ARGV[2] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
+         if tonumber(ARGV[2]) > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end \
          return {1}",
     )
 });
@@ -132,8 +134,9 @@ pub(super) enum Fetched {
 /// What the store is to be told.
 #[derive(Clone)]
 pub(super) enum Due {
-    /// The session as memory has it then, which is newer.
-    Write,
+    /// The session as memory has it then, which is newer. One that was never there has this number: whoever came
+    /// under its name since has a greater one.
+    Write { number: u64 },
     /// The same, of which nobody need hear.
     Prolong,
     /// The session as it may stand there already: the store had it, and may have lost it.
@@ -151,20 +154,41 @@ pub(super) struct Debt {
 }
 
 /// What a replica has beside its memory.
-pub(super) struct Shared {
+pub struct Shared {
     pub store: Arc<Store>,
     pub me: Weak<Sessions>,
-    pub fetches: Flights<Name, Fetched>,
+    pub(super) fetches: Flights<Name, Fetched>,
     hash: Hmac<Sha256>,
     /// What is on its way here. Whatever is heard of it meanwhile takes it out.
-    fetching: Mutex<HashSet<Name>>,
+    pub(super) on_the_way: Mutex<HashSet<Name>>,
     owed: Mutex<BTreeMap<Name, Debt>>,
     debts: AtomicU64,
-    pub owing: Notify,
+    pub(super) owing: Notify,
     /// Who waits until something is heard of a session.
-    pub waiting: DashMap<Name, Arc<Notify>>,
+    pub(super) waiting: DashMap<Name, Arc<Notify>>,
     /// Until then, what is not in the store may be on its way back there.
     lost_until: AtomicU64,
+    /// Whether we have some to put back ourselves.
+    is_putting_back: AtomicBool,
+}
+
+/// A session that is on its way from the store, or there and back. Nobody waits for it any more when this is dropped.
+pub(super) struct OnTheWay<'a> {
+    shared: &'a Shared,
+    name: Name,
+}
+
+impl OnTheWay<'_> {
+    /// Whether nothing was heard of it meanwhile.
+    pub(super) fn ends_unheard_of(self) -> bool {
+        self.shared.on_the_way.lock().remove(&self.name)
+    }
+}
+
+impl Drop for OnTheWay<'_> {
+    fn drop(&mut self) {
+        self.shared.heard_of(&self.name);
+    }
 }
 
 impl Shared {
@@ -178,12 +202,13 @@ impl Shared {
             fetches: Flights::new(errands, MOST_FETCHES),
             // HMAC takes a key of every length.
             hash: Hmac::new(&store.name_key("portal sessions").into()),
-            fetching: Mutex::default(),
+            on_the_way: Mutex::default(),
             owed: Mutex::default(),
             debts: AtomicU64::new(0),
             owing: Notify::new(),
             waiting: DashMap::new(),
             lost_until: AtomicU64::new(0),
+            is_putting_back: AtomicBool::new(false),
         }
     }
 
@@ -199,10 +224,19 @@ impl Shared {
         self.store.clock().unix()
     }
 
-    /// The number of a session that begins now.
+    /// The number of a session that begins now: by the store's clock, which is the same for all, if it is known.
     pub(super) fn first_version(&self) -> u64 {
         let within = rand::random::<u64>() % STEP;
-        (self.unix().saturating_mul(NUMBERS_A_SECOND).saturating_add(within)).min(PAST_ALL / 2)
+        let now = self.store.server_now().map_or_else(|| self.unix(), |millis| millis / 1000);
+        (now.saturating_mul(NUMBERS_A_SECOND).saturating_add(within)).min(PAST_ALL / 2)
+    }
+
+    /// The number of one that the store does not have yet, though it may have been told.
+    pub(super) fn number_of_new(&self, name: &Name) -> u64 {
+        match self.owes(name) {
+            Some(Due::Write { number }) => number,
+            _ => self.first_version(),
+        }
     }
 
     fn place(&self, portal: &str, name: &Name) -> Place {
@@ -295,13 +329,15 @@ impl Shared {
         }
     }
 
-    pub(super) fn begin_fetch(&self, name: Name) {
-        self.fetching.lock().insert(name);
+    /// It is asked for, or written. What comes of it counts if it is still unheard of by then.
+    pub(super) fn set_out(&self, name: Name) -> OnTheWay<'_> {
+        self.on_the_way.lock().insert(name);
+        OnTheWay { shared: self, name }
     }
 
-    /// Whether nothing was heard of it meanwhile.
-    pub(super) fn end_fetch(&self, name: &Name) -> bool {
-        self.fetching.lock().remove(name)
+    /// Something was heard of it.
+    pub(super) fn heard_of(&self, name: &Name) {
+        self.on_the_way.lock().remove(name);
     }
 
     /// Remembers what the store is to be told of this session, in the place of what it was to be told before.
@@ -325,6 +361,10 @@ impl Shared {
         self.owed.lock().get(name).map(|debt| debt.due.clone())
     }
 
+    pub(super) fn untold(&self) -> usize {
+        self.owed.lock().len()
+    }
+
     /// Some of what is owed, after this name.
     pub(super) fn debts(&self, after: Option<Name>, most: usize) -> Vec<(Name, Debt)> {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -341,12 +381,23 @@ impl Shared {
         }
     }
 
-    pub(super) fn has_lost(&self, until: Moment) {
+    /// The store has lost something, and is owed what we have of it.
+    pub(super) fn begin_recovery(&self) {
+        self.is_putting_back.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_putting_back(&self) -> bool {
+        self.is_putting_back.load(Ordering::Relaxed)
+    }
+
+    /// All that we had of it is there again. Others may have more, and need until then.
+    pub(super) fn end_recovery(&self, until: Moment) {
         self.lost_until.fetch_max(until.as_millis(), Ordering::Relaxed);
+        self.is_putting_back.store(false, Ordering::Relaxed);
     }
 
     /// Whether what is not in the store may be on its way back there.
     pub(super) fn is_recovering(&self) -> bool {
-        self.now().as_millis() < self.lost_until.load(Ordering::Relaxed)
+        self.is_putting_back() || self.now().as_millis() < self.lost_until.load(Ordering::Relaxed)
     }
 }

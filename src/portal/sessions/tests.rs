@@ -114,4 +114,5 @@ fn sessions_that_come_and_go_at_once_leave_no_note_behind() {
     assert_eq!((sessions.held.len(), sessions.by_end.lock().len()), (0, 0));
 }
 
+mod races;
 mod replicas;

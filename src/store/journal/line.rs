@@ -36,12 +36,16 @@ pub(super) static TIME: LazyLock<Script> = LazyLock::new(|| Script::new(KEYS, "r
 /// entries and in milliseconds; then for each event its mark, its end or nothing, and what is sealed. Answers for
 /// each whether it was written: what stands already is not.
 ///
+/// A full server refuses a script at its first step that could need memory, not later. So another step comes first,
+/// which changes nothing: others must hear of a sign-out above all, and what is told takes little, and not for long.
+///
 /// What has ended is dropped a little at a time, but quicker than it comes: a million that end at once must not stop
 /// the server. That the stream goes when nobody tells anything for long is no loss, since the mark stays.
 pub(super) static TELL: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         KEYS,
-        "local time = redis.call('TIME')
+        "redis.call('ZREM', KEYS[2], '')
+        local time = redis.call('TIME')
         local ended = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', time[1] - ARGV[2], 'LIMIT', 0, 200)
         if #ended > 0 then redis.call('ZREM', KEYS[2], unpack(ended)) end
         local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')

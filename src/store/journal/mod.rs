@@ -2,12 +2,15 @@
 //! by whoever starts later or has missed something.
 //!
 //! How long it takes until a sign-out at one replica is heard at another:
-//! - in normal operation as long as two messages take, since readers wait at the server and nobody polls;
-//! - after a lost connection until it is made again, which is tried every second. A connection that is dead and
-//!   does not say so is noticed after [`reader::WAIT`] and `[store] timeout`;
-//! - after a failover, or when the store was emptied, until that is over, and what was lost by it until somebody
-//!   who knows of it has noticed, within [`reader::WAIT`], and told it again. Everybody who has told or heard it
-//!   knows of it.
+//! - in normal operation as long as two messages take, since readers wait at the server and nobody polls:
+//!   [`HEARD_WITHIN`], and milliseconds as a rule;
+//! - after a lost connection [`HEARD_AGAIN_WITHIN`] from when one can be made again. One that is dead and does not
+//!   say so is given up after [`reader::WAIT`] and `[store] timeout`, and an attempt to make one that gets no answer
+//!   at all after some seconds, too;
+//! - after a failover, or when the store was emptied, as long from when that is over: what was lost by it is noticed by
+//!   whoever knows of it within [`reader::WAIT`], and told again. Everybody who has told or heard it knows of it.
+//!
+//! To the latter two comes the time that it takes to read what stands, where there is much.
 //!
 //! A replica that cannot reach the store hears nothing meanwhile, and what it tells waits.
 
@@ -28,6 +31,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 
+use super::link::LONGEST_PAUSE;
 use super::{Event, Place, Store, StoreOutage};
 use crate::domain::{Moment, UnixSeconds};
 use crate::observe::JournalMetrics;
@@ -46,6 +50,16 @@ const LENGTH: (usize, Duration) = (100_000, Duration::from_secs(600));
 const BUNDLE: usize = 64;
 /// How far a machine's clock may be from the store's before it is worth a word, in seconds.
 const SKEW: u64 = 60;
+
+/// How soon a sign-out at one replica is known at all, as long as the store answers in time.
+pub const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// How soon it is where a message was lost, or there was no connection, from when the store can be asked again.
+pub const HEARD_AGAIN_WITHIN: Duration = Duration::from_secs(5);
+
+// A connection is made again, and then the reader comes back to it.
+const _: () = assert!(LONGEST_PAUSE.as_millis() + PAUSE.as_millis() <= HEARD_AGAIN_WITHIN.as_millis());
+// Somebody looks, may just have read all that stands, and lets others be the first to tell what is missing.
+const _: () = assert!(reader::WAIT.as_millis() + PAUSE.as_millis() * 3 / 2 <= HEARD_AGAIN_WITHIN.as_millis());
 
 /// Whoever is told.
 pub(super) type Hear = Box<dyn Fn(&Event) + Send + Sync>;
@@ -155,14 +169,6 @@ impl Journal {
         tokio::join!(hearing, telling);
     }
 
-    /// Waits until everything is told, as long as somebody runs this. Says how many events still wait, if it is
-    /// dropped or not.
-    pub(super) async fn finish(&self) {
-        while self.outbox.untold() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     pub(super) fn untold(&self) -> usize {
         self.outbox.untold()
     }
@@ -176,8 +182,10 @@ impl Journal {
                 tokio::time::sleep(PAUSE.mul_f64(rand::random_range(0.0..0.5))).await;
             }
             while self.outbox.is_waiting() || self.standing.lock().is_telling_again() {
-                if self.deliver_some(store).await.is_err() {
-                    tokio::time::sleep(PAUSE).await;
+                match self.deliver_some(store).await {
+                    // A long walk over what is not missing asks nobody.
+                    Ok(()) => tokio::task::yield_now().await,
+                    Err(_) => tokio::time::sleep(PAUSE).await,
                 }
             }
             if self.outbox.take_overrun() {
@@ -224,8 +232,9 @@ impl Journal {
         let marks: Vec<_> = letters.iter().map(|(mark, ..)| *mark).collect();
         let written = self.write(store, letters).await?;
         sending.marks.clear();
+        let now = store.clock.now();
         for (mark, is_written) in marks.iter().zip(written) {
-            self.outbox.landed(mark, is_written);
+            self.outbox.landed(mark, is_written, now);
         }
         Ok(())
     }

@@ -55,6 +55,9 @@ struct Held {
     flying: HashMap<Mark, Flight>,
     /// Those read back that do not stand.
     recent: VecDeque<Letter>,
+    /// Those that stood already when they were told, and when that was. Ours may be the only word of them that is
+    /// left: an answer that was not heard, or another replica's that has gone.
+    repeated: VecDeque<(Letter, Moment)>,
     /// Whether something that stands was left to be found missing.
     is_overrun: bool,
 }
@@ -89,9 +92,15 @@ impl Outbox {
     }
 
     /// The server has said that it has this one; or that it had it before, and it is not written twice.
-    pub(super) fn landed(&self, mark: &Mark, is_written: bool) {
+    pub(super) fn landed(&self, mark: &Mark, is_written: bool, now: Moment) {
         let mut held = self.held.lock();
-        if !is_written || held.flying.len() > MOST {
+        if !is_written {
+            let flight = held.flying.remove(mark);
+            held.repeated.extend(flight.map(|flight| (flight.letter, now)));
+            if held.repeated.len() > RECENT.0 {
+                held.repeated.pop_front();
+            }
+        } else if held.flying.len() > MOST {
             held.flying.remove(mark);
         } else if let Some(flight) = held.flying.get_mut(mark) {
             flight.is_answered = true;
@@ -157,6 +166,22 @@ impl Outbox {
         }
         drop(held);
         self.wake.notify_one();
+    }
+
+    /// There is a new connection, so it may be another server, and one that never had what stood at the first. That
+    /// cannot be seen from the journal: nobody has read the entry there either.
+    pub(super) fn reconnected(&self, now: Moment) {
+        let mut held = self.held.lock();
+        let repeated: Vec<_> = held.repeated.drain(..).collect();
+        let mut is_any = false;
+        for (letter, _) in repeated.into_iter().filter(|(_, landed)| now.since(*landed) <= RECENT.1) {
+            is_any = true;
+            held.wait(letter);
+        }
+        drop(held);
+        if is_any {
+            self.wake.notify_one();
+        }
     }
 
     /// How many wait or are on their way without an answer.
@@ -235,7 +260,7 @@ mod tests {
         let marks = [1, 2, 3, 4].map(|id| outbox.launch(plain(id), NOW));
         assert_eq!(outbox.untold(), 4);
         outbox.failed(&[marks[2]]);
-        outbox.landed(&marks[1], true);
+        outbox.landed(&marks[1], true, NOW);
         outbox.failed(&[marks[1], marks[3], marks[0]]);
         assert_eq!(waiting(&outbox), [1, 3, 4].map(plain), "an answer is an answer");
     }
@@ -246,9 +271,9 @@ mod tests {
         let [kept, lost, late, old] = [1, 2, 3, 4].map(|id| outbox.launch(plain(id), NOW));
         outbox.read_back(&kept, NOW);
         for mark in [&kept, &lost, &late] {
-            outbox.landed(mark, true);
+            outbox.landed(mark, true, NOW);
         }
-        outbox.landed(&old, false);
+        outbox.landed(&old, false, NOW);
         let before = outbox.answered();
         assert_eq!(before.len(), 2);
         outbox.read_back(&late, NOW);
@@ -258,6 +283,26 @@ mod tests {
         assert_eq!(waiting(&outbox), [1, 3].map(plain));
         outbox.lost(NOW);
         assert_eq!(waiting(&outbox), []);
+    }
+
+    #[test]
+    fn what_stood_already_is_told_again_to_a_server_that_may_be_another() {
+        let outbox = Outbox::default();
+        let long_ago = NOW;
+        let now = NOW.plus(RECENT.1).plus(Duration::from_millis(1));
+        for (id, landed) in [(1, long_ago), (2, now)] {
+            outbox.landed(&outbox.launch(stands(id), NOW), false, landed);
+        }
+        assert_eq!((waiting(&outbox), outbox.untold()), (Vec::new(), 0));
+        outbox.reconnected(now);
+        assert_eq!(waiting(&outbox), [stands(2)]);
+        outbox.reconnected(now);
+        assert_eq!(waiting(&outbox), []);
+        for id in 0..=RECENT.0 {
+            outbox.landed(&outbox.launch(stands(id), NOW), false, now);
+        }
+        outbox.reconnected(now);
+        assert_eq!(waiting(&outbox).len(), RECENT.0);
     }
 
     #[test]

@@ -117,6 +117,9 @@ impl<'a> Reader<'a> {
         if look.is_replica && !is_new_connection {
             line.leave_replica().await?;
         }
+        if is_new_connection {
+            self.journal.outbox.reconnected(self.store.clock.now());
+        }
         self.journal.server.saw(look.time, asked, self.store.clock.now(), is_new_connection);
         self.compare_clocks(look.time / 1000);
         while self.journal.standing.lock().drop_ended(look.time / 1000, 1000) {}
@@ -179,6 +182,8 @@ impl<'a> Reader<'a> {
             let page = line.standing(&after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.clone();
+            // Not until there is nothing more: while others tell there is always another mark of the last entry.
+            let is_last = page.len() < PAGE;
             for (sealed, _) in page {
                 // The mark of the last entry stands there, too.
                 if sealed.len() > size_of::<Mark>() {
@@ -187,6 +192,9 @@ impl<'a> Reader<'a> {
             }
             // Whoever signs out now does not wait for those who did yesterday.
             self.next(line, None).await?;
+            if is_last {
+                return Ok(());
+            }
         }
     }
 
@@ -224,7 +232,7 @@ impl<'a> Reader<'a> {
 
     /// Hears what another replica has told; `is_news` where it may have been told a moment ago.
     fn take(&self, sealed: &[u8], is_news: bool) {
-        let Some(text) = self.store.unseal(&self.journal.house, super::SEALED, sealed) else {
+        let Some(text) = self.store.unseal_same(&self.journal.house, super::SEALED, sealed) else {
             return self.skip(Flaw::Closed);
         };
         let Ok(event) = serde_json::from_slice::<Event>(&text) else { return self.skip(Flaw::Unknown) };

@@ -9,7 +9,7 @@ use super::SEALED;
 use crate::domain::{Clock, ManualClock, SystemClock};
 use crate::observe::Metrics;
 use crate::store::scratch::Scratch;
-use crate::store::{Event, Store};
+use crate::store::{Event, Store, StoreOutage};
 
 /// A replica that hears, until it is dropped.
 struct Replica {
@@ -204,6 +204,20 @@ async fn what_is_told_while_the_store_is_down_is_told_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn a_full_server_takes_what_is_told() {
+    let server = Scratch::start().await;
+    let [one, two] = [Replica::start(&server), Replica::start(&server)];
+    let (one, two) = (one.caught_up().await, two.caught_up().await);
+    server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+    let place = one.store.place("test", &[]);
+    let full = Err(StoreOutage::Unable("OOM".to_owned()));
+    assert_eq!(one.store.put(&place, b"", Duration::from_secs(9)).await, full);
+    one.tell(&ended("a")).await;
+    one.tell(&changed(1)).await;
+    two.hears(&[ended("a"), changed(1)]).await;
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_at_the_start_is_caught_up_with_later() {
     let mut server = Scratch::start().await;
     server.stop();
@@ -310,6 +324,26 @@ async fn what_the_server_had_and_lost_before_anybody_read_it_is_told_again() {
     is_busy.store(false, Ordering::SeqCst);
     until(|| how_many(&server, &one) == ("3".to_owned(), "2".to_owned())).await;
     assert_eq!(one.heard(), [changed(1)], "it has missed nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stood_already_when_it_was_told_and_was_lost_before_anybody_read_it_is_told_again() {
+    let server = Scratch::start().await;
+    let is_busy = Arc::new(AtomicBool::new(true));
+    let hear = busy_while(&is_busy);
+    let one = Replica::start_with(&server, Arc::new(SystemClock::new()), hear).caught_up().await;
+    let two = Replica::start(&server).caught_up().await;
+    two.tell(&changed(1)).await;
+    until(|| one.heard().len() == 1).await;
+    two.tell(&ended("a")).await;
+    one.tell(&ended("a")).await;
+    drop(two);
+    server.say(&["EVAL", LOSE_LAST, "2", &one.key("journal"), &one.key("standing")]);
+    assert_eq!(how_many(&server, &one), ("1".to_owned(), "1".to_owned()));
+    server.say(&["CLIENT", "KILL", "TYPE", "normal"]);
+    is_busy.store(false, Ordering::SeqCst);
+    until(|| how_many(&server, &one) == ("2".to_owned(), "2".to_owned())).await;
+    assert_eq!(one.counted("lost"), 0, "it cannot know");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,6 +472,25 @@ async fn an_event_that_does_not_open_is_heard_when_its_key_has_come() {
     until(|| two.counted("skipped") == 1).await;
     two.store.configure(plan(&[new, old]));
     two.hears(&[event]).await;
+}
+
+#[tokio::test]
+async fn whoever_starts_while_others_never_stop_telling_catches_up() {
+    let server = Scratch::start().await;
+    let busy: Vec<_> = (0..4).map(|_| Replica::start(&server)).collect();
+    let telling = |replica: &Replica| {
+        let store = Arc::clone(&replica.store);
+        tokio::spawn(async move {
+            for id in 0.. {
+                drop(store.tell(changed(id)).await);
+            }
+        })
+    };
+    let telling: Vec<_> = busy.iter().flat_map(|replica| [(); 4].map(|()| telling(replica))).collect();
+    until(|| busy[0].heard().len() > 100).await;
+    let late = Replica::start(&server).caught_up().await;
+    telling.iter().for_each(JoinHandle::abort);
+    drop(late);
 }
 
 #[tokio::test]

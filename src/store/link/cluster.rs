@@ -4,6 +4,9 @@
 //! for as long as one that hangs keeps it waiting, and after a connection broke it asks a second time what may
 //! have been done already.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use super::node::{Node, Target, pause};
 use super::sentinels::text;
 use super::terms::Address;
-use super::trouble::{Trouble, node_address};
+use super::trouble::{Trouble, is_of_login, node_address};
 use super::way::Way;
 use super::wire::{Wire, outage};
 use crate::store::StoreOutage;
@@ -28,6 +31,8 @@ const SLOTS: usize = 16384;
 const LOOK_EVERY: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(500)];
 /// The least time between two looks, however often somebody is sent elsewhere.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
+/// Longest time that one node is waited for that is to say who has which slots, however long the store may take.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// How often one question is sent elsewhere.
 const MOST_HOPS: usize = 8;
 
@@ -59,6 +64,15 @@ struct Slots {
     /// By slot: the index of its node.
     holders: Vec<Option<u16>>,
     nodes: Vec<Arc<Node>>,
+    /// Whether the Cluster serves anybody, as far as they know who said so.
+    is_served: bool,
+}
+
+/// The same as one node told it.
+struct Told {
+    holders: Vec<Option<u16>>,
+    addresses: Vec<Address>,
+    is_served: bool,
 }
 
 impl Drop for Cluster {
@@ -141,7 +155,7 @@ impl Slots {
 
     /// Whether every slot is served.
     fn are_all_there(&self) -> Result<(), StoreOutage> {
-        if self.holders.iter().any(Option::is_none) {
+        if !self.is_served || self.holders.iter().any(Option::is_none) {
             return Err(StoreOutage::Unable("CLUSTERDOWN".to_owned()));
         }
         match self.nodes.iter().all(|node| node.wire_now().is_some()) {
@@ -180,11 +194,12 @@ impl Kept {
                 self.way.tell(told.as_ref().err());
             }
             let [calm, troubled] = LOOK_EVERY;
-            let every = match failures {
-                0 if told.is_ok() => calm,
-                0 => troubled,
-                failures => pause(failures),
-            };
+            if failures > 0 {
+                // However many ask, and so have a reason to look: nobody answers, and all replicas would try.
+                sleep(pause(failures)).await;
+                continue;
+            }
+            let every = if told.is_ok() { calm } else { troubled };
             sleep(LOOK_AFTER).await;
             let _ = timeout(every.mul_f64(rand::random_range(0.8..1.2)), self.look.notified()).await;
         }
@@ -200,57 +215,73 @@ impl Kept {
         Arc::clone(nodes.entry(address.clone()).or_insert_with(new))
     }
 
-    /// Asks any node that answers who has which slots. Another one each time: one that is cut off from the others
-    /// does not know better, and says so as if it did.
+    /// Asks any node that answers who has which slots. Another one each time, and the next where one says that the
+    /// Cluster serves nobody: that may be cut off from the others, and not know what they have agreed upon.
     async fn look_for_slots(&self) -> Result<Arc<Slots>, StoreOutage> {
         let access = Arc::clone(&self.way.access());
+        let patience = access.timeout.min(ASK_WITHIN);
         let mut wires: Vec<Arc<Wire>> = self.nodes.lock().values().filter_map(|node| node.wire_now()).collect();
         if !wires.is_empty() {
             let first = rand::random_range(0..wires.len());
             wires.rotate_left(first);
         }
         let mut last = StoreOutage::Unreachable("no node of the Cluster answers".to_owned());
+        let mut second = None;
         for wire in wires {
-            match timeout(access.timeout, self.ask_for_slots(&wire)).await {
-                Ok(Ok(slots)) => return Ok(slots),
+            match timeout(patience, ask_for_slots(&wire)).await {
+                Ok(Ok(told)) if told.is_served => return Ok(self.take(told)),
+                Ok(Ok(told)) => second = Some(told),
                 Ok(Err(outage)) => last = outage,
                 Err(_) => last = StoreOutage::TimedOut,
             }
         }
         for address in &self.way.terms.addresses {
-            let asking = async { self.ask_for_slots(&*self.way.dial(address).await?).await };
-            match timeout(access.timeout, asking).await {
-                Ok(Ok(slots)) => return Ok(slots),
+            let asking = async { ask_for_slots(&*self.way.dial(address).await?).await };
+            match timeout(patience, asking).await {
+                Ok(Ok(told)) if told.is_served => return Ok(self.take(told)),
+                Ok(Ok(told)) => second = Some(told),
                 Ok(Err(outage)) => last = outage,
                 Err(_) => last = StoreOutage::TimedOut,
             }
         }
-        if super::trouble::is_of_login(&last) {
+        if is_of_login(&last) {
             self.way.tell_refused(&last);
         }
-        Err(last)
+        second.map(|told| self.take(told)).ok_or(last)
     }
 
-    async fn ask_for_slots(&self, wire: &Wire) -> Result<Arc<Slots>, StoreOutage> {
-        let answer = wire.ask(redis::cmd("CLUSTER").arg("SLOTS"), false).await.map_err(outage)?;
-        let mut addresses: Vec<Address> = Vec::new();
-        let mut holders = vec![None; SLOTS];
-        for (first, last, address) in ranges(&answer, &wire.address) {
-            let index = addresses.iter().position(|other| *other == address).unwrap_or_else(|| {
-                addresses.push(address);
-                addresses.len() - 1
-            });
-            if let Some(range) = holders.get_mut(first..=last) {
-                range.fill(u16::try_from(index).ok());
-            }
-        }
-        if addresses.is_empty() {
-            return Err(StoreOutage::Unable("CLUSTERDOWN".to_owned()));
-        }
+    /// Keeps in touch with these, and with no others.
+    fn take(&self, told: Told) -> Arc<Slots> {
+        let Told { holders, addresses, is_served } = told;
         let nodes = addresses.iter().map(|address| self.node_at(address)).collect();
         self.nodes.lock().retain(|address, _| addresses.contains(address));
-        Ok(Arc::new(Slots { holders, nodes }))
+        Arc::new(Slots { holders, nodes, is_served })
     }
+}
+
+async fn ask_for_slots(wire: &Wire) -> Result<Told, StoreOutage> {
+    let answer = wire.ask(redis::cmd("CLUSTER").arg("SLOTS"), false).await.map_err(outage)?;
+    let mut addresses: Vec<Address> = Vec::new();
+    let mut holders = vec![None; SLOTS];
+    for (first, last, address) in ranges(&answer, &wire.address) {
+        let index = addresses.iter().position(|other| *other == address).unwrap_or_else(|| {
+            addresses.push(address);
+            addresses.len() - 1
+        });
+        if let Some(range) = holders.get_mut(first..=last) {
+            range.fill(u16::try_from(index).ok());
+        }
+    }
+    if addresses.is_empty() {
+        return Err(StoreOutage::Unable("CLUSTERDOWN".to_owned()));
+    }
+    let is_served = match wire.ask(redis::cmd("CLUSTER").arg("INFO"), false).await {
+        Ok(state) => !text(&state).is_some_and(|state| state.contains("cluster_state:fail")),
+        // Or whoever we are may not ask for that.
+        Err(Trouble::Outage(StoreOutage::Unable(_))) => true,
+        Err(trouble) => return Err(outage(trouble)),
+    };
+    Ok(Told { holders, addresses, is_served })
 }
 
 /// The answer to `CLUSTER SLOTS`: first and last slot, and their primary.
@@ -274,37 +305,4 @@ pub(super) fn slot(tag: &[u8]) -> u16 {
         (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 })
     });
     crc % 16384
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slots_are_those_of_the_specification() {
-        // The first is the specification's own example, the others are what a server says to CLUSTER KEYSLOT.
-        for (tag, expected) in [("123456789", 0x31C3), ("foo", 12182), ("", 0), ("user1000", 3443)] {
-            assert_eq!(slot(tag.as_bytes()), expected, "{tag}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_understood_is_left_out() {
-        let asked = Address::parse("10.0.0.1:7000").unwrap();
-        let node = |host: &str, port| Value::Array(vec![Value::BulkString(host.into()), Value::Int(port)]);
-        let range = |first, last, node| Value::Array(vec![Value::Int(first), Value::Int(last), node]);
-        let answer = Value::Array(vec![
-            range(0, 5460, node("10.0.0.2", 7001)),
-            range(5461, 9, node("10.0.0.2", 7001)),
-            range(-1, 9, node("10.0.0.2", 7001)),
-            range(5461, 5461, node("10.0.0.2", 70000)),
-            range(5461, 10922, node("", 7002)),
-            range(10923, 16383, Value::Array(vec![Value::Nil, Value::Int(7003)])),
-            Value::Nil,
-        ]);
-        let told: Vec<String> =
-            ranges(&answer, &asked).iter().map(|(first, last, to)| format!("{first}-{last} {to}")).collect();
-        assert_eq!(told, ["0-5460 10.0.0.2:7001", "5461-10922 10.0.0.1:7002", "10923-16383 10.0.0.1:7003"]);
-        assert_eq!(ranges(&Value::Nil, &asked), []);
-    }
 }

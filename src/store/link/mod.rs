@@ -35,6 +35,9 @@ use trouble::Trouble;
 use way::Way;
 use wire::Wire;
 
+/// How long at most until the next try to reach a server that could not be reached.
+pub(super) const LONGEST_PAUSE: Duration = node::PAUSES[1];
+
 /// The way to the store, as long as the process lives.
 pub(super) struct Link {
     way: Arc<Way>,
@@ -83,9 +86,9 @@ impl Link {
         }
     }
 
-    /// Whether the store was reached since the start.
-    pub(super) fn was_reached(&self) -> bool {
-        self.way.was_up()
+    /// Whether somebody has looked, and it was not there.
+    pub(super) fn is_away(&self) -> bool {
+        self.way.is_down()
     }
 
     /// Counts how often a connection to the store was made, or was found to work again. After each of them the

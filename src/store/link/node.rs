@@ -19,7 +19,7 @@ use crate::store::StoreOutage;
 /// Time between two looks whether a server that nobody complains of still answers.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The first pause after a failure, and where it stops doubling.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
+pub(super) const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
 /// Longest time that making a connection takes. Nobody waits for it so long.
 const DIAL_WITHIN: Duration = Duration::from_secs(5);
 /// A connection that lived shorter counts as a failure.
@@ -230,24 +230,38 @@ impl Kept {
                 Ok(Err(outage)) => return self.down(&outage),
                 Err(_) => return self.down(&StoreOutage::TimedOut),
             }
-            if self.wants_another(&wire).await
-                && let Ok(other) = self.dial().await
-            {
-                self.up(&other);
-                wire = other;
+            tokio::select! {
+                () = wire.ended() => return self.connecting(&wire),
+                other = self.another(&wire) => if let Some(other) = other {
+                    self.up(&other);
+                    wire = other;
+                },
             }
         }
     }
 
-    /// Whether a new connection is wanted although this one works.
-    async fn wants_another(&self, wire: &Wire) -> bool {
+    /// A new connection, if one is wanted although this one works, and can be made.
+    async fn another(&self, wire: &Wire) -> Option<Arc<Wire>> {
         let is_told = self.renew.swap(false, Ordering::Relaxed);
+        if !is_told && !self.is_outdated(wire).await {
+            return None;
+        }
+        let other = self.dial().await.ok();
+        if other.is_none() && is_told {
+            // Whatever this one still does, it was made with settings that do not hold any more.
+            self.renew.store(true, Ordering::Relaxed);
+        }
+        other
+    }
+
+    /// Whether this connection is to another server, or as somebody else, than it would be made now.
+    async fn is_outdated(&self, wire: &Wire) -> bool {
         let access = self.way.access();
         let is_elsewhere = match &self.target {
             Target::Server(_) => false,
             Target::Primary(sentinels) => sentinels.find(&self.way).await.is_ok_and(|address| address != wire.address),
         };
-        is_told || is_elsewhere || access.login.has_changed_from(wire.password.as_ref())
+        is_elsewhere || access.login.has_changed_from(wire.password.as_ref())
     }
 
     /// Draws the conclusions from an answer that is none.

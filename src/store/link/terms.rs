@@ -8,9 +8,8 @@ use std::time::Duration;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{Section, read_secret_file};
+use crate::config::{Section, read_secret_file, trusting};
 use crate::domain::{ExposeSecret, Secret};
 
 /// Default of `[store] timeout`.
@@ -71,20 +70,22 @@ impl Login {
     /// The password as it is now, if there is any.
     ///
     /// # Errors
-    /// Its file cannot be read.
+    /// Its file cannot be read, or is empty: it is just being written.
     pub fn password(&self) -> std::io::Result<Option<Secret>> {
         match &self.password {
             None => Ok(None),
             Some(Password::Given(secret)) => Ok(Some(secret.clone())),
-            Some(Password::InFile(path)) => read_secret_file(path).map(Some),
+            Some(Password::InFile(path)) => match read_secret_file(path)? {
+                secret if secret.expose_secret().is_empty() => Err(std::io::Error::other("it is empty")),
+                secret => Ok(Some(secret)),
+            },
         }
     }
 
-    /// Whether the password is another one than this. A file that is just being written is not.
+    /// Whether the password is another one than this.
     pub fn has_changed_from(&self, password: Option<&Secret>) -> bool {
         let old = password.map(ExposeSecret::expose_secret);
-        let is_other = |secret: &Secret| !secret.expose_secret().is_empty() && Some(secret.expose_secret()) != old;
-        matches!(self.password(), Ok(Some(secret)) if is_other(&secret))
+        matches!(self.password(), Ok(Some(secret)) if Some(secret.expose_secret()) != old)
     }
 }
 
@@ -222,23 +223,7 @@ fn read_tls(section: &mut Section) -> Option<Option<TlsConnector>> {
         }
         return Some(None);
     }
-    let mut roots = RootCertStore::empty();
-    if let Some(file) = &ca_file.1 {
-        roots.add_parsable_certificates(CertificateDer::pem_file_iter(file).into_iter().flatten().flatten());
-        if roots.is_empty() {
-            section.mistake("ca_file", "names a file that cannot be read, or holds no certificate in PEM");
-            return None;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            section.mistake("ca_file", "is missing, and the system knows no authority either");
-            return None;
-        }
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
-    let config = config.with_root_certificates(roots);
+    let config = trusting(section, ca_file.1.as_deref())?;
     let config = match (certificate_file.1, key_file.1) {
         (None, None) => config.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
@@ -361,6 +346,7 @@ mod tests {
         assert!(!login.has_changed_from(old.as_ref()));
         std::fs::write(file.path(), "").unwrap();
         assert!(!login.has_changed_from(old.as_ref()), "it is being written");
+        assert!(login.password().is_err(), "nothing is no password");
         std::fs::write(file.path(), "new\n").unwrap();
         assert!(login.has_changed_from(old.as_ref()));
         assert_eq!(login.password().unwrap().unwrap().expose_secret(), "new");

@@ -37,6 +37,28 @@ fn came(answer: Result<Value, StoreOutage>) -> String {
 }
 
 #[tokio::test]
+async fn new_settings_are_tried_until_the_server_takes_them() {
+    let server = Scratch::start().await;
+    server.say(&["CONFIG", "SET", "requirepass", "hidden"]);
+    let access = |lines| server.plan_with(lines, &["seals seals seals seals seals 32!"]).access;
+    let StorePlan { terms, access: first, .. } =
+        server.plan_with("password = \"hidden\"", &["seals seals seals seals seals 32!"]);
+    let metrics = Metrics::new();
+    let link = Link::new(terms, first, metrics.store());
+    let mut changes = link.changes();
+    changes.wait_for(|made| *made == 1).await.unwrap();
+    link.configure(access("user = \"keyward\"\npassword = \"hidden\""));
+    let say = |words: &[&str]| server.say(&[&["-a", "hidden", "--no-auth-warning"], words].concat());
+    while !say(&["ACL", "LOG"]).contains("keyward") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(link.run(&crate::store::script::GET, PLACE, &[]).await.map(|answer| answer.len()), Ok(1));
+    say(&["ACL", "SETUSER", "keyward", "on", ">hidden", "allkeys", "+@all"]);
+    changes.wait_for(|made| *made == 2).await.unwrap();
+    assert!(say(&["CLIENT", "LIST"]).contains("user=keyward"));
+}
+
+#[tokio::test]
 async fn what_the_server_holds_back_keeps_nobody_else_waiting() {
     let server = Scratch::start().await;
     let link = link(&server);

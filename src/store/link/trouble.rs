@@ -60,7 +60,8 @@ pub(super) fn is_of_login(outage: &StoreOutage) -> bool {
 /// Where a node is that another one named. One that does not know its own address leaves it out.
 pub(super) fn node_address(text: &str, asked: &Address) -> Option<Address> {
     let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse().ok()?;
+    // A node without the kind of port that was asked for says 0.
+    let port = port.parse().ok().filter(|port| *port != 0)?;
     match (host.trim_matches(['[', ']']), asked) {
         ("" | "?", Address::Tcp { host, .. }) => Some(Address::Tcp { host: host.clone(), port }),
         ("" | "?", Address::Unix(_)) => None,
@@ -102,6 +103,7 @@ mod tests {
             ("ASK 3999 ::1:7001", elsewhere("[::1]:7001", true)),
             ("ASK 3999 node-2.example.test:7001", elsewhere("node-2.example.test:7001", true)),
             ("MOVED nowhere", unable("MOVED")),
+            ("MOVED 3999 10.0.0.2:0", unable("MOVED")),
             ("TRYAGAIN Multiple keys request during rehashing of slot", Trouble::TryAgain),
             ("NOSCRIPT No matching script.", Trouble::NoScript),
             ("OOM command not allowed when used memory > 'maxmemory'.", unable("OOM")),

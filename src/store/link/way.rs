@@ -20,6 +20,7 @@ pub(super) struct Way {
     made: watch::Sender<u64>,
     /// Whether it was there when somebody last looked; nothing before anybody has.
     is_up: Mutex<Option<bool>>,
+    /// Whether it was ever there.
     was_up: AtomicBool,
     /// Whether the log has that we are refused.
     is_refused: AtomicBool,
@@ -63,9 +64,9 @@ impl Way {
         self.made.subscribe()
     }
 
-    /// Whether it was ever there.
-    pub fn was_up(&self) -> bool {
-        self.was_up.load(Ordering::Relaxed)
+    /// Whether it was not there when somebody last looked.
+    pub fn is_down(&self) -> bool {
+        *self.is_up.lock() == Some(false)
     }
 
     /// Notes that the store is there, or why it is not. The log has each change once.

@@ -9,7 +9,8 @@ if ARGV[4] ~= '' then
   entry.fence, entry.sealed = fence + 1, ARGV[4]
   entry.given = math.max(entry.given, entry.fence)
 end
-entry.confirmed, entry.turn, entry.ends = now, 0, now + tonumber(ARGV[3])
+local waited = entry.waited
+entry.confirmed, entry.turn, entry.waited, entry.ends = now, 0, 0, now + tonumber(ARGV[3])
 insist()
 write(ARGV[1], entry)
-return { 'kept', entry.fence }
+return { 'kept', entry.fence, waited }

@@ -69,6 +69,10 @@ local function lasts(time)
   return now < time and time <= now + LONGEST_TURN
 end
 
+local function remaining(time)
+  return lasts(time) and time - now or 0
+end
+
 local function has_record(entry)
   return entry.sealed ~= '' and now < entry.ends
 end
@@ -77,8 +81,19 @@ local function age(time)
   return now - time
 end
 
+local function aged(word, entry)
+  return { word, age(entry.opened), age(entry.confirmed), age(entry.used) }
+end
+
 local function shown(word, entry)
   return { word, entry.fence, age(entry.opened), age(entry.confirmed), age(entry.used), entry.sealed }
+end
+
+-- The same, and whether somebody waits there.
+local function taken(entry)
+  local answer = shown('ours', entry)
+  answer[#answer + 1] = entry.waited
+  return answer
 end
 
 -- An age from a replica. It may have heard later than others of a use that was earlier.
@@ -97,22 +112,21 @@ end
 
 local function taken_before(name, fence, taker)
   local entry = parse(redis.call('HGET', KEYS[3], name))
-  if entry.sealed ~= '' and entry.fence == fence and entry.holder == taker then return shown('ours', entry) end
+  if entry.sealed ~= '' and entry.fence == fence and entry.holder == taker then return taken(entry) end
   return { 'gone' }
 end
 
 -- What is left knows the fences, and a lease that goes on.
 local function take_out(name, entry, taker)
   local rest = vacant()
-  rest.since, rest.given, rest.lease, rest.waited, rest.holder =
-    entry.since, entry.given, entry.lease, entry.waited, entry.holder
+  rest.since, rest.given, rest.lease, rest.holder = entry.since, entry.given, entry.lease, entry.holder
   insist()
   write(name, rest)
   if redis.call('HLEN', KEYS[1]) == 1 then
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', LONGEST_TURN + AFTER))
   end
   lay_aside(name, entry, taker)
-  return shown('ours', entry)
+  return taken(entry)
 end
 
 local function append(answer, name, entry)

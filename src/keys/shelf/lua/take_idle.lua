@@ -9,4 +9,4 @@ if age(entry.used) >= tonumber(ARGV[5]) or age(entry.opened) >= tonumber(ARGV[6]
 end
 insist()
 write(ARGV[1], entry)
-return shown('in use', entry)
+return aged('in use', entry)

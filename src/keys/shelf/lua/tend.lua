@@ -8,9 +8,17 @@ if has_record(entry) and entry.fence > fence then return shown('newer', entry) e
 -- They have been there, so somebody has taken them out.
 if not has_record(entry) or entry.fence ~= fence then return { 'gone' } end
 note_use(entry, tonumber(ARGV[3]))
-local due = age(entry.confirmed) >= interval * 0.85
-local yours = due and entry.used > entry.confirmed and not lasts(entry.turn) and not lasts(entry.lease)
-if yours then entry.turn = now + tonumber(ARGV[5]) end
+local answer = aged('rest', entry)
+if age(entry.confirmed) >= interval * 0.85 and entry.used > entry.confirmed then
+  local left = math.max(remaining(entry.turn), remaining(entry.lease))
+  if left > 0 then
+    entry.waited = 1
+    answer = { 'theirs', left }
+  else
+    entry.turn = now + tonumber(ARGV[5])
+    answer = { 'yours' }
+  end
+end
 insist()
 write(ARGV[1], entry)
-return shown(yours and 'yours' or 'rest', entry)
+return answer

@@ -95,7 +95,7 @@ async fn a_record_that_nobody_looks_after_is_given_to_one() {
     let (_server, shelves) = replicas::<3>().await;
     let fence = shelves[0].with("k").await;
     let spot = shelves[0].anas();
-    shelves[0].due_in(&spot, Duration::ZERO, Duration::from_millis(1)).await.unwrap();
+    shelves[0].due_in(&spot, Duration::ZERO).await.unwrap();
     a_moment().await;
     let mut tasks = tokio::task::JoinSet::new();
     for index in 0..12 {
@@ -112,15 +112,15 @@ async fn what_is_looked_after_is_no_orphan_and_what_is_gone_is_forgotten() {
     let (server, [one, other]) = replicas().await;
     let fence = one.with("k").await;
     let spot = one.anas();
-    one.due_in(&spot, Duration::ZERO, Duration::ZERO).await.unwrap();
-    other.due_in(&spot, MINUTE, MINUTE).await.unwrap();
+    one.due_in(&spot, Duration::ZERO).await.unwrap();
+    other.due_in(&spot, MINUTE).await.unwrap();
     // Whoever looks at it earlier does not take it from the one that looks later.
-    one.due_in(&spot, Duration::ZERO, Duration::ZERO).await.unwrap();
+    one.due_in(&spot, Duration::ZERO).await.unwrap();
     a_moment().await;
     assert!(one.orphans(10).await.unwrap().is_empty());
     assert!(matches!(one.take(&spot, fence).await.unwrap(), Taken::Ours(_)));
     server.say(&["FLUSHALL"]);
-    one.due_in(&spot, Duration::ZERO, Duration::ZERO).await.unwrap();
+    one.due_in(&spot, Duration::ZERO).await.unwrap();
     a_moment().await;
     assert_eq!(server.say(&["DBSIZE"]).trim(), "1");
     assert!(one.orphans(10).await.unwrap().is_empty());
@@ -131,12 +131,12 @@ async fn what_is_looked_after_is_no_orphan_and_what_is_gone_is_forgotten() {
 async fn what_comes_back_while_it_is_forgotten_is_not_forgotten() {
     let (server, [one]) = replicas().await;
     let spot = one.anas();
-    one.due_in(&spot, Duration::ZERO, Duration::ZERO).await.unwrap();
+    one.due_in(&spot, Duration::ZERO).await.unwrap();
     a_moment().await;
     let shard = one.shard(spot.entry.as_bytes()[0] % 16);
     let overdue = one.store.run(&scripts::OVERDUE, &shard, &[b"10"]).await.unwrap();
     let (again, member) = (overdue.bytes(0).unwrap(), overdue.bytes(1).unwrap());
-    one.due_in(&spot, HOUR, HOUR).await.unwrap();
+    one.due_in(&spot, HOUR).await.unwrap();
     one.store.run(&scripts::NOT_DUE, &shard, &[again, member]).await.unwrap();
     assert_eq!(server.say(&["DBSIZE"]).trim(), "1");
 }
@@ -150,7 +150,7 @@ async fn orphans_come_in_portions() {
         let Claim::Yours(fence) = one.claim(&spot, 0, MINUTE).await.unwrap() else { panic!() };
         let record = Record { session, ..record("k") };
         assert_eq!(one.commit(&spot, fence, &record, HOUR).await, Ok(Commit::Kept));
-        one.due_in(&spot, Duration::ZERO, Duration::ZERO).await.unwrap();
+        one.due_in(&spot, Duration::ZERO).await.unwrap();
     }
     a_moment().await;
     let mut all = BTreeSet::new();

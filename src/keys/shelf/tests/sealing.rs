@@ -34,8 +34,8 @@ async fn a_dump_of_the_server_holds_nothing_readable() {
     let spot = one.spot(&record.portal, &record.session, BACKEND, &record.holding);
     let Claim::Yours(fence) = one.claim(&spot, 0, MINUTE).await.unwrap() else { panic!() };
     assert_eq!(one.commit(&spot, fence, &record, HOUR).await, Ok(Commit::Kept));
-    one.due_in(&spot, MINUTE, MINUTE).await.unwrap();
-    one.say(&[3; 16], Some(Said { refusal: Refusal::Credentials, left: MINUTE })).await.unwrap();
+    one.due_in(&spot, MINUTE).await.unwrap();
+    one.say(&[3; 16], Some(Said { what: Word::Refused(Refusal::Credentials), left: MINUTE })).await.unwrap();
     let Claim::Here(found) = one.claim(&spot, 0, MINUTE).await.unwrap() else { panic!() };
     assert_eq!(found.record, record);
     let dump = |server: &Scratch| {
@@ -152,10 +152,11 @@ async fn refusals_are_known_to_all_until_the_password_is_good() {
     let (_server, [one, other]) = replicas().await;
     let password = [1; 16];
     assert_eq!(other.said(&password).await, Ok(None));
-    for refusal in [Refusal::Credentials, Refusal::Expired, Refusal::Interactive] {
-        one.say(&password, Some(Said { refusal, left: MINUTE })).await.unwrap();
+    let refused = [Refusal::Credentials, Refusal::Expired, Refusal::Interactive].map(Word::Refused);
+    for what in refused.into_iter().chain([Word::Locked, Word::Unclear]) {
+        one.say(&password, Some(Said { what, left: MINUTE })).await.unwrap();
         let said = other.said(&password).await.unwrap().unwrap();
-        assert_eq!(said.refusal, refusal);
+        assert_eq!(said.what, what);
         assert!(said.left <= MINUTE && said.left > MINUTE / 2);
     }
     assert_eq!(other.said(&[2; 16]).await, Ok(None));

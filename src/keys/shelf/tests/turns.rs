@@ -152,7 +152,7 @@ async fn the_longest_durations_are_long_and_no_mistake() {
     assert!(matches!(one.tend(&spot, fence, forever, forever, forever).await.unwrap(), Tend::Rest(_)));
     assert!(matches!(one.tend(&spot, fence, forever, Duration::ZERO, forever).await.unwrap(), Tend::Rest(_)));
     assert_eq!(one.confirm(&spot, fence, None, forever).await, Ok(Some(fence)));
-    one.due_in(&spot, forever, forever).await.unwrap();
+    one.due_in(&spot, forever).await.unwrap();
     assert!(one.orphans(usize::MAX).await.unwrap().is_empty());
     let taken = one.take_idle(&spot, fence, forever, forever, forever).await.unwrap();
     assert!(matches!(taken, Taken::InUse(_)));

@@ -59,8 +59,7 @@ async fn a_replica_that_heard_nothing_opens_nothing_for_who_signed_out() {
     let [one, _other, _third] = house.replicas().await;
     one.keys.revoke("portal", ANA.sid, LATE);
     one.keys.finish_chores().await;
-    let deaf = house.replica();
-    deaf.store.listen(|_| {});
+    let deaf = house.deaf_replica("refuse");
     assert!(matches!(deaf.ask(&ANA).await, Obtained::Revoked));
     assert_eq!(house.logins(), 0);
 }
@@ -138,4 +137,21 @@ async fn at_the_end_of_the_process_sessions_are_left_to_the_others() {
     drop(ends);
     assert_eq!(key(&stays.ask(&ANA).await), "ana-1");
     assert!(house.logouts().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_opened_beside_is_asked_for_until_all_of_it_is_known() {
+    let beside = |names: &[&str], is_all| {
+        let keys = |name: &&str| SessionKeys::builder().cookie("key", name).unwrap().build().unwrap();
+        OpenedBeside { keys: names.iter().map(keys).collect(), is_all }
+    };
+    let told = [beside(&["known"], false), beside(&[], false), beside(&["one", "other"], true)];
+    let house = House::new(Script { beside: Mutex::new(told.into()), ..Script::default() }).await;
+    let one = house.replica();
+    until("the journal is read", || one.store.is_caught_up()).await;
+    one.keys.revoke("portal", ANA.sid, LATE);
+    until("all of it is ended", || house.logouts().len() == 3).await;
+    let mut ended = house.logouts();
+    ended.sort();
+    assert_eq!(ended, ["key=known", "key=one", "key=other"]);
 }

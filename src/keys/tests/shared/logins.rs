@@ -34,6 +34,27 @@ async fn a_refused_password_is_tried_once_whichever_replica_is_asked() {
 }
 
 #[tokio::test]
+async fn an_account_that_is_locked_or_may_be_is_left_alone_by_all_until_its_password_is_good() {
+    for outage in [Outage::Locked { retry_after: Some(SECONDS(1)) }, Outage::Protocol("what?".to_owned())] {
+        let house = House::new(Script::default()).await;
+        let replicas = house.replicas().await;
+        *house.script.outage.lock().unwrap() = Some(outage.clone());
+        let elsewhere = Who { sid: "sid-of-ana-0000002", ..ANA };
+        for replica in &replicas {
+            for who in [&ANA, &elsewhere] {
+                let obtained = replica.ask(who).await;
+                let is_it = |said: &Outage| std::mem::discriminant(said) == std::mem::discriminant(&outage);
+                assert!(matches!(&obtained, Obtained::Unavailable(said) if is_it(said)), "{obtained:?}");
+            }
+        }
+        assert_eq!(house.logins(), 1);
+        *house.script.outage.lock().unwrap() = None;
+        assert_eq!(replicas[1].insist(&ANA).await, "ana-2");
+        assert_eq!(replicas[2].insist(&elsewhere).await, "ana-3");
+    }
+}
+
+#[tokio::test]
 async fn whoever_dies_over_a_login_is_replaced() {
     let house = House::in_haste(Script { gate: Some(Semaphore::new(0)), ..Script::default() }).await;
     let [dying, other, _third] = house.replicas().await;

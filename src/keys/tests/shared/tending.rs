@@ -36,6 +36,46 @@ async fn the_back_end_sees_one_keep_alive_in_an_interval_and_not_one_for_each_re
     assert_eq!(house.logins(), 1);
 }
 
+/// The model in `benches/README.md` is made of these.
+#[tokio::test]
+async fn a_keep_alive_is_one_question_for_each_replica_and_one_more_for_who_makes_it() {
+    const PEOPLE: usize = 200;
+    let house = House::new(Script::default()).await;
+    let replicas = house.replicas().await;
+    for replica in &replicas {
+        replica.seek_nothing().await;
+    }
+    let people = (0..PEOPLE).map(|number| Who { sid: format!("sid-{number:020}").leak(), ..ANA });
+    let before = house.scripts();
+    for who in people.clone() {
+        key(&replicas[0].ask(&who).await);
+    }
+    // What was said of the password, the lease, the record, and when it is due.
+    assert_eq!(house.scripts() - before, 4 * PEOPLE);
+    for who in people {
+        key(&replicas[1].ask(&who).await);
+        key(&replicas[2].ask(&who).await);
+    }
+    house.age(SECONDS(300));
+    let before = house.scripts();
+    for replica in &replicas {
+        let now = replica.keys.clock.now();
+        replica.age(SECONDS(300));
+        let all: Vec<_> = replica.keys.sessions.iter().map(|held| Arc::clone(&held.entries[0])).collect();
+        for entry in &all {
+            entry.touch(now);
+            replica.keys.refresh(entry, &replica.backend);
+        }
+        until("all have looked", || all.iter().all(|entry| !entry.refreshing.load(SeqCst))).await;
+        until("it is said when they are due", || replica.shared().promises.lock().is_empty()).await;
+    }
+    replicas[0].keys.finish_chores().await;
+    let (scripts, questions) = (house.scripts() - before, (3 + 1) * PEOPLE);
+    assert_eq!(house.checks(), PEOPLE);
+    // What is due is said once a second, in sixteen parts.
+    assert!(scripts > questions && scripts <= questions + PEOPLE / 2, "{scripts}");
+}
+
 #[tokio::test]
 async fn keys_that_rotate_are_everybodys() {
     let house = House::in_haste(Script { renews: true, ..Script::default() }).await;

@@ -1,18 +1,10 @@
 -- Whether a password may be tried now, and that it was: `Lockout::admit_here`, for all replicas.
--- KEYS: see shared.rs. ARGV: the marks of the name as it was typed, of the network, of the browser and of whom it is
+-- ARGV: the marks of the name as it was typed, of the network, of the browser and of whom it is
 -- known to be ('' for none), and of the guess; then times in milliseconds and numbers as they are named below.
 -- Gives how long to wait; or 0, whose name it is, the first counter, and what stood in each of the three before.
-local counts, ages, known, tried, names = unpack(KEYS)
 local typed, network, device, device_of, guess = unpack(ARGV)
 local wait, longest, for_others, forgotten_after = unpack(ARGV, 6, 9)
 local attempts, per_address, per_user, most = unpack(ARGV, 10, 13)
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function drop(field)
-  redis.call('HDEL', counts, field)
-  redis.call('ZREM', ages, field)
-end
 
 -- Of the oldest few, one that holds nobody up has to go first.
 local function make_room()
@@ -51,7 +43,8 @@ for _, counter in ipairs(counters) do
   end
   counter.before, counter.wrong, counter.ends = text or '', tonumber(wrong), tonumber(ends)
   if counter.holds then
-    left = math.max(left, counter.ends - now)
+    -- Another server may have taken over, by whose clock it would be longer.
+    left = math.max(left, math.min(counter.ends - now, tonumber(counter.longest)))
   end
 end
 if left > 0 then

@@ -1,18 +1,10 @@
 -- What became of a try that was let through: `right`, `wrong` or `unknown`, for all replicas.
--- KEYS: see shared.rs. ARGV: that word; the marks of the name as it was typed, of the network, of the guess, and of
+-- ARGV: that word; the marks of the name as it was typed, of the network, of the guess, and of
 -- whose the name is, if it was right; the most of each, how long all of it is kept in milliseconds; and what
 -- admit.lua gave beside its 0.
-local counts, ages, known, tried, names, named = unpack(KEYS)
 local what, typed, network, guess, owner = unpack(ARGV)
 local most, kept_for = tonumber(ARGV[6]), ARGV[7]
 local user, from, before_from, before_network, before_user = unpack(ARGV, 8)
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function drop(field)
-  redis.call('HDEL', counts, field)
-  redis.call('ZREM', ages, field)
-end
 
 local function remember(key, mark)
   redis.call('ZADD', key, now, mark)

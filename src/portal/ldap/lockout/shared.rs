@@ -14,8 +14,10 @@ use crate::store::{Script, Store, StoreOutage, millis};
 /// Counters, when each was last written, networks that are known, passwords that were tried, whose a spelling is,
 /// and when that was found.
 const KEYS: &[&str] = &["counts", "ages", "known", "tried", "names", "named"];
-static ADMIT: LazyLock<Script> = LazyLock::new(|| Script::new(KEYS, include_str!("admit.lua")));
-static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(KEYS, include_str!("settle.lua")));
+static ADMIT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(KEYS, concat!(include_str!("head.lua"), include_str!("admit.lua"))));
+static SETTLE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(KEYS, concat!(include_str!("head.lua"), include_str!("settle.lua"))));
 
 /// How long they stay when nobody signs in at the portal any more.
 const KEPT_FOR: Duration = Duration::from_secs(90 * 24 * 3600);

@@ -57,6 +57,10 @@ impl Stage {
     /// The store has a clock of its own, so all that stands there gets older instead.
     fn wait(&mut self, seconds: u64) {
         self.now = self.now.plus(Duration::from_secs(seconds));
+        self.counters_get_older(i64::try_from(seconds).unwrap());
+    }
+
+    fn counters_get_older(&self, seconds: i64) {
         if let Some(server) = &self.server {
             let key = |suffix: &str| {
                 let keys = server.say(&["KEYS", &format!("*:{suffix}")]);
@@ -132,6 +136,17 @@ async fn after_some_wrong_passwords_there_are_waits_that_double_up_to_a_bound_an
         }
         assert_eq!(stage.wrong("ana", &home).await, Some(10));
     }
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_is_behind_has_nobody_wait_longer_than_the_longest() {
+    let (home, mut stage) = (place("192.0.2.1"), Stage::replicas("refuse").await);
+    for _ in 0..3 {
+        stage.wrong("ana", &home).await;
+    }
+    assert_eq!(stage.wrong("ana", &home).await, Some(10));
+    stage.counters_get_older(-7200);
+    assert_eq!(stage.wrong("ana", &home).await, Some(80));
 }
 
 #[tokio::test]

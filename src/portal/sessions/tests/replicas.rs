@@ -14,22 +14,22 @@ use crate::store::scratch::Scratch;
 use crate::store::{Event, Store};
 use crate::wire::Errands;
 
-const HOUR: u64 = 3600;
+pub(super) const HOUR: u64 = 3600;
 
 /// One replica: its own memory and its own clock.
-struct Replica {
-    sessions: Arc<Sessions>,
+pub(super) struct Replica {
+    pub sessions: Arc<Sessions>,
     portal: Arc<Portal>,
-    clock: Arc<ManualClock>,
+    pub clock: Arc<ManualClock>,
     store: Arc<Store>,
 }
 
 impl Replica {
-    fn of(server: &Scratch, limit: usize) -> Self {
+    pub(super) fn of(server: &Scratch, limit: usize) -> Self {
         Self::when_down("refuse", server, limit)
     }
 
-    fn when_down(when_down: &str, server: &Scratch, limit: usize) -> Self {
+    pub(super) fn when_down(when_down: &str, server: &Scratch, limit: usize) -> Self {
         let clock = Arc::new(ManualClock::at(1000));
         let store = server.store_when_down(when_down, clock.clone());
         let sessions = Sessions::new(limit);
@@ -43,7 +43,7 @@ impl Replica {
     }
 
     /// Whose this is, by the portal.
-    async fn who(&self, shown: &[&str]) -> Result<String, &'static str> {
+    pub(super) async fn who(&self, shown: &[&str]) -> Result<String, &'static str> {
         let shown = Shown { values: shown.iter().copied().collect(), ..Shown::only("") };
         match self.portal.identify(&shown, self.clock.unix()).await {
             Verdict::Genuine(session) => Ok(session.identity().user().to_owned()),
@@ -53,22 +53,22 @@ impl Replica {
         }
     }
 
-    fn has(&self, shown: &str) -> bool {
+    pub(super) fn has(&self, shown: &str) -> bool {
         self.sessions.find("p", shown, self.clock.unix()).is_some()
     }
 
     /// Hears that a session has changed.
-    fn hears(&self, shown: &str) {
+    pub(super) fn hears(&self, shown: &str) {
         let id = self.sessions.id_of("p", shown);
         self.sessions.hear(&Event::SessionChanged { portal: "p".to_owned(), id });
     }
 }
 
-fn named(user: &str, memo: &str) -> HeldSession {
+pub(super) fn named(user: &str, memo: &str) -> HeldSession {
     HeldSession { memos: [memo.to_owned()].into(), ..session(user, 1000 + HOUR) }
 }
 
-async fn until(what: &str, so: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, so: impl AsyncFn() -> bool) {
     for _ in 0..1000 {
         if so().await {
             return;

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use crate::store::{Place, StoreOutage};
+use super::{Place, StoreOutage};
 
 /// Most questions remembered whose answers were not heard. One that is forgotten costs whoever asks next the rest of
 /// a lease, or the back-end a logout.
@@ -11,19 +11,20 @@ const MOST: usize = 10_000;
 /// Under which name something is asked for that one alone can have. A question whose answer was never heard may have
 /// got it, and nobody knows: whoever asks next at that place asks under the same name, and is given it again.
 #[derive(Default)]
-pub(super) struct Asking(Mutex<HashMap<Place, Name>>);
+pub struct Asking(Mutex<HashMap<Place, Name>>);
 
 type Name = [u8; 8];
 
 impl Asking {
-    pub(super) fn begin(&self, place: Place) -> Asked<'_> {
+    /// Begins to ask at this place, under the name of the last question there if that was not heard.
+    pub fn begin(&self, place: Place) -> Asked<'_> {
         let name = self.0.lock().remove(&place);
         Asked { asking: self, place, heard: name.is_none(), name: name.unwrap_or_else(rand::random) }
     }
 }
 
 /// One question. It is remembered unless its answer is heard, also where the wait for it is dropped.
-pub(super) struct Asked<'a> {
+pub struct Asked<'a> {
     asking: &'a Asking,
     place: Place,
     name: Name,
@@ -31,15 +32,17 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    pub(super) const fn name(&self) -> Name {
+    /// Who asks.
+    #[must_use]
+    pub const fn name(&self) -> Name {
         self.name
     }
 
     /// Waits for the answer.
-    pub(super) async fn hear<T>(
-        &mut self,
-        answer: impl Future<Output = Result<T, StoreOutage>>,
-    ) -> Result<T, StoreOutage> {
+    ///
+    /// # Errors
+    /// As the answer has them.
+    pub async fn hear<T>(&mut self, answer: impl Future<Output = Result<T, StoreOutage>>) -> Result<T, StoreOutage> {
         self.heard = false;
         let answer = answer.await;
         self.heard = match &answer {

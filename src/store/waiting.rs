@@ -3,15 +3,15 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use crate::store::Place;
+use super::Place;
 
-/// Whoever waits here for what others do. Nothing is left of those who have stopped.
+/// Whoever waits here for what others do, until they hear [`Event::Settled`](super::Event::Settled) of it. Nothing is left of those who have stopped.
 #[derive(Default)]
-pub(super) struct Waiting(DashMap<Place, watch::Sender<()>>);
+pub struct Waiting(DashMap<Place, watch::Sender<()>>);
 
 impl Waiting {
     /// Waits from now on, not from when the future is first looked at.
-    pub(super) fn at(self: &Arc<Self>, place: Place) -> impl Future<Output = ()> + Send + use<> {
+    pub fn at(self: &Arc<Self>, place: Place) -> impl Future<Output = ()> + Send + use<> {
         let receiver = self.0.entry(place).or_default().subscribe();
         let mut waiter = Waiter { waiting: Arc::clone(self), place, receiver: Some(receiver) };
         async move {
@@ -22,12 +22,18 @@ impl Waiting {
         }
     }
 
-    pub(super) fn wake(&self, place: &Place) {
+    /// Wakes whoever waits at this place.
+    pub fn wake(&self, place: &Place) {
         self.0.remove(place);
     }
 
+    /// Wakes everybody, since something may have been missed.
+    pub fn wake_all(&self) {
+        self.0.clear();
+    }
+
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }
