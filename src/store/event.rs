@@ -66,8 +66,10 @@ impl Event {
     #[must_use]
     pub const fn stands_until(&self) -> Option<UnixSeconds> {
         match self {
-            Self::SessionEnded { until, .. } | Self::AccountEnded { until, .. } => Some(*until),
-            Self::SessionChanged { .. } | Self::Noted { .. } | Self::Settled { .. } | Self::Lost => None,
+            Self::SessionEnded { until, .. } | Self::AccountEnded { until, .. } | Self::Noted { until, .. } => {
+                Some(*until)
+            }
+            Self::SessionChanged { .. } | Self::Settled { .. } | Self::Lost => None,
         }
     }
 

@@ -37,6 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::domain::Clock;
 use crate::observe::Metrics;
@@ -110,6 +111,12 @@ impl Store {
             self.was_ready.store(true, Ordering::Relaxed);
         }
         self.was_ready.load(Ordering::Relaxed)
+    }
+
+    /// Counts connections. After each new one the server may be another one, which lacks what was written last.
+    #[must_use]
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.link.changes()
     }
 
     /// Where a thing of this kind stands that these parts name. The same at every replica, and no two things

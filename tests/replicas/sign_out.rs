@@ -126,7 +126,7 @@ impl<'a> Lost<'a> {
     }
 
     /// From now on everybody can hear. They have within this time, and have measured how long it took.
-    async fn is_heard(self, what: &str, within: Duration) {
+    async fn becomes_heard(self, what: &str, within: Duration) {
         let took = revoked_everywhere(self.house, self.user, within).await;
         eprintln!("{what}: heard everywhere within {took:?}");
         assert_eq!(self.house.mail.logins(&self.user.name), 1, "{what}");
@@ -153,7 +153,7 @@ async fn lost(store: &Store, house: &House, user: &User, what: &str, lose: impl 
     let deaf = deaf_since.elapsed().as_secs_f64();
     store.heal(1);
     store.heal(2);
-    lost.is_heard(what, HEARD_AGAIN_WITHIN).await;
+    lost.becomes_heard(what, HEARD_AGAIN_WITHIN).await;
     for ((_, sum), (_, before)) in measured(house).await.into_iter().zip(before).skip(1) {
         assert!(
             sum - before + CLOCKS >= deaf,
@@ -187,14 +187,14 @@ async fn a_sign_out_whose_message_was_lost_is_heard_within_the_bound() {
     sign_out(&house.replicas[0], told_late).await;
     assert!(is_revoked(&house.replicas[0], told_late).await);
     store.heal(0);
-    lost.is_heard("told late", HEARD_AGAIN_WITHIN).await;
+    lost.becomes_heard("told late", HEARD_AGAIN_WITHIN).await;
 
     // Connections that give nothing any more and do not end.
     let lost = Lost::begin(&house, dead).await;
     store.forget_connections(1);
     store.forget_connections(2);
     sign_out(&house.replicas[0], dead).await;
-    lost.is_heard("on connections that are dead", DEAD_FOR + HEARD_AGAIN_WITHIN).await;
+    lost.becomes_heard("on connections that are dead", DEAD_FOR + HEARD_AGAIN_WITHIN).await;
     until("the end at the mailbox server", || async { house.mail.sessions() == 0 }).await;
 }
 

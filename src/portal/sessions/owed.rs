@@ -78,6 +78,10 @@ impl Sessions {
             Due::End { version, until, memos } => {
                 shared.end(portal, name, *version, *until).await?;
                 shared.unfile(memos, name).await?;
+                // The end of whatever stands there must not be told of what came since.
+                if until.is_some() {
+                    shared.told(portal, name, debt.due.clone());
+                }
             }
             due => {
                 let is_new = !matches!(due, Due::PutBack);
@@ -105,6 +109,7 @@ impl Sessions {
                 }
                 match put {
                     Put::Done(_) => {
+                        shared.told(portal, name, Due::PutBack);
                         // Whatever has taken its place meanwhile has another number.
                         if let Some(held) = self.held.get(name).filter(|held| held.session.version() == before) {
                             held.session.stands_as(version, session.expires);

@@ -25,6 +25,13 @@ impl Sessions {
         if self.shared.set(Shared::new(store, me.clone())).is_err() {
             return;
         }
+        let (mut connections, listener) = (store.connections(), me.clone());
+        tokio::spawn(async move {
+            while connections.changed().await.is_ok() {
+                let Some(sessions) = listener.upgrade() else { return };
+                sessions.shared.get().into_iter().for_each(Shared::tell_recent_again);
+            }
+        });
         tokio::spawn(async move {
             while let Some(sessions) = me.upgrade() {
                 sessions.tell_what_is_owed().await;
@@ -178,6 +185,7 @@ impl Sessions {
             match shared.put(portal, name, *version, &bytes, (session.expires, first)).await? {
                 Put::Done(before) => {
                     session.stands_as(*version, session.expires);
+                    shared.told(portal, name, Due::PutBack);
                     shared.forgive(name);
                     return Ok(Put::Done(before));
                 }
@@ -217,6 +225,7 @@ impl Sessions {
         let bytes = self.written(shared, &name, &session);
         match shared.put(portal, &name, version, &bytes, (session.expires, false)).await {
             Ok(Put::Done(_)) => {
+                shared.told(portal, &name, Due::PutBack);
                 self.take_in_unless_heard_of(on_the_way, name, new);
                 if session.expires > earlier.expires {
                     let _ = shared.file(&self.place(portal, Arc::clone(&session)).memos, &name, session.expires).await;

@@ -4,7 +4,7 @@
 //! takes the place of a newer one. One that was ended leaves a stone there for as long as it would have lasted:
 //! whoever still has a copy cannot put it back. A memo's place has the names of all sessions that have it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
@@ -26,6 +26,8 @@ use crate::wire::Errands;
 const MOST_FETCHES: usize = 4096;
 /// Most ends of sessions that are not known here that the store is told of later, where it cannot be told now.
 const MOST_ENDS: usize = 100_000;
+/// What the store was told is told again to a server that takes over: so much, if it was told within so long.
+const RECENT: (usize, Duration) = (10_000, Duration::from_secs(30));
 /// How far apart the first numbers of two sessions of one name are that begin in different seconds.
 const NUMBERS_A_SECOND: u64 = 2 * STEP;
 /// How far apart they are at least. Between two of them is more room than a session is ever renewed.
@@ -153,6 +155,14 @@ pub(super) struct Debt {
     number: u64,
 }
 
+/// What the store was told a moment ago, as it is to be told again.
+struct Recent {
+    at: Moment,
+    name: Name,
+    portal: Box<str>,
+    due: Due,
+}
+
 /// What a replica has beside its memory.
 pub struct Shared {
     pub store: Arc<Store>,
@@ -162,6 +172,8 @@ pub struct Shared {
     /// What is on its way here. Whatever is heard of it meanwhile takes it out.
     pub(super) on_the_way: Mutex<HashSet<Name>>,
     owed: Mutex<BTreeMap<Name, Debt>>,
+    /// What a server that takes over may not have heard.
+    recent: Mutex<VecDeque<Recent>>,
     debts: AtomicU64,
     pub(super) owing: Notify,
     /// Who waits until something is heard of a session.
@@ -204,6 +216,7 @@ impl Shared {
             hash: Hmac::new(&store.name_key("portal sessions").into()),
             on_the_way: Mutex::default(),
             owed: Mutex::default(),
+            recent: Mutex::default(),
             debts: AtomicU64::new(0),
             owing: Notify::new(),
             waiting: DashMap::new(),
@@ -350,6 +363,30 @@ impl Shared {
         }
         drop(owed);
         self.owing.notify_one();
+    }
+
+    /// The store has just been told of this session.
+    pub(super) fn told(&self, portal: &str, name: &Name, due: Due) {
+        let mut recent = self.recent.lock();
+        recent.push_back(Recent { at: self.now(), name: *name, portal: portal.into(), due });
+        self.forget_old(&mut recent);
+    }
+
+    fn forget_old(&self, recent: &mut VecDeque<Recent>) {
+        let (now, (most, life)) = (self.now(), RECENT);
+        while recent.len() > most || recent.front().is_some_and(|told| now.since(told.at) > life) {
+            recent.pop_front();
+        }
+    }
+
+    /// Another server may have taken over, which had not everything yet.
+    pub(super) fn tell_recent_again(&self) {
+        let mut recent = self.recent.lock();
+        self.forget_old(&mut recent);
+        // What was told last of one counts.
+        for told in recent.iter().rev().filter(|told| self.owes(&told.name).is_none()) {
+            self.owe(&told.portal, told.name, told.due.clone());
+        }
     }
 
     /// There is nothing more to be told of this session.

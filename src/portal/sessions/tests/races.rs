@@ -106,7 +106,11 @@ async fn what_was_ended_by_somebody_who_did_not_know_it_has_ended_for_good() {
     assert!(one.has("b"), "whoever decides knows of its end for as long as it would last");
     one.sessions.hear(&ended("a", 1060));
     assert!(!one.has("a"));
-    until("the end", async || other.who(&["a"]).await == Err("no_session")).await;
+    until("the end", async || {
+        other.hears("a");
+        other.who(&["a"]).await == Err("no_session")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -142,6 +146,27 @@ async fn while_nobody_can_tell_nothing_is_the_newest() {
     assert!(one.sessions.newest("p", &id, 1000).await.is_err(), "another replica may have renewed it");
     alone.sessions.keep("p", "shown", session("ana", ENDS)).await.unwrap();
     assert!(alone.sessions.newest("p", &id, 1000).await.is_ok_and(|newest| newest.is_some()), "nobody else has it");
+}
+
+#[tokio::test]
+async fn what_was_told_last_is_told_again_to_a_server_that_takes_over() {
+    let mut server = Scratch::start().await;
+    let [one, other] = [(); 2].map(|()| Replica::of(&server, 10));
+    one.sessions.keep("p", "ends", session("ana", ENDS)).await.unwrap();
+    server.say(&["SAVE"]);
+    one.sessions.keep("p", "begins", session("ben", ENDS)).await.unwrap();
+    one.sessions.end("p", &one.id("ends"));
+    until("the end", async || one.sessions.untold() == 0).await;
+    server.stop();
+    server.start_again().await;
+    let who = async |shown| {
+        // It finds out that the store is another one.
+        let _ = one.sessions.newest("p", &one.id("nobody's"), 1000).await;
+        other.hears(shown);
+        other.who(&[shown]).await
+    };
+    until("the session", async || who("begins").await.as_deref() == Ok("ben")).await;
+    until("the end", async || who("ends").await == Err("no_session")).await;
 }
 
 #[tokio::test]
