@@ -6,27 +6,22 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::headers::is_header_byte;
 use super::{Live, html};
 use crate::decision::{Ask, Decision, Grant, MOST_SCRIPT_COOKIES, ScriptCookie};
-use crate::domain::{Audience, Reason, Ruling};
+use crate::domain::{Audience, Identity, Reason, Ruling};
 use crate::pages::Language;
 
 static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-static UPSTREAM_COOKIE: HeaderName = HeaderName::from_static("x-upstream-cookie");
-static UPSTREAM_URI: HeaderName = HeaderName::from_static("x-upstream-uri");
-static UPSTREAM_AUTHORIZATION: HeaderName = HeaderName::from_static("x-upstream-authorization");
-static SESSION_SECONDS: HeaderName = HeaderName::from_static("x-keyward-session-seconds");
+const SESSION_SECONDS: &str = "x-keyward-session-seconds";
 static KEYWARD_REASON: HeaderName = HeaderName::from_static("x-keyward-reason");
 static KEYWARD_LOGIN: HeaderName = HeaderName::from_static("x-keyward-login");
 
 /// The same lines again, for web servers that lose all but one of those: as many as their examples take over.
-static NUMBERED_SET_COOKIES: [HeaderName; MOST_SCRIPT_COOKIES] =
-    [HeaderName::from_static("x-set-cookie-1"), HeaderName::from_static("x-set-cookie-2")];
-/// The names of both headers, and their punctuation.
-const SET_COOKIE_FRAMING: usize = 34;
+const NUMBERED_SET_COOKIES: [&str; MOST_SCRIPT_COOKIES] = ["x-set-cookie-1", "x-set-cookie-2"];
 
-/// What the status line, the punctuation of the headers and those that the framework adds take at most.
-const FRAMING: usize = 256;
+/// What the status line and the headers that every answer has (`Content-Length`, `Date`) take at most.
+const FRAMING: usize = 192;
 
 /// What the other headers of a redirect to a page's own address take at most.
 const ELSEWHERE_FRAMING: usize = FRAMING + 128;
@@ -44,27 +39,27 @@ pub(super) enum Names {
 
 /// The answer to a decision, and what it was in the end: what does not fit is unavailable. `sign_in` is the
 /// status that sends a page there, `names` are for an allow.
-pub(super) fn render(
+pub(super) fn render<'a>(
     decision: &Decision<'_>,
     ask: &Ask<'_>,
-    live: &Live,
+    live: &'a Live,
     sign_in: StatusCode,
     names: Names,
-) -> (HttpResponse, Ruling, Reason) {
+) -> (Answer<'a>, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
     // Looked for only where a page is shown.
     let page = || ask.audience().is_person().then(|| live.pages.speaking(&ask.browser.client().accept_language));
     let response = match decision {
         Decision::Allow(grant) => match allow(grant, live, names) {
-            Some(response) => response,
+            Some(allowed) => return (Answer::Allow(allowed), ruling, reason),
             None => {
                 let response = refuse(StatusCode::SERVICE_UNAVAILABLE, too_large(live), page(), None);
-                return (response, Ruling::Unavailable, Reason::AnswerTooLarge);
+                return (Answer::Other(response), Ruling::Unavailable, Reason::AnswerTooLarge);
             }
         },
         Decision::Elsewhere { address } if address.len() + ELSEWHERE_FRAMING > live.answer_limit => {
             let response = refuse(StatusCode::SERVICE_UNAVAILABLE, too_large(live), page(), None);
-            return (response, Ruling::Unavailable, Reason::AnswerTooLarge);
+            return (Answer::Other(response), Ruling::Unavailable, Reason::AnswerTooLarge);
         }
         Decision::Elsewhere { address } => elsewhere(sign_in, address),
         Decision::SignIn { login, audience: Audience::Page, .. } => {
@@ -91,78 +86,130 @@ pub(super) fn render(
         Decision::Deny(_) => refuse(StatusCode::FORBIDDEN, reason, page(), None),
         Decision::Unavailable { retry_after, .. } => unavailable(reason, *retry_after, page()),
     };
-    (response, ruling, reason)
+    (Answer::Other(response), ruling, reason)
+}
+
+/// What a door tells a web server.
+pub(super) enum Answer<'a> {
+    /// It may pass.
+    Allow(Allowed<'a>),
+    /// Everything else. Its body was made at once, and is never streamed.
+    Other(HttpResponse),
+}
+
+impl Answer<'_> {
+    /// The same for whoever speaks HTTP by the framework.
+    pub fn into_response(self) -> HttpResponse {
+        match self {
+            Self::Allow(allowed) => allowed.into_response(),
+            Self::Other(response) => response,
+        }
+    }
+}
+
+/// All that goes upstream with an allow: names in lower case and values that any header may have, each header
+/// always there.
+pub(super) struct Allowed<'a> {
+    /// One value after the other, in one piece of memory.
+    values: Vec<u8>,
+    /// Each name, and where its value ends.
+    lines: SmallVec<[(&'a str, usize); 12]>,
+}
+
+impl<'a> Allowed<'a> {
+    fn new() -> Self {
+        // Seldom more than this, and allocators have pieces below a kibibyte at hand.
+        Self { values: Vec::with_capacity(768), lines: SmallVec::new() }
+    }
+
+    /// An allow of these lines.
+    #[cfg(test)]
+    pub fn of(lines: &[(&'a str, &str)]) -> Self {
+        let mut allowed = Self::new();
+        lines.iter().for_each(|(name, value)| allowed.text(name, value));
+        allowed
+    }
+
+    fn line(&mut self, name: &'a str, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.values);
+        self.lines.push((name, self.values.len()));
+    }
+
+    fn text(&mut self, name: &'a str, value: &str) {
+        self.line(name, |values| values.extend_from_slice(value.as_bytes()));
+    }
+
+    /// Every header.
+    pub fn lines(&self) -> impl Iterator<Item = (&'a str, &[u8])> {
+        let mut start = 0;
+        self.lines.iter().map(move |(name, end)| {
+            let value = &self.values[start..*end];
+            start = *end;
+            (*name, value)
+        })
+    }
+
+    /// Bytes of all lines, with their punctuation.
+    pub fn len(&self) -> usize {
+        self.values.len() + self.lines.iter().map(|(name, _)| name.len() + 4).sum::<usize>()
+    }
+
+    fn into_response(self) -> HttpResponse {
+        let mut response = HttpResponse::new(StatusCode::OK);
+        let headers = response.headers_mut();
+        headers.reserve(self.lines.len());
+        let values = Bytes::from(self.values);
+        let mut start = 0;
+        for (name, end) in self.lines {
+            let value = HeaderValue::from_maybe_shared(values.slice(start..end));
+            // Both were looked at before.
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
+                headers.append(name, value);
+            }
+            start = end;
+        }
+        response
+    }
 }
 
 /// Everything that goes upstream, each header always there; `None` where it would be too long.
-fn allow(grant: &Grant<'_>, live: &Live, names: Names) -> Option<HttpResponse> {
-    // All values in one piece of memory, shared by the headers. Seldom more than this, and allocators
-    // have pieces below a kibibyte at hand.
-    let mut text = Vec::with_capacity(768);
-    let mut ends = [0; 8];
-    let mut mark = |index: usize, text: &Vec<u8>| ends[index] = text.len();
-    grant.write_cookies(&mut text);
-    mark(0, &text);
-    grant.write_target(&mut text);
-    mark(1, &text);
-    if let Some(identity) = grant.identity() {
-        text.extend_from_slice(identity.user().as_bytes());
-        mark(2, &text);
-        text.extend_from_slice(identity.name().as_bytes());
-        mark(3, &text);
-        text.extend_from_slice(identity.email().as_bytes());
-        mark(4, &text);
-        grant.write_groups(&mut text);
-        mark(5, &text);
-    } else {
-        (2..=5).for_each(|index| mark(index, &text));
-    }
-    text.extend_from_slice(grant.authorization().unwrap_or_default().as_bytes());
-    mark(6, &text);
-    let session = grant.session_header();
-    text.extend_from_slice(session.map_or("", |(_, value)| value).as_bytes());
-    mark(7, &text);
-
-    let [user, name, email, groups] = &live.identity_headers;
-    let session = session.map(|(name, _)| HeaderName::from_static(name));
+fn allow<'a>(grant: &Grant<'_>, live: &'a Live, names: Names) -> Option<Allowed<'a>> {
+    let mut allowed = Allowed::new();
     let (cookie, authorization) = match names {
-        Names::Upstream | Names::Variables => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
-        Names::Plain => (&header::COOKIE, &header::AUTHORIZATION),
+        Names::Upstream | Names::Variables => ("x-upstream-cookie", "x-upstream-authorization"),
+        Names::Plain => ("cookie", "authorization"),
     };
-    let last = session.as_ref().unwrap_or(authorization);
-    let repeated = if names == Names::Variables { ends[1] - ends[0] } else { 0 };
+    allowed.line(cookie, |values| grant.write_cookies(values));
+    let target = allowed.values.len();
+    allowed.line("x-upstream-uri", |values| grant.write_target(values));
+    let target = allowed.values.len() - target;
+    let [user, name, email, groups] = live.identity_headers.each_ref().map(HeaderName::as_str);
+    let identity = grant.identity();
+    allowed.text(user, identity.map_or("", Identity::user));
+    allowed.text(name, identity.map_or("", Identity::name));
+    allowed.text(email, identity.map_or("", Identity::email));
+    allowed.line(groups, |values| grant.write_groups(values));
     // Under its plain name `Authorization` is always there: where the answer has none, Envoy leaves the client's own.
-    let has_authorization = names == Names::Plain || grant.authorization().is_some();
     // Who has a session header takes `Authorization` as well.
-    let count = if session.is_some() { 8 } else { 6 + usize::from(has_authorization) };
-    let names = [cookie, &UPSTREAM_URI, user, name, email, groups, authorization, last];
-    let names = &names[..count];
-    let name_bytes: usize = names.iter().map(|name| name.as_str().len() + 4).sum();
-    let lines: SmallVec<[String; 2]> = grant.script_cookies().map(script_cookie).collect();
-    let line_bytes: usize = lines.iter().map(|line| 2 * line.len() + SET_COOKIE_FRAMING).sum();
-    if text.len() + repeated + name_bytes + line_bytes + FRAMING > live.answer_limit {
-        return None;
+    let session = grant.session_header();
+    if names == Names::Plain || session.is_some() || grant.authorization().is_some() {
+        allowed.text(authorization, grant.authorization().unwrap_or_default());
     }
-    let mut response = HttpResponse::new(StatusCode::OK);
-    let headers = response.headers_mut();
-    headers.reserve(names.len() + 2);
-    let text = Bytes::from(text);
-    let mut start = 0;
-    for (name, end) in names.iter().zip(ends) {
-        // Identities, keys and cookies were checked where they came in; a byte that no header may
-        // hold would be a defect, and then nothing may pass.
-        let value = HeaderValue::from_maybe_shared(text.slice(start..end)).ok()?;
-        headers.insert((*name).clone(), value);
-        start = end;
+    if let Some((name, value)) = session {
+        allowed.text(name, value);
     }
-    headers.insert(header::CACHE_CONTROL, NO_STORE.clone());
-    headers.insert(SESSION_SECONDS.clone(), HeaderValue::from(grant.session_seconds()));
-    for (line, numbered) in lines.iter().zip(&NUMBERED_SET_COOKIES) {
-        let value = HeaderValue::from_str(line).ok()?;
-        headers.append(header::SET_COOKIE, value.clone());
-        headers.insert(numbered.clone(), value);
+    allowed.text("cache-control", "no-store");
+    let seconds = grant.session_seconds();
+    allowed.line(SESSION_SECONDS, |values| values.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes()));
+    for (cookie, numbered) in grant.script_cookies().map(script_cookie).zip(NUMBERED_SET_COOKIES) {
+        allowed.text("set-cookie", &cookie);
+        allowed.text(numbered, &cookie);
     }
-    Some(response)
+    let repeated = if names == Names::Variables { target } else { 0 };
+    // Identities, keys and cookies were checked where they came in; a byte that no header may hold would be a defect,
+    // and then nothing may pass.
+    let fits = allowed.len() + repeated + FRAMING <= live.answer_limit;
+    (fits && allowed.values.iter().all(|byte| is_header_byte(*byte))).then_some(allowed)
 }
 
 /// Says what to do about an answer that no web server would take.

@@ -1,16 +1,14 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
+use super::headers::Headers;
 use crate::domain::Client;
 
 /// What stands for whoever is at the other end of a Unix socket.
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whose word about the original request is taken.
 #[derive(Clone, Debug)]
@@ -38,7 +36,7 @@ impl Trust {
     /// The browser's address: of those in `X-Forwarded-For` and the nearest one behind them, the rightmost
     /// that is no proxy of ours, the leftmost when all are. What stands left of something unreadable is
     /// anybody's word.
-    fn client_address(&self, headers: &HeaderMap, nearest: Option<IpAddr>) -> IpAddr {
+    fn client_address(&self, headers: &impl Headers, nearest: Option<IpAddr>) -> IpAddr {
         let mut nearest = match nearest.map(|nearest| nearest.to_canonical()) {
             Some(outsider) if !self.covers(outsider) => return outsider,
             Some(proxy) => proxy,
@@ -46,7 +44,7 @@ impl Trust {
             None => LOCAL,
         };
         let lines: SmallVec<[&str; 2]> =
-            headers.get_all(&X_FORWARDED_FOR).map(|line| line.to_str().unwrap_or_default()).collect();
+            headers.all("x-forwarded-for").map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
         for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
             let Some(address) = parse_address(entry.trim()) else { break };
             nearest = address;
@@ -59,13 +57,12 @@ impl Trust {
 
     /// The browser behind a request. `nearest` is the last address on its way that was seen by somebody we
     /// believe; a Unix socket has none.
-    #[must_use]
-    pub fn client<'a>(&self, headers: &'a HeaderMap, nearest: Option<IpAddr>) -> Client<'a> {
-        let bytes = |name| Cow::Borrowed(headers.get(name).map_or(&[][..], |value| value.as_bytes()));
+    pub(super) fn client<'a>(&self, headers: &'a impl Headers, nearest: Option<IpAddr>) -> Client<'a> {
+        let bytes = |name| Cow::Borrowed(headers.first(name).unwrap_or_default());
         Client {
             address: self.client_address(headers, nearest),
-            user_agent: bytes(header::USER_AGENT),
-            accept_language: bytes(header::ACCEPT_LANGUAGE),
+            user_agent: bytes("user-agent"),
+            accept_language: bytes("accept-language"),
         }
     }
 }

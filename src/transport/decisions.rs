@@ -2,11 +2,11 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use futures_util::FutureExt;
 
-use super::answer::Names;
+use super::answer::{Answer, Names};
+use super::headers::Headers;
 use super::question::{Asked, Forwarded};
 use super::{Live, State, answer, question};
 use crate::decision::{Ask, Decision, Purpose, Sheets, Step};
@@ -28,26 +28,34 @@ impl DoorState {
     }
 }
 
-/// Answers one question of this peer, whatever happens. The peer of a Unix socket has no address.
-pub(super) async fn decide(door: &DoorState, peer: Option<IpAddr>, asked: Asked<'_>) -> HttpResponse {
+/// Answers one question of this peer, whatever happens, in the words of `told`. The peer of a Unix socket has no
+/// address.
+pub(super) async fn decide<T>(
+    door: &DoorState,
+    peer: Option<IpAddr>,
+    asked: Asked<'_, impl Headers>,
+    told: impl FnOnce(Answer<'_>) -> T,
+) -> T {
     let stopwatch = Stopwatch::start();
-    let live = door.state.live.load_full();
+    let live = door.state.live.load();
     let caught = AssertUnwindSafe(judge(door, &live, peer, asked)).catch_unwind().await;
-    let (response, ruling, reason) = caught.unwrap_or_else(|_| {
+    let (answer, ruling, reason) = caught.unwrap_or_else(|_| {
         let reason = Reason::BackendUnavailable;
-        (answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, None, None), Ruling::Unavailable, reason)
+        let refusal = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, None, None);
+        (Answer::Other(refusal), Ruling::Unavailable, reason)
     });
     door.metrics.count(ruling, reason);
+    let told = told(answer);
     door.metrics.seconds.observe(stopwatch.seconds());
-    response
+    told
 }
 
-async fn judge(
+async fn judge<'l>(
     door: &DoorState,
-    live: &Live,
+    live: &'l Live,
     peer: Option<IpAddr>,
-    asked: Asked<'_>,
-) -> (HttpResponse, Ruling, Reason) {
+    asked: Asked<'_, impl Headers>,
+) -> (Answer<'l>, Ruling, Reason) {
     let Asked { headers, nearest, original, sign_in } = asked;
     if !live.trust.is_proxy(peer) {
         tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
@@ -69,8 +77,8 @@ async fn judge(
     answered
 }
 
-fn deny(reason: Reason) -> (HttpResponse, Ruling, Reason) {
-    (answer::refuse(StatusCode::FORBIDDEN, reason, None, None), Ruling::Deny, reason)
+fn deny<'l>(reason: Reason) -> (Answer<'l>, Ruling, Reason) {
+    (Answer::Other(answer::refuse(StatusCode::FORBIDDEN, reason, None, None)), Ruling::Deny, reason)
 }
 
 /// One line for each decision that is more than a look into the cache, and for all at debug. The

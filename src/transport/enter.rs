@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
+use super::headers::Headers;
 use super::origin::{Caller, is_fetched_ahead, is_preflight, keep_private, navigates, own_origin};
 use super::question::Forwarded;
 use super::set_cookie::{Scope, SetCookie};
@@ -151,7 +152,7 @@ impl Door<'_> {
     async fn open_to_script(&self, caller: Caller<'_>, payload: web::Payload) -> HttpResponse {
         let headers = self.request.headers();
         // A form cannot send it, so a browser asks first whether another origin's page may.
-        if question::only(headers, &header::CONTENT_TYPE).is_none_or(|kind| !is_json(kind)) {
+        if headers.only("content-type").is_none_or(|kind| !is_json(kind)) {
             return HttpResponse::UnsupportedMediaType().finish();
         }
         let asked = match body::read(payload, LONGEST_BODY).await {

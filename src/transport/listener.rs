@@ -2,25 +2,29 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::Request;
-use actix_service::{Service, apply_fn_factory};
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Request};
+use actix_server::GracefulShutdownSignal;
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::http::KeepAlive;
 use actix_web::web::ServiceConfig;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, web};
 use futures_util::future::{Either, OptionFuture, ready};
 use futures_util::{FutureExt, TryFutureExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::fastcgi::FastcgiServer;
 use super::grpc::GrpcServer;
-use super::http_doors::{self, HttpDoor};
+use super::http::{self, Accepted, HttpDoor};
 use super::socket::{self, ListenError, Opened};
 use super::{State, api, nothing_here, ops, pages};
 use crate::domain::ListenAddress;
 
-/// Longest wait for a request's head: a web server on the same machine needs no time at all.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// The server's name for its listener; each server has one.
+const LISTENER: &str = "http";
 
 /// Where to listen. What is absent is off.
 pub struct Listeners<'a> {
@@ -89,7 +93,7 @@ impl Servers {
     ) -> Result<Self, ListenError> {
         let shared = Arc::clone(state);
         let pages = move |service: &mut ServiceConfig| pages::configure(service, &shared);
-        let (decisions, auth) = open(http_doors::doors(state), pages, listeners.auth, workers, drain_timeout)?;
+        let (decisions, auth) = open(http::doors(state), pages, listeners.auth, workers, drain_timeout)?;
         let stopping = CancellationToken::new();
         let fastcgi = |address| FastcgiServer::open(state, address, stopping.clone(), drain_timeout);
         let fastcgi = listeners.fastcgi.map(fastcgi).transpose()?;
@@ -175,8 +179,8 @@ impl Servers {
     }
 }
 
-/// The doors stand in front of the application: routing, extractors and boxed handlers are made for
-/// pages, and cost more than a decision does.
+/// The doors stand in front of the framework, whose routing, extractors and boxed handlers are made for pages and cost
+/// more than a decision does. What asks at a door in an unusual way comes to the framework, and back to the door.
 fn open(
     doors: Vec<HttpDoor>,
     configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
@@ -184,34 +188,55 @@ fn open(
     workers: usize,
     drain_timeout: Duration,
 ) -> Result<(Server, ListenAddress), ListenError> {
-    let is_port = matches!(address, ListenAddress::Tcp(_));
-    let application = move || {
-        // What a listener says of all the rest takes the place of this.
-        let pages = App::new().default_service(web::to(nothing_here)).configure(&configure);
-        let doors = doors.clone();
-        apply_fn_factory(pages, move |request: Request, pages: &_| {
-            // The system no longer knows who had a connection that was broken off. Only on a Unix socket is
-            // that one of ours.
-            if is_port && request.head().peer_addr.is_none() {
-                return Either::Left(Either::Left(ready(Ok(HttpResponse::Forbidden().finish()))));
-            }
-            match http_doors::at(&doors, request.path()) {
-                Some(door) => Either::Left(Either::Right(http_doors::answer(request, door).map(Ok))),
-                None => Either::Right(Service::call(pages, request).map_ok(HttpResponse::from)),
-            }
-        })
-    };
-    let server = HttpServer::new(application)
-        .workers(workers)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(KeepAlive::Os)
-        .shutdown_timeout(drain_timeout.as_secs().max(1))
-        .disable_signals();
+    let builder = Server::build().workers(workers).shutdown_timeout(drain_timeout.as_secs().max(1)).disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
     let (listener, bound) = socket::open(address)?;
     let listening = match listener {
-        Opened::Tcp(listener) => server.listen(listener),
-        Opened::Unix(socket) => server.listen_uds(socket),
+        Opened::Tcp(listener) => builder.listen(LISTENER, listener, move || {
+            // The system no longer knows who had a connection that was broken off. Only on a Unix socket is that one
+            // of ours.
+            let accepted = |stream: TcpStream| ready(stream.peer_addr().map(|peer| (stream, Some(peer))));
+            fn_service(accepted).map_err(DispatchError::Io).and_then(served(
+                doors.clone(),
+                &configure,
+                stopping.clone(),
+            ))
+        }),
+        Opened::Unix(socket) => builder.listen_uds(LISTENER, socket, move || {
+            let accepted = |stream: UnixStream| ready(Ok((stream, None)));
+            fn_service(accepted).and_then(served(doors.clone(), &configure, stopping.clone()))
+        }),
     };
     let server = listening.map_err(|source| ListenError { address: address.to_string(), source })?;
     Ok((server.run(), bound))
+}
+
+/// What a worker does with its connections.
+fn served<S: AsyncRead + AsyncWrite + Unpin + 'static, C: Fn(&mut ServiceConfig)>(
+    doors: Vec<HttpDoor>,
+    configure: &C,
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<Accepted<S>, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<S, C> {
+    // What a listener says of all the rest takes the place of this.
+    let pages = App::new().default_service(web::to(nothing_here)).configure(configure);
+    let at_doors = doors.clone();
+    let answers = apply_fn_factory(pages, move |request: Request, pages: &_| {
+        match http::at(&at_doors, request.path()).cloned() {
+            Some(door) => Either::Left(http::answer_framework(request, door).map(Ok)),
+            None => Either::Right(Service::call(pages, request).map_ok(HttpResponse::from)),
+        }
+    });
+    let answers = answers.map_err(|error: actix_web::Error| error.error_response());
+    let stops = |stopping: GracefulShutdownSignal| {
+        move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        }
+    };
+    let framework = HttpService::build()
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(http::HEAD_TIMEOUT)
+        .graceful_shutdown_signal(stops(stopping.clone()))
+        .h1(map_config(answers, |()| AppConfig::default()));
+    http::front(doors, framework, stops(stopping))
 }

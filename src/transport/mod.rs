@@ -1,9 +1,9 @@
 //! Wire in, wire out. Each file translates one protocol into a question for another room and its answer
 //! back; nothing here judges.
 //!
-//! - `decisions`: what every door for web servers does: it asks the [`Gate`]. `question` is what is asked,
-//!   `answer` what is said, `client` tells whose word is taken. `http_doors` are those over HTTP, and `dialect`
-//!   how they tell of the original request. `fastcgi` is another one, and so is `grpc`.
+//! - `decisions`: what every door for web servers does: it asks the [`Gate`]. `question` is what is asked, with the
+//!   `headers` it came with, `answer` what is said, `client` tells whose word is taken. `http` are the doors over
+//!   HTTP, `fastcgi` is another one, and so is `grpc`.
 //! - `enter`, `touch`, `pages`: what people ask for below `/.keyward/`; `html` is how it looks, `origin` tells
 //!   whose script calls, `set_cookie` writes cookies.
 //! - `api`: the portal's API. `services`: calls that back-ends and portals offer. `ops`: health and metrics.
@@ -16,7 +16,6 @@ mod api;
 mod body;
 mod client;
 mod decisions;
-mod dialect;
 mod enter;
 mod fastcgi;
 #[cfg(feature = "grpc")]
@@ -24,8 +23,9 @@ mod grpc;
 #[cfg(not(feature = "grpc"))]
 #[path = "grpc_left_out.rs"]
 mod grpc;
+mod headers;
 mod html;
-mod http_doors;
+mod http;
 mod listener;
 mod ops;
 mod origin;

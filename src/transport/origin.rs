@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::headers::Headers;
 use super::{Live, question};
 use crate::decision::Host;
 use crate::handover::Provenance;
@@ -21,13 +22,11 @@ pub(super) fn provenance(request: &HttpRequest, live: &Live) -> Provenance {
 
 /// The origin of the page asked for, from the headers of a trusted proxy, else from the connection.
 pub(super) fn own_origin(request: &HttpRequest, live: &Live) -> Option<String> {
-    static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
     let headers = request.headers();
-    let forwarded =
-        |name| live.trust.is_proxy(question::nearest(request.head())).then(|| question::only(headers, name)).flatten();
-    let secure = forwarded(&PROTO) == Some("https");
-    let host = forwarded(&HOST).or_else(|| question::only(headers, &header::HOST))?;
+    let by_proxy = live.trust.is_proxy(question::nearest(request.head()));
+    let forwarded = |name| headers.only(name).filter(|_| by_proxy);
+    let secure = forwarded("x-forwarded-proto") == Some("https");
+    let host = forwarded("x-forwarded-host").or_else(|| headers.only("host"))?;
     Some(Host::parse(host).ok()?.origin(secure))
 }
 
@@ -44,7 +43,7 @@ impl<'a> Caller<'a> {
     /// Who sent a request that is no navigation; `None` for everybody else's pages. `Origin` is set by the
     /// browser, never by a page, and so is `Sec-Fetch-Site`.
     pub fn of(headers: &'a HeaderMap, own: &str, lists: impl FnOnce(&str) -> bool) -> Option<Self> {
-        let origin = question::only(headers, &header::ORIGIN);
+        let origin = headers.only("origin");
         // Where a page has the policy no-referrer, its own requests come with `Origin: null`.
         let own = match text(headers, &FETCH_SITE) {
             Some(site) => site == "same-origin",

@@ -4,16 +4,17 @@ use std::net::IpAddr;
 
 use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::HeaderMap;
 
 use super::client::Trust;
+use super::headers::Headers;
 use crate::decision::{Ask, Host, Target};
 use crate::domain::{Audience, Browser, Client, Cookies};
 
 /// What a web server asks.
-pub(super) struct Asked<'a> {
+pub(super) struct Asked<'a, H> {
     /// The browser's headers, and those of the web server.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a H,
     /// The last address on the browser's way to the web server or to us that somebody we believe has seen.
     pub nearest: Option<IpAddr>,
     /// The original request; `None` where it was not understood.
@@ -36,7 +37,7 @@ pub(super) struct Original<'a> {
 
 impl<'a> Original<'a> {
     /// The question; `None` where it is none.
-    pub fn into_ask(self, browser: &'a Forwarded<'_>) -> Option<Ask<'a>> {
+    pub fn into_ask(self, browser: &'a Forwarded<'_, impl Headers>) -> Option<Ask<'a>> {
         let is_method = !self.method.is_empty() && self.method.bytes().all(|byte| byte.is_ascii_graphic());
         Some(Ask {
             secure: self.secure,
@@ -59,24 +60,26 @@ pub(super) fn is_secure(scheme: &str) -> Option<bool> {
 }
 
 /// The browser, as a proxy's request tells of it.
-pub(super) struct Forwarded<'a> {
-    headers: &'a HeaderMap,
+pub(super) struct Forwarded<'a, H = HeaderMap> {
+    headers: &'a H,
     nearest: Option<IpAddr>,
     trust: &'a Trust,
 }
 
-impl<'a> Forwarded<'a> {
-    pub fn new(headers: &'a HeaderMap, nearest: Option<IpAddr>, trust: &'a Trust) -> Self {
+impl<'a, H> Forwarded<'a, H> {
+    pub fn new(headers: &'a H, nearest: Option<IpAddr>, trust: &'a Trust) -> Self {
         Self { headers, nearest, trust }
     }
+}
 
+impl<'a> Forwarded<'a> {
     /// Whoever sent this request to us.
     pub fn by(request: &'a RequestHead, trust: &'a Trust) -> Self {
         Self::new(request.headers(), nearest(request), trust)
     }
 }
 
-impl Browser for Forwarded<'_> {
+impl<H: Headers> Browser for Forwarded<'_, H> {
     fn client(&self) -> Client<'_> {
         self.trust.client(self.headers, self.nearest)
     }
@@ -86,7 +89,7 @@ impl Browser for Forwarded<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        only(self.headers, &HeaderName::from_bytes(name.as_bytes()).ok()?)
+        self.headers.only(name)
     }
 }
 
@@ -96,41 +99,26 @@ pub(super) fn nearest(request: &RequestHead) -> Option<IpAddr> {
 }
 
 /// All `Cookie` lines; nginx hands several on as they came.
-pub(super) fn cookies(headers: &HeaderMap) -> Cookies<'_> {
-    Cookies::new(headers.get_all(header::COOKIE).map(|line| line.as_bytes()))
+pub(super) fn cookies(headers: &impl Headers) -> Cookies<'_> {
+    Cookies::new(headers.all("cookie"))
 }
 
 /// The id that the proxy gave the request, for finding it again in several logs.
-pub(super) fn request_id(headers: &HeaderMap) -> Option<&str> {
-    static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) fn request_id(headers: &impl Headers) -> Option<&str> {
     let plain = |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    only(headers, &REQUEST_ID).filter(plain)
-}
-
-/// The one value of a header that must be there once.
-pub(super) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name);
-    let value = values.next()?;
-    if values.next().is_some() {
-        return None;
-    }
-    // Not `to_str`: nginx hands raw UTF-8 in a path on as it came.
-    std::str::from_utf8(value.as_bytes()).ok()
+    headers.only("x-request-id").filter(plain)
 }
 
 /// Who looks at the answer: only to a person who wants to see a page a redirect to a sign-in page helps.
-pub(super) fn audience(method: &str, headers: &HeaderMap) -> Audience {
-    static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-    static FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-    static FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-    static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
-    let is_browser = [&FETCH_MODE, &FETCH_SITE, &FETCH_DEST].into_iter().any(|name| headers.contains_key(name));
-    let is_script = headers.contains_key(&REQUESTED_WITH);
+pub(super) fn audience(method: &str, headers: &impl Headers) -> Audience {
+    const FETCH_MODE: &str = "sec-fetch-mode";
+    let is_browser = [FETCH_MODE, "sec-fetch-site", "sec-fetch-dest"].into_iter().any(|name| headers.has(name));
+    let is_script = headers.has("x-requested-with");
     let wants_html = |accept: &[u8]| accept.windows(9).any(|part| part.eq_ignore_ascii_case(b"text/html"));
-    let navigates = match headers.get(&FETCH_MODE) {
-        Some(mode) => mode.as_bytes() == b"navigate",
+    let navigates = match headers.first(FETCH_MODE) {
+        Some(mode) => mode == b"navigate",
         None if is_browser || is_script => false,
-        None => headers.get_all(header::ACCEPT).any(|accept| wants_html(accept.as_bytes())),
+        None => headers.all("accept").any(wants_html),
     };
     match method {
         "GET" | "HEAD" if navigates => Audience::Page,

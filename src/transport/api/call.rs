@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header::HeaderName;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::LocalBoxFuture;
@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::ApiKey;
 use crate::observe::ApiCall;
+use crate::transport::Live;
 use crate::transport::body::{self, NoBody};
+use crate::transport::headers::Headers;
 use crate::transport::problem::Problem;
-use crate::transport::{Live, question};
 
 /// Longest body of a call, in bytes.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -73,7 +74,7 @@ impl Asked<'_> {
 
     /// The body of a call that must have one: a JSON object, every field of it known and given once.
     pub fn json<T: DeserializeOwned>(&self, wrong_fields: Problem) -> Result<T, Problem> {
-        let kind = question::only(self.request.headers(), &header::CONTENT_TYPE).unwrap_or_default();
+        let kind = self.request.headers().only("content-type").unwrap_or_default();
         let mut parts = kind.split(';').map(str::trim);
         let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
             && parts.all(|parameter| parameter.eq_ignore_ascii_case("charset=utf-8"));

@@ -14,6 +14,7 @@ use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::headers::Headers;
 use super::problem::Problem;
 use super::{Live, State, question, services};
 use crate::domain::{ApiKey, Reach};
@@ -94,7 +95,7 @@ fn calls_at(path: &str) -> impl Iterator<Item = &'static Call> {
 
 /// Who calls, by `Authorization: Bearer`.
 fn caller<'a>(request: &HttpRequest, live: &'a Live) -> Result<&'a ApiKey, Problem> {
-    let shown = question::only(request.headers(), &header::AUTHORIZATION);
+    let shown = request.headers().only("authorization");
     let (scheme, key) = shown.and_then(|value| value.split_once(' ')).ok_or(Problem::UNAUTHORIZED)?;
     let known = scheme.eq_ignore_ascii_case("bearer").then(|| ApiKey::find(&live.api_keys, key.trim())).flatten();
     known.ok_or(Problem::UNAUTHORIZED)

@@ -3,78 +3,103 @@
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header;
 use bytes::Bytes;
 
 use super::conversation::Role;
-
-static UPSTREAM_URI: HeaderName = HeaderName::from_static("x-upstream-uri");
+use crate::transport::answer::{Allowed, Answer};
 
 /// Headers, an empty line, body.
-pub fn write(role: Role, response: HttpResponse) -> Bytes {
-    let status = response.status();
-    let mut text = Vec::with_capacity(1024);
+pub fn write(role: Role, answer: Answer<'_>) -> Bytes {
+    let text = match answer {
+        Answer::Allow(allowed) => write_allowed(role, &allowed),
+        Answer::Other(response) => write_refusal(role, response),
+    };
+    Bytes::from(text)
+}
+
+fn write_allowed(role: Role, allowed: &Allowed<'_>) -> Vec<u8> {
+    let mut text = started(StatusCode::OK, allowed.len());
+    match role {
+        Role::Authorizer => write_variables(&mut text, allowed),
+        Role::Responder => {
+            allowed.lines().for_each(|(name, value)| write_line(&mut text, name, value));
+            write_line(&mut text, "content-length", b"0");
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}
+
+/// `Status` and its line's end; more is to follow.
+fn started(status: StatusCode, more: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(256 + more);
+    text.extend_from_slice(b"Status: ");
+    text.extend_from_slice(status.as_str().as_bytes());
+    text.push(b' ');
     // The words after the number reach the browser through Apache.
-    let words = status.canonical_reason().unwrap_or_default();
-    text.extend_from_slice(format!("Status: {} {words}\r\n", status.as_u16()).as_bytes());
+    text.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    text.extend_from_slice(b"\r\n");
+    text
+}
+
+fn write_refusal(role: Role, response: HttpResponse) -> Vec<u8> {
     let (response, body) = response.into_parts();
     // Bodies of decisions are made at once, never streamed.
     let body = body.try_into_bytes().unwrap_or_default();
-    if role == Role::Authorizer && status == StatusCode::OK {
-        write_variables(&mut text, &response);
-        text.extend_from_slice(b"\r\n");
-        return Bytes::from(text);
-    }
+    let mut text = started(response.status(), 768 + body.len());
     let is_page = |value: &header::HeaderValue| value.as_bytes().starts_with(b"text/html");
     let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(is_page);
     for (name, value) in response.headers() {
-        write_line(&mut text, &spelled(name), value.as_bytes());
+        write_line(&mut text, name.as_str(), value.as_bytes());
     }
     if role == Role::Responder {
-        write_line(&mut text, "Content-Length", body.len().to_string().as_bytes());
+        write_line(&mut text, "content-length", body.len().to_string().as_bytes());
     }
     text.extend_from_slice(b"\r\n");
     match std::str::from_utf8(&body) {
         Ok(page) if is_page && role == Role::Authorizer => write_ascii(&mut text, page),
         _ => text.extend_from_slice(&body),
     }
-    Bytes::from(text)
+    text
 }
 
 /// What the web server remembers of the request, and cookies for the browser. Nothing else: Apache hands every other
 /// header of an allow on to the browser (seen, 2.4), keys and all.
-fn write_variables(text: &mut Vec<u8>, response: &HttpResponse<()>) {
-    let not_for_anybody = [&header::CACHE_CONTROL, &header::CONTENT_TYPE, &header::CONTENT_LENGTH];
-    for (name, value) in response.headers() {
-        if *name == header::SET_COOKIE {
-            write_line(text, "Set-Cookie", value.as_bytes());
-        } else if !not_for_anybody.contains(&name) {
-            let plain = name.as_str().strip_prefix("x-").unwrap_or(name.as_str());
-            let variable = plain.replace('-', "_").to_ascii_uppercase();
-            write_line(text, &format!("Variable-{variable}"), value.as_bytes());
+fn write_variables(text: &mut Vec<u8>, allowed: &Allowed<'_>) {
+    for (name, value) in allowed.lines() {
+        match name {
+            "set-cookie" => write_line(text, name, value),
+            "cache-control" => {}
+            _ => {
+                text.extend_from_slice(b"Variable-");
+                let plain = name.strip_prefix("x-").unwrap_or(name);
+                text.extend(plain.bytes().map(|byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
+                write_value(text, value);
+            }
         }
-        if *name == UPSTREAM_URI {
+        if name == "x-upstream-uri" {
             // For Apache's mod_rewrite and lighttpd, which change path and query apart from each other.
-            let query = value.as_bytes().splitn(2, |byte| *byte == b'?').nth(1);
+            let query = value.splitn(2, |byte| *byte == b'?').nth(1);
             write_line(text, "Variable-UPSTREAM_QUERY", query.unwrap_or_default());
         }
     }
 }
 
+/// A line, with its name as people write it.
 fn write_line(text: &mut Vec<u8>, name: &str, value: &[u8]) {
-    text.extend_from_slice(name.as_bytes());
+    let mut begins_word = true;
+    for byte in name.bytes() {
+        text.push(if begins_word { byte.to_ascii_uppercase() } else { byte });
+        begins_word = byte == b'-';
+    }
+    write_value(text, value);
+}
+
+fn write_value(text: &mut Vec<u8>, value: &[u8]) {
     text.extend_from_slice(b": ");
     text.extend_from_slice(value);
     text.extend_from_slice(b"\r\n");
-}
-
-/// A header's name as people write it.
-fn spelled(name: &HeaderName) -> String {
-    let words = name.as_str().split('-').map(|word| {
-        let (first, rest) = word.split_at(word.len().min(1));
-        first.to_ascii_uppercase() + rest
-    });
-    words.collect::<Vec<_>>().join("-")
 }
 
 /// A page in ASCII: Apache gives an authorizer's body out as ISO-8859-1, whatever we say of it (seen, 2.4).
@@ -92,26 +117,22 @@ fn write_ascii(text: &mut Vec<u8>, page: &str) {
 mod tests {
     use super::*;
 
-    fn written(role: Role, response: HttpResponse) -> String {
-        String::from_utf8(write(role, response).to_vec()).unwrap()
+    fn written(role: Role, answer: Answer<'_>) -> String {
+        String::from_utf8(write(role, answer).to_vec()).unwrap()
     }
 
     /// As every door allows.
-    fn allow(uri: &'static str) -> HttpResponse {
-        let mut builder = HttpResponse::Ok();
-        for (name, value) in [
-            ("Cache-Control", "no-store"),
-            ("X-Upstream-Cookie", "a=1; k=2"),
-            ("X-Upstream-Uri", uri),
-            ("Remote-User", "alice"),
-            ("Remote-Groups", ""),
-            ("Set-Cookie", "s=1; Path=/"),
-            ("Set-Cookie", "t=2; Path=/"),
-            ("X-Set-Cookie-1", "s=1; Path=/"),
-        ] {
-            builder.append_header((name, value));
-        }
-        builder.finish()
+    fn allow(uri: &'static str) -> Answer<'static> {
+        Answer::Allow(Allowed::of(&[
+            ("cache-control", "no-store"),
+            ("x-upstream-cookie", "a=1; k=2"),
+            ("x-upstream-uri", uri),
+            ("remote-user", "alice"),
+            ("remote-groups", ""),
+            ("set-cookie", "s=1; Path=/"),
+            ("set-cookie", "t=2; Path=/"),
+            ("x-set-cookie-1", "s=1; Path=/"),
+        ]))
     }
 
     #[test]
@@ -151,7 +172,8 @@ mod tests {
     #[test]
     fn a_refusal_is_whole_and_a_page_is_ascii() {
         let refusal = |kind: &'static str, body: &'static str| {
-            HttpResponse::Forbidden().insert_header(("X-Keyward-Reason", "role")).content_type(kind).body(body)
+            let mut builder = HttpResponse::Forbidden();
+            Answer::Other(builder.insert_header(("X-Keyward-Reason", "role")).content_type(kind).body(body))
         };
         for (role, length) in [(Role::Authorizer, ""), (Role::Responder, "Content-Length: 11\r\n")] {
             let text = written(role, refusal("text/html; charset=utf-8", "<p>für €"));

@@ -26,6 +26,7 @@ use bytes::Bytes;
 
 use self::conversation::{Request, Role};
 use self::params::Params;
+use self::question::BrowserHeaders;
 use super::decisions::{self, DoorState};
 use super::question::Asked;
 
@@ -38,7 +39,7 @@ async fn decide(request: Request, peer: Option<IpAddr>, door: Arc<DoorState>) ->
         tracing::info!(%problem, "the variables of a FastCGI request are not believed");
         Params::default()
     });
-    let headers = question::headers(&params);
+    let headers = BrowserHeaders::of(&params);
     let remote = question::remote(&params);
     let original = match (&headers, remote) {
         (Some(_), Some(_)) => question::original(&params),
@@ -51,5 +52,5 @@ async fn decide(request: Request, peer: Option<IpAddr>, door: Arc<DoorState>) ->
         Role::Responder => StatusCode::UNAUTHORIZED,
     };
     let asked = Asked { headers: &headers, nearest: remote.flatten(), original, sign_in };
-    answer::write(request.role, decisions::decide(&door, peer, asked).await)
+    decisions::decide(&door, peer, asked, |answer| answer::write(request.role, answer)).await
 }

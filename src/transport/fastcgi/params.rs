@@ -103,13 +103,19 @@ impl Params {
         named.next().is_none().then_some(value)
     }
 
-    /// The browser's headers, with their names in lower case.
-    pub fn headers(&self) -> impl Iterator<Item = (Vec<u8>, &Bytes)> {
-        self.pairs.iter().filter_map(|(name, value)| {
-            let spelled = name.strip_prefix(HEADER).filter(|name| !name.is_empty())?;
-            let hyphens = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
-            Some((spelled.iter().map(|byte| hyphens(*byte)).collect(), value))
-        })
+    /// The values of all headers of the browser.
+    pub fn headers(&self) -> impl Iterator<Item = &[u8]> {
+        self.pairs.iter().filter(|(name, _)| name.starts_with(HEADER)).map(|(_, value)| &**value)
+    }
+
+    /// The values of one header of the browser, in the order in which they came. Its name is given in lower case.
+    pub fn header<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let hyphens = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+        let is_it = move |held: &[u8]| {
+            let spelled = held.strip_prefix(HEADER).filter(|spelled| spelled.len() == name.len());
+            spelled.is_some_and(|spelled| spelled.iter().map(hyphens).eq(name.bytes()))
+        };
+        self.pairs.iter().filter(move |(held, _)| is_it(held)).map(|(_, value)| &**value)
     }
 }
 
@@ -246,7 +252,7 @@ mod tests {
     #[test]
     fn a_header_of_one_word_may_have_several_lines_and_no_one_value() {
         let params = read(&[("HTTP_COOKIE", "b=2"), ("A", ""), ("HTTP_COOKIE", "a=1"), ("HTTP_HOST", "h")]).unwrap();
-        let cookies: Vec<_> = params.headers().filter(|(name, _)| name == b"cookie").map(|(_, line)| line).collect();
+        let cookies: Vec<_> = params.header("cookie").collect();
         assert_eq!(cookies, [&b"b=2"[..], b"a=1"]);
         assert_eq!((params.get("HTTP_COOKIE"), params.get("HTTP_HOST")), (None, Some(&b"h"[..])));
         assert_eq!(read(&[("HTTP_HOST", "h"), ("HTTP_Host", "i")]).unwrap().get("HTTP_HOST"), None);
@@ -263,8 +269,17 @@ mod tests {
             ("http_cookie", "a=1"),
         ]);
         let params = params.unwrap();
-        let headers: Vec<_> = params.headers().map(|(name, _)| String::from_utf8(name).unwrap()).collect();
-        assert_eq!(headers, ["sec-fetch-mode", "x-y"]);
+        for (name, expected) in [
+            ("sec-fetch-mode", Some(&b"navigate"[..])),
+            ("x-y", Some(b"z")),
+            ("sec-fetch", None),
+            ("sec-fetch-mode-", None),
+            ("content-type", None),
+            ("s", None),
+            ("cookie", None),
+        ] {
+            assert_eq!(params.header(name).next(), expected, "{name}");
+        }
     }
 
     #[test]

@@ -3,42 +3,54 @@
 use std::net::IpAddr;
 use std::str;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use bytes::Bytes;
-
 use super::params::Params;
+use crate::transport::headers::{Headers, is_header_byte};
 use crate::transport::question::{Original, is_secure};
 
-/// The browser's headers.
-///
-/// `None` where one holds what no header may: some server would then have let a line break through.
-pub fn headers(params: &Params) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    // Only Apache says this, and no browser can.
-    let is_apache = params.get("FCGI_APACHE_ROLE").is_some();
-    for (name, value) in params.headers() {
-        let name = HeaderName::from_bytes(&name).ok()?;
-        let lines = if is_apache && name == header::COOKIE { apart(value) } else { vec![value.clone()] };
-        for line in lines {
-            headers.append(name.clone(), HeaderValue::from_maybe_shared(line).ok()?);
-        }
+/// The browser's headers; of a request that is not believed there are none.
+#[derive(Default)]
+pub struct BrowserHeaders<'a> {
+    params: Option<&'a Params>,
+    /// Only Apache says who it is, and no browser can.
+    is_apache: bool,
+}
+
+impl<'a> BrowserHeaders<'a> {
+    /// `None` where one holds what no header may: some server would then have let a line break through.
+    pub fn of(params: &'a Params) -> Option<Self> {
+        let is_apache = params.get("FCGI_APACHE_ROLE").is_some();
+        let fit = params.headers().all(|value| value.iter().all(|byte| is_header_byte(*byte)));
+        fit.then_some(Self { params: Some(params), is_apache })
     }
-    Some(headers)
+}
+
+impl Headers for BrowserHeaders<'_> {
+    fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let is_joined = self.is_apache && name == "cookie";
+        let values = self.params.into_iter().flat_map(move |params| params.header(name));
+        values.flat_map(move |value| Apart { rest: Some(value), is_joined })
+    }
 }
 
 /// Lines of cookies that Apache joined by `, ` (seen, 2.4). What stands behind a comma is a line of its own only where
 /// it begins as a cookie does: browsers send commas in values, too. No other server joins so, and there a comma is
 /// part of a value: to divide it would make cookies that the browser does not have.
-fn apart(joined: &Bytes) -> Vec<Bytes> {
-    let (mut lines, mut start) = (Vec::new(), 0);
-    for (comma, _) in joined.windows(2).enumerate().filter(|(_, pair)| pair == b", ") {
-        if begins_a_cookie(&joined[comma + 2..]) {
-            lines.push(joined.slice(start..comma));
-            start = comma + 2;
-        }
+struct Apart<'a> {
+    rest: Option<&'a [u8]>,
+    is_joined: bool,
+}
+
+impl<'a> Iterator for Apart<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        let mut commas = rest.windows(2).enumerate().filter(|(_, pair)| *pair == b", ").map(|(comma, _)| comma);
+        let divides = |comma: &usize| begins_a_cookie(&rest[comma + 2..]);
+        let Some(comma) = self.is_joined.then(|| commas.find(divides)).flatten() else { return Some(rest) };
+        self.rest = Some(&rest[comma + 2..]);
+        Some(&rest[..comma])
     }
-    lines.push(joined.slice(start..));
-    lines
 }
 
 /// Whether a name and `=` stand here.
@@ -171,22 +183,26 @@ mod tests {
 
     #[test]
     fn headers_are_the_browsers_byte_for_byte_and_whole() {
-        let found = headers(&params(&[("HTTP_COOKIE", Some("a=ü; b")), ("HTTP_SEC_FETCH_MODE", Some("navigate"))]));
-        let found = found.unwrap();
-        assert_eq!(found.get("cookie").unwrap().as_bytes(), "a=ü; b".as_bytes());
-        assert_eq!(found.get("sec-fetch-mode").unwrap(), "navigate");
-        assert_eq!(found.len(), 3);
+        let params = params(&[("HTTP_COOKIE", Some("a=ü; b")), ("HTTP_SEC_FETCH_MODE", Some("navigate"))]);
+        let found = BrowserHeaders::of(&params).unwrap();
+        assert_eq!(found.only("cookie"), Some("a=ü; b"));
+        assert_eq!(found.only("sec-fetch-mode"), Some("navigate"));
+        assert_eq!(found.only("host"), Some("app.test:8443"));
+        for absent in ["request-uri", "sec-fetch", "sec-fetch-mode-", "sec_fetch_mode", "http-cookie", ""] {
+            assert!(!found.has(absent), "{absent}");
+        }
         for value in ["a\r\nX: y", "a\0", "a\n", "\u{7f}"] {
-            assert!(headers(&params(&[("HTTP_X_ANY", Some(value))])).is_none(), "{value:?}");
+            assert!(BrowserHeaders::of(&self::params(&[("HTTP_X_ANY", Some(value))])).is_none(), "{value:?}");
         }
     }
 
     #[test]
     fn lines_that_apache_joined_are_apart_again() {
         let lines = |role: Option<&str>, joined: &str| {
-            let found = headers(&params(&[("FCGI_APACHE_ROLE", role), ("HTTP_COOKIE", Some(joined))])).unwrap();
-            let line = |line: &HeaderValue| line.to_str().unwrap().to_owned();
-            found.get_all(header::COOKIE).map(line).collect::<Vec<_>>()
+            let params = params(&[("FCGI_APACHE_ROLE", role), ("HTTP_COOKIE", Some(joined))]);
+            let found = BrowserHeaders::of(&params).unwrap();
+            let line = |line: &[u8]| String::from_utf8(line.to_vec()).unwrap();
+            found.all("cookie").map(line).collect::<Vec<_>>()
         };
         for (joined, expected) in [
             ("a=1", &["a=1"][..]),

@@ -49,8 +49,8 @@ impl Authorization for Door {
             original: question.original(),
             sign_in: StatusCode::FOUND,
         };
-        let response = decisions::decide(&self.0, peer, asked).await;
-        match Answer::new(response, question.headers()) {
+        let told = |answer: super::answer::Answer<'_>| Answer::new(answer.into_response(), question.headers());
+        match decisions::decide(&self.0, peer, asked, told).await {
             Some(answer) => Ok(Response::new(answer.into())),
             None => Err(Status::internal("a header of the answer is not UTF-8")),
         }

@@ -10,7 +10,8 @@ use envoy_types::pb::envoy::config::core::v3::{self as core};
 use envoy_types::pb::envoy::service::auth::v3::CheckRequest;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer};
 
-use crate::transport::question::{Original, is_secure, only};
+use crate::transport::headers::Headers;
+use crate::transport::question::{Original, is_secure};
 
 /// One request, as Envoy tells of it.
 #[derive(Default)]
@@ -57,10 +58,9 @@ impl Question {
     /// `scheme` is whatever the browser wrote where it speaks HTTP/2 (seen, 1.40): how it came is told by the header that
     /// Envoy sets.
     pub fn original(&self) -> Option<Original<'_>> {
-        static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
         self.nearest?;
         let http = self.http.as_ref().filter(|http| http.query.is_empty() && http.fragment.is_empty())?;
-        let secure = is_secure(only(&self.headers, &PROTO)?)?;
+        let secure = is_secure(self.headers.only("x-forwarded-proto")?)?;
         Some(Original { secure, authority: &http.host, target: &http.path, method: &http.method })
     }
 }

@@ -1,20 +1,23 @@
-//! The doors for web servers that ask over HTTP: a path for each dialect, and another with `-plain` behind it for
+//! A path for each dialect, and another with `-plain` behind it for
 //! those that speak it and can only copy a header of the answer under its own name: Traefik, ingress-nginx, and Envoy
 //! over HTTP. An allow there has `Cookie` and `Authorization` in the place of `X-Upstream-Cookie` and
 //! `X-Upstream-Authorization`, never beside them: an answer has no room for the cookies twice.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_http::Request;
 use actix_web::HttpResponse;
+use actix_web::http::uri::PathAndQuery;
 
-use super::State;
-use super::answer::Names;
-use super::decisions::{self, DoorState};
-use super::dialect::Dialect;
-use super::question::{self, Asked};
+use super::dialect::{Dialect, RequestLine};
 use crate::decision::Purpose;
 use crate::observe::Door;
+use crate::transport::State;
+use crate::transport::answer::{Answer, Names};
+use crate::transport::decisions::{self, DoorState};
+use crate::transport::headers::Headers;
+use crate::transport::question::{self, Asked};
 
 /// Envoy's `path_prefix`. The slash behind it is the first of the path.
 const EXT_AUTHZ: &str = "/authz/ext-authz";
@@ -22,14 +25,14 @@ const EXT_AUTHZ_PLAIN: &str = "/authz/ext-authz-plain";
 
 /// One path.
 #[derive(Clone)]
-pub(super) struct HttpDoor {
+pub struct HttpDoor {
     path: &'static str,
     dialect: Dialect,
     state: Arc<DoorState>,
 }
 
 /// Every path.
-pub(super) fn doors(state: &Arc<State>) -> Vec<HttpDoor> {
+pub fn doors(state: &Arc<State>) -> Vec<HttpDoor> {
     let doors = [
         ("/authz/auth-request", Dialect::AuthRequest, Purpose::Pass, Names::Upstream),
         ("/authz/auth-request-plain", Dialect::AuthRequest, Purpose::Pass, Names::Plain),
@@ -51,20 +54,31 @@ pub(super) fn doors(state: &Arc<State>) -> Vec<HttpDoor> {
 }
 
 /// The door under a path, whatever the method: some proxies ask with that of the original request.
-pub(super) fn at(doors: &[HttpDoor], path: &str) -> Option<HttpDoor> {
-    let leads_to = |door: &&HttpDoor| match path.strip_prefix(door.path) {
+pub fn at<'d>(doors: &'d [HttpDoor], path: &str) -> Option<&'d HttpDoor> {
+    doors.iter().find(|door| match path.strip_prefix(door.path) {
         Some("") => true,
         Some(below) => matches!(door.dialect, Dialect::ExtAuthz { .. }) && below.starts_with('/'),
         None => false,
-    };
-    doors.iter().find(leads_to).cloned()
+    })
 }
 
-/// Answers one request.
-pub(super) async fn answer(request: Request, door: HttpDoor) -> HttpResponse {
+/// Answers one request of this peer, in the words of `told`.
+pub async fn answer<T>(
+    door: &HttpDoor,
+    peer: Option<IpAddr>,
+    line: RequestLine<'_>,
+    headers: &impl Headers,
+    told: impl FnOnce(Answer<'_>) -> T,
+) -> T {
+    let original = door.dialect.original(line, headers);
+    let asked = Asked { headers, nearest: peer, original, sign_in: door.dialect.sign_in() };
+    decisions::decide(&door.state, peer, asked, told).await
+}
+
+/// Answers one that the framework has read.
+pub async fn answer_framework(request: Request, door: HttpDoor) -> HttpResponse {
     let head = request.head();
-    let peer = question::nearest(head);
-    let original = door.dialect.original(head);
-    let asked = Asked { headers: head.headers(), nearest: peer, original, sign_in: door.dialect.sign_in() };
-    decisions::decide(&door.state, peer, asked).await
+    let target = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let line = RequestLine { method: head.method.as_str(), target };
+    answer(&door, question::nearest(head), line, head.headers(), |answer| answer.into_response()).await
 }

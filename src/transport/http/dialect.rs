@@ -1,15 +1,30 @@
 //! One dialect a path: where the original request is read from over HTTP. Each reads its own headers only,
 //! so that nothing a browser sends along under another dialect's names is ever taken for the proxy's.
 
-use actix_web::dev::RequestHead;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
 
-use super::question::{Original, is_secure, only};
+use crate::transport::headers::Headers;
+use crate::transport::question::{Original, is_secure};
+
+/// What stands in the first line of the web server's own request.
+#[derive(Clone, Copy)]
+pub struct RequestLine<'a> {
+    /// Its method.
+    pub method: &'a str,
+    /// Its path and query.
+    pub target: &'a str,
+}
+
+impl RequestLine<'_> {
+    /// Its path.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+}
 
 /// How a web server tells of the original request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub enum Dialect {
     /// nginx and those that imitate it: the whole address in one header.
     AuthRequest,
     /// Traefik ForwardAuth and Caddy forward_auth: its parts in several.
@@ -23,59 +38,52 @@ pub(super) enum Dialect {
 
 impl Dialect {
     /// What the original request was; `None` where that is not said, or said twice.
-    pub fn original(self, request: &RequestHead) -> Option<Original<'_>> {
+    pub fn original<'a>(self, line: RequestLine<'a>, headers: &'a impl Headers) -> Option<Original<'a>> {
         match self {
-            Self::AuthRequest => auth_request(request.headers()),
-            Self::ForwardAuth => forward_auth(request.headers()),
-            Self::ExtAuthz { prefix } => ext_authz(request, prefix),
+            Self::AuthRequest => auth_request(headers),
+            Self::ForwardAuth => forward_auth(headers),
+            Self::ExtAuthz { prefix } => ext_authz(line, headers, prefix),
         }
     }
 
-    /// See [`super::question::Asked::sign_in`].
+    /// See [`crate::transport::question::Asked::sign_in`].
     pub fn sign_in(self) -> StatusCode {
         if self == Self::AuthRequest { StatusCode::UNAUTHORIZED } else { StatusCode::FOUND }
     }
 }
 
-fn auth_request(headers: &HeaderMap) -> Option<Original<'_>> {
-    static URL: HeaderName = HeaderName::from_static("x-original-url");
-    static METHOD: HeaderName = HeaderName::from_static("x-original-method");
-    let url = only(headers, &URL)?;
+fn auth_request(headers: &impl Headers) -> Option<Original<'_>> {
+    let url = headers.only("x-original-url")?;
     let (secure, rest) = match url.split_once("://")? {
         ("https", rest) => (true, rest),
         ("http", rest) => (false, rest),
         _ => return None,
     };
     let (authority, target) = rest.split_at(rest.find('/')?);
-    Some(Original { secure, authority, target, method: only(headers, &METHOD)? })
+    Some(Original { secure, authority, target, method: headers.only("x-original-method")? })
 }
 
-fn forward_auth(headers: &HeaderMap) -> Option<Original<'_>> {
-    static METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
-    static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    static URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
-    let secure = is_secure(only(headers, &PROTO)?)?;
-    let (authority, target) = (only(headers, &HOST)?, only(headers, &URI)?);
-    Some(Original { secure, authority, target, method: only(headers, &METHOD)? })
+fn forward_auth(headers: &impl Headers) -> Option<Original<'_>> {
+    let secure = is_secure(headers.only(PROTO)?)?;
+    let (authority, target) = (headers.only("x-forwarded-host")?, headers.only("x-forwarded-uri")?);
+    Some(Original { secure, authority, target, method: headers.only("x-forwarded-method")? })
 }
 
-fn ext_authz<'a>(request: &'a RequestHead, prefix: &str) -> Option<Original<'a>> {
-    let headers = request.headers();
-    let whole = request.uri.path_and_query()?.as_str();
-    let target = whole.strip_prefix(prefix).filter(|target| target.starts_with('/'))?;
-    let secure = is_secure(only(headers, &PROTO)?)?;
-    Some(Original { secure, authority: only(headers, &header::HOST)?, target, method: request.method.as_str() })
+fn ext_authz<'a>(line: RequestLine<'a>, headers: &'a impl Headers, prefix: &str) -> Option<Original<'a>> {
+    let target = line.target.strip_prefix(prefix).filter(|target| target.starts_with('/'))?;
+    let secure = is_secure(headers.only(PROTO)?)?;
+    Some(Original { secure, authority: headers.only("host")?, target, method: line.method })
 }
 
-static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const PROTO: &str = "x-forwarded-proto";
 
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;
 
-    use super::super::client::Trust;
-    use super::super::question::Forwarded;
     use super::*;
+    use crate::transport::client::Trust;
+    use crate::transport::question::Forwarded;
 
     fn trust() -> Trust {
         Trust { proxies: vec!["127.0.0.1/32".parse().unwrap()], unix: true }
@@ -89,7 +97,9 @@ mod tests {
         let request = request.to_srv_request().into_parts().0;
         let trust = trust();
         let browser = Forwarded::by(request.head(), &trust);
-        let ask = dialect.original(request.head())?.into_ask(&browser)?;
+        let head = request.head();
+        let line = RequestLine { method: head.method.as_str(), target: head.uri.path_and_query()?.as_str() };
+        let ask = dialect.original(line, head.headers())?.into_ask(&browser)?;
         Some(format!("{} {}", ask.method, ask.url_without(None)))
     }
 
