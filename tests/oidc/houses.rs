@@ -49,7 +49,8 @@ impl House {
         });
         let started = join_all(started).await;
         for replica in &started {
-            until("the store", || async { replica.metric("keyward_store_up").await > 0.5 }).await;
+            // Before that nobody sends people to it.
+            until("readiness", || async { replica.operator("/readyz").await.status == 200 }).await;
         }
         started
     }

@@ -31,6 +31,10 @@ async fn replicas(portal: &str, more: &str, when_down: &str) -> Replicas {
     );
     let config = store + &config(portal, &shop, &forum, more);
     let (one, other) = (Setup::new(&config).with_api().start().await, Setup::new(&config).with_api().start().await);
+    for replica in [&one, &other] {
+        // Before that nobody sends people to it.
+        until("readiness", || async { replica.operator("/readyz").await.status == 200 }).await;
+    }
     for service in [&shop, &forum] {
         service.at_each(&[other.api, one.api]);
     }
