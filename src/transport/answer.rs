@@ -21,10 +21,10 @@ static KEYWARD_LOGIN: HeaderName = HeaderName::from_static("x-keyward-login");
 const NUMBERED_SET_COOKIES: [&str; MOST_SCRIPT_COOKIES] = ["x-set-cookie-1", "x-set-cookie-2"];
 
 /// What the status line and the headers that every answer has (`Content-Length`, `Date`) take at most.
-const FRAMING: usize = 192;
+const FRAMING: usize = 208;
 
 /// What the other headers of a redirect to a page's own address take at most.
-const ELSEWHERE_FRAMING: usize = FRAMING + 128;
+const ELSEWHERE_FRAMING: usize = 384;
 
 /// The names under which an allow carries what takes the place of a header of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -152,11 +152,19 @@ fn question(mut bytes: &[u8], how: u8) {
     }
 }
 
-/// What is believed is no longer than it may be, and says nothing twice that has several spellings.
+/// What is believed is found again by its name, is there once if its name has several spellings, and is no longer than
+/// it may be.
 fn believable(params: &Params) {
-    assert!(params.headers().all(|value| value.len() <= LONGEST));
-    for name in ["sec-fetch-mode", "x-forwarded-for", "x-a"] {
-        assert!(params.header(name).count() <= 1, "{name} twice");
+    let mut last = None;
+    for (spelled, value) in params.headers() {
+        let hyphens = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+        let name = String::from_utf8(spelled.iter().map(hyphens).collect()).expect("it is ASCII");
+        assert!(!name.is_empty() && params.header(&name).any(|held| held == value), "{name}");
+        assert!(value.len() <= LONGEST);
+        let may_repeat = !name.contains('-');
+        assert!(may_repeat || last.as_ref() != Some(&name), "{name} twice");
+        assert!(may_repeat || params.header(&name).count() == 1, "{name} twice");
+        last = Some(name);
     }
     for name in ["REQUEST_URI", "HTTP_HOST", "REMOTE_ADDR"] {
         if let Some(value) = params.get(name) {

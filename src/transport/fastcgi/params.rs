@@ -103,19 +103,18 @@ impl Params {
         named.next().is_none().then_some(value)
     }
 
-    /// The values of all headers of the browser.
-    pub fn headers(&self) -> impl Iterator<Item = &[u8]> {
-        self.pairs.iter().filter(|(name, _)| name.starts_with(HEADER)).map(|(_, value)| &**value)
+    /// The browser's headers: their names as CGI spells them, less `HTTP_`, and their values.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let spelled = |name: &'_ Bytes| name.starts_with(HEADER) && name.len() > HEADER.len();
+        let headers = self.pairs.iter().filter(move |(name, _)| spelled(name));
+        headers.map(|(name, value)| (&name[HEADER.len()..], &**value))
     }
 
     /// The values of one header of the browser, in the order in which they came. Its name is given in lower case.
     pub fn header<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let hyphens = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
-        let is_it = move |held: &[u8]| {
-            let spelled = held.strip_prefix(HEADER).filter(|spelled| spelled.len() == name.len());
-            spelled.is_some_and(|spelled| spelled.iter().map(hyphens).eq(name.bytes()))
-        };
-        self.pairs.iter().filter(move |(held, _)| is_it(held)).map(|(_, value)| &**value)
+        let is_it = move |held: &[u8]| held.len() == name.len() && held.iter().map(hyphens).eq(name.bytes());
+        self.headers().filter(move |(held, _)| is_it(held)).map(|(_, value)| value)
     }
 }
 

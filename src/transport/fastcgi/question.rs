@@ -19,7 +19,7 @@ impl<'a> BrowserHeaders<'a> {
     /// `None` where one holds what no header may: some server would then have let a line break through.
     pub fn of(params: &'a Params) -> Option<Self> {
         let is_apache = params.get("FCGI_APACHE_ROLE").is_some();
-        let fit = params.headers().all(|value| value.iter().all(|byte| is_header_byte(*byte)));
+        let fit = params.headers().all(|(_, value)| value.iter().all(|byte| is_header_byte(*byte)));
         fit.then_some(Self { params: Some(params), is_apache })
     }
 }
