@@ -271,7 +271,7 @@ impl KeyStore {
             Event::SessionEnded { portal, session, until, .. } => self.end_here(portal, session, *until),
             Event::AccountEnded { backend, login, at, until } => self.hear_account_end(*backend, login, *at, *until),
             Event::Lost => replicas.have_lost(),
-            Event::SessionChanged { .. } | Event::Noted { .. } => {}
+            Event::SessionChanged { .. } | Event::Noted { .. } | Event::Listening => {}
         }
     }
 

@@ -54,6 +54,10 @@ pub enum Event {
         /// The place's name.
         place: [u8; 16],
     },
+    /// From now on every change is heard. Of what was read before, nobody may have heard that it has changed since.
+    /// Nobody tells this.
+    #[serde(skip)]
+    Listening,
     /// The store has lost something, or this replica has missed something: whoever holds what ought to be there puts
     /// it back, and does not rely on having heard of every change. Nobody tells this; it is found out, and heard
     /// after all that still stands.
@@ -69,7 +73,7 @@ impl Event {
             Self::SessionEnded { until, .. } | Self::AccountEnded { until, .. } | Self::Noted { until, .. } => {
                 Some(*until)
             }
-            Self::SessionChanged { .. } | Self::Settled { .. } | Self::Lost => None,
+            Self::SessionChanged { .. } | Self::Settled { .. } | Self::Listening | Self::Lost => None,
         }
     }
 

@@ -220,7 +220,7 @@ impl Store {
         self.ring.load().open_salted(&bound(place, version), sealed)
     }
 
-    /// Has this called for whatever another replica tells, and for [`Event::Lost`]. It is called in order, does not
+    /// Has this called for whatever another replica tells, and for [`Event::Listening`] and [`Event::Lost`]. It is called in order, does not
     /// wait, and bears to be told the same thing again. What is told here is not heard here.
     pub fn listen(&self, hear: impl Fn(&Event) + Send + Sync + 'static) {
         self.journal.listen(Box::new(hear));

@@ -58,8 +58,10 @@ impl Sessions {
     pub fn hear(&self, event: &Event) {
         self.notes().hear(event);
         let Some(shared) = self.shared.get() else { return };
-        if matches!(event, Event::Lost) {
-            self.put_back();
+        match event {
+            Event::Listening => self.forget_copies(shared),
+            Event::Lost => self.put_back(),
+            _ => {}
         }
         // Whoever noted it may not have found it in the store.
         if let Event::Noted { name, .. } = event
@@ -85,6 +87,17 @@ impl Sessions {
             }
             if let Some(waiting) = shared.waiting.get(&name) {
                 waiting.notify_waiters();
+            }
+        }
+    }
+
+    /// Whatever the store has is read again when somebody comes with it.
+    fn forget_copies(&self, shared: &Shared) {
+        shared.on_the_way.lock().clear();
+        let copies: Vec<Name> = self.held.iter().map(|place| *place.key()).collect();
+        for name in copies {
+            if shared.owes(&name).is_none() {
+                self.remove(&name, |place| place.session.version() != 0);
             }
         }
     }

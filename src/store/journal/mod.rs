@@ -142,7 +142,7 @@ impl Journal {
     }
 
     pub(super) async fn tell(&self, store: &Store, event: Event) -> Result<(), StoreOutage> {
-        if event == Event::Lost {
+        if matches!(event, Event::Listening | Event::Lost) {
             return Ok(());
         }
         let mark = self.outbox.launch(event, store.clock.now());

@@ -124,7 +124,10 @@ impl<'a> Reader<'a> {
         self.compare_clocks(look.time / 1000);
         while self.journal.standing.lock().drop_ended(look.time / 1000, 1000) {}
         match &self.at {
-            None => self.at = Some((look.newest, look.mark)),
+            None => {
+                self.at = Some((look.newest, look.mark));
+                self.hear(&Event::Listening);
+            }
             Some((_, mark)) if *mark == look.mark => self.journal.outbox.missed(&answered),
             Some(_) => {
                 if !self.next(line, None).await? {

@@ -28,8 +28,10 @@ impl Replica {
         let (store, metrics, heard) = (server.store(clock), Arc::new(Metrics::new()), Arc::<Mutex<Vec<_>>>::default());
         let (hearing, noting) = (Arc::clone(&store), Arc::clone(&heard));
         store.listen(move |event| {
-            noting.lock().push(event.clone());
-            hear(event);
+            if *event != Event::Listening {
+                noting.lock().push(event.clone());
+                hear(event);
+            }
         });
         let counting = Arc::clone(&metrics);
         let running = tokio::spawn(async move { hearing.run_journal(&counting).await });

@@ -142,6 +142,18 @@ async fn what_ends_at_one_replica_is_gone_at_all_and_stays_gone() {
 }
 
 #[tokio::test]
+async fn what_was_read_before_every_change_is_heard_is_read_again() {
+    let server = Scratch::start().await;
+    let [one, other] = [(); 2].map(|()| Replica::of(&server, 10));
+    one.sessions.keep("p", "shown", session("ana", 1000 + HOUR)).await.unwrap();
+    assert_eq!(other.who(&["shown"]).await.as_deref(), Ok("ana"));
+    one.sessions.keep("p", "shown", session("ben", 1000 + HOUR)).await.unwrap();
+    assert_eq!(other.who(&["shown"]).await.as_deref(), Ok("ana"), "it has heard nothing");
+    other.sessions.hear(&Event::Listening);
+    assert_eq!(other.who(&["shown"]).await.as_deref(), Ok("ben"));
+}
+
+#[tokio::test]
 async fn a_renewed_session_is_renewed_everywhere_and_an_older_one_does_not_take_its_place() {
     let server = Scratch::start().await;
     let [one, other] = [(); 2].map(|()| Replica::of(&server, 10));
