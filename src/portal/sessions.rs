@@ -21,6 +21,7 @@ mod fetched;
 mod owed;
 mod record;
 mod replicas;
+mod seals;
 mod shared;
 
 pub use fetched::Turn;
@@ -321,34 +322,6 @@ impl Sessions {
         self.shared.get().map_or(&self.hash, Shared::hash)
     }
 
-    /// Seals something for the session of this id, within this process: in the store the whole session is sealed.
-    #[must_use]
-    pub fn seal(&self, id: &str, text: &[u8]) -> Option<Sealed> {
-        self.seal.close(id.as_bytes(), text)
-    }
-
-    /// Opens what was sealed for the session of this id.
-    #[must_use]
-    pub fn unseal(&self, id: &str, sealed: &Sealed) -> Option<Vec<u8>> {
-        self.seal.open(id.as_bytes(), sealed)
-    }
-
-    /// Seals something for a browser to keep; `bound` says what it is for. Every replica opens it.
-    pub(super) fn seal_to_show(&self, bound: &str, text: &[u8]) -> Option<Vec<u8>> {
-        match self.shared.get() {
-            Some(shared) => Some(shared.store.seal_for(&shown_for(bound), text)),
-            None => self.seal(bound, text).map(Sealed::into_bytes),
-        }
-    }
-
-    /// Opens what a browser gave back.
-    pub(super) fn unseal_shown(&self, bound: &str, shown: Vec<u8>) -> Option<Vec<u8>> {
-        match self.shared.get() {
-            Some(shared) => shared.store.unseal_for(&shown_for(bound), &shown),
-            None => self.unseal(bound, &Sealed::from_bytes(shown)),
-        }
-    }
-
     /// The session of this id, if it has not ended.
     #[must_use]
     pub fn of_id(&self, id: &str, now: UnixSeconds) -> Option<Arc<HeldSession>> {
@@ -483,10 +456,6 @@ impl Sessions {
         name.copy_from_slice(&hash.finalize().into_bytes()[..16]);
         name
     }
-}
-
-fn shown_for(bound: &str) -> Vec<u8> {
-    [b"portal browser\0", bound.as_bytes()].concat()
 }
 
 fn name_of(id: &str) -> Option<Name> {
