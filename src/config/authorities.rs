@@ -129,3 +129,64 @@ pub fn trusting(section: &Section, ca_file: Option<&str>) -> Option<ConfigBuilde
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().ok()?;
     Some(config.with_webpki_verifier(verifier))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// A system that trusts this one alone.
+    fn system(authority: Option<CertificateDer<'static>>) -> Authorities {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(authority);
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build().ok();
+        Authorities { system: Arc::new(System(OnceLock::from(verifier))), http: Arc::default() }
+    }
+
+    /// An authority, and a server whose certificate it signed for `mail.test`.
+    fn server() -> (CertificateDer<'static>, TlsAcceptor) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["mail.test".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let config = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        (issuer.der().clone(), TlsAcceptor::from(Arc::new(config)))
+    }
+
+    #[tokio::test]
+    async fn over_http_only_to_whom_the_system_vouches_for_by_this_name() {
+        let (authority, acceptor) = server();
+        let stranger = server().0;
+        for (trusted, name, good) in [
+            (Some(authority.clone()), "mail.test", true),
+            (Some(authority), "other.test", false),
+            (Some(stranger), "mail.test", false),
+            (None, "mail.test", false),
+        ] {
+            let authorities = system(trusted.clone());
+            assert_eq!(authorities.are_there(), trusted.is_some());
+            let connector = TlsConnector::from(Arc::new(authorities.http().unwrap()));
+            let (near, far) = tokio::io::duplex(1 << 14);
+            let name = ServerName::try_from(name).unwrap();
+            let (connected, _) = tokio::join!(connector.connect(name.clone(), near), acceptor.accept(far));
+            assert_eq!(connected.is_ok(), good, "{name:?} {:?}", connected.err());
+        }
+    }
+
+    #[test]
+    fn one_document_reads_them_once_and_the_next_anew() {
+        let read = || Section::from_toml("[one]\n[[two]]\n[two.three]\n").unwrap();
+        let mut document = read();
+        let mut two = document.sections("two", "name").remove(0);
+        let parts = [document.section("one"), two.section("three"), two, read()];
+        let same = |part: &Section| Arc::ptr_eq(&part.authorities().system, &document.authorities().system);
+        assert_eq!(parts.each_ref().map(same), [true, true, true, false]);
+    }
+}
