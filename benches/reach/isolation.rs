@@ -58,7 +58,7 @@ backend = "stuck"
         sides.push(Side { keyward, warm: Vec::new(), logins: Vec::new() });
     }
     let mut crowd = Connections::open(sides[1].keyward.http.clone(), waiting)?.at(STUCK_HOST);
-    crowd.send(&stage.crowd, PEOPLE - waiting..PEOPLE)?;
+    crowd.send(&stage.crowd, PEOPLE - waiting..PEOPLE);
     // Until they have all been read.
     std::thread::sleep(SETTLES);
     println!("  {waiting} wait, {} of them at the back-end itself", stuck.logins());

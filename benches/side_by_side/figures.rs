@@ -32,7 +32,8 @@ pub fn at_least(what: &str, measured: f64, target: f64) {
 
 fn verdict(what: &str, measured: f64, bound: &str, target: f64, is_met: bool) {
     let met = if is_met { "met" } else { "MISSED" };
-    println!("{what}: {measured:.2}, target {bound} {target}: {met}");
+    let decimals = if measured < 10.0 { 3 } else { 0 };
+    println!("{what}: {measured:.decimals$}, target {bound} {target}: {met}");
 }
 
 /// Round by round.
