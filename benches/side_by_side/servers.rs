@@ -104,11 +104,20 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(mut command: Command, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+    pub fn start(command: Command, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+        Self::start_until(command, address, || TcpStream::connect(address).is_ok())
+    }
+
+    /// Starts one that may listen elsewhere, and waits until it does.
+    pub fn start_until(
+        mut command: Command,
+        address: SocketAddr,
+        listens: impl Fn() -> bool,
+    ) -> Result<Self, Box<dyn Error>> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let mut process = Self { child, address };
         for _ in 0..500 {
-            if TcpStream::connect(address).is_ok() {
+            if listens() {
                 return Ok(process);
             }
             if let Some(status) = process.child.try_wait()? {
@@ -196,6 +205,16 @@ impl Keyward {
         pinning: &Pinning,
         shape: &Shape<'_>,
     ) -> Result<Self, Box<dyn Error>> {
+        Self::start_by(pinning.command(program), workspace, webmail, shape)
+    }
+
+    /// Starts it by a command that has the program already.
+    pub fn start_by(
+        mut command: Command,
+        workspace: &Path,
+        webmail: &Webmail,
+        shape: &Shape<'_>,
+    ) -> Result<Self, Box<dyn Error>> {
         let [address, fastcgi] = free_addresses()?;
         let Shape { socket, ops, max_logins, keep_alive_interval, more } = shape;
         let auth = socket.map_or_else(|| address.to_string(), |socket| format!("unix:{}", socket.display()));
@@ -236,7 +255,6 @@ backend = "mail"
         );
         let file = workspace.join(format!("keyward-{}.toml", fastcgi.port()));
         fs::write(&file, configuration)?;
-        let mut command = pinning.command(program);
         command.arg("serve").arg("-c").arg(file).env_remove("RUST_LOG");
         // FastCGI is opened after the other.
         let process = Process::start(command, socket.map_or(address, |_| fastcgi))?;
