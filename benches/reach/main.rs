@@ -1,8 +1,8 @@
 //! How far Keyward goes where it is not one warm decision after another: with two processors, with first requests, with
 //! ten thousand people at once, and beside a back-end that hangs. `cargo bench --bench reach`.
 //!
-//! Whole processes on loopback. Every figure is a ratio of two that were measured in turns within one run. It prints and
-//! ends well, whatever it measures. See `benches/README.md`.
+//! Whole processes on loopback. Every figure is a ratio of two that were measured in turns within one run. It prints
+//! and ends well, whatever it measures. See `benches/README.md`.
 
 mod cold;
 mod cores;

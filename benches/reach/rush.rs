@@ -17,12 +17,17 @@ const USERS: usize = 10_000;
 const MAX_LOGINS: usize = 64;
 const LOGIN: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 5;
+/// Who gives up in another rush, before their turn, and who stays.
+const LEAVING: usize = 5_000;
+const STAYING: usize = 1_000;
 /// The time for all against what the back-end takes without Keyward, asked by so many at a time.
 const TIME_TARGET: f64 = 1.1;
 /// Spearman's, of the order in which they came with that in which they were signed in.
 const ORDER_TARGET: f64 = 0.99;
 /// Memory for each who waits, with their connection, in KiB.
 const MEMORY_TARGET: f64 = 32.0;
+/// Per cent of those who gave up that took a place all the same: whose turn had come before they could.
+const TAKEN_TARGET: f64 = 10.0;
 
 pub fn measure(stage: &Stage<'_>, pinning: &Pinning) -> Result<(), Box<dyn Error>> {
     println!("\na rush: {USERS} people at once, max_logins = {MAX_LOGINS}, a login takes {LOGIN:?}");
@@ -55,10 +60,11 @@ pub fn measure(stage: &Stage<'_>, pinning: &Pinning) -> Result<(), Box<dyn Error
         memories.push(peak.saturating_sub(before) as f64 / 1024.0 / users as f64);
         println!(
             "  {took:.2} s for all, without Keyward {direct:.2} s, by the numbers {ideal:.2} s; at most {} MiB, {} \
-             before anybody came; {:.1} s of its processor",
+             before anybody came; {:.1} s of its processor, for which its threads waited {:.1} s",
             peak >> 20,
             before >> 20,
-            process.processor_time()?.as_secs_f64()
+            process.processor_time()?.as_secs_f64(),
+            process.waiting_time()?.as_secs_f64()
         );
     }
     println!("  the back-end's own time against that by the numbers: {}", Spread::of(&directs));
@@ -68,6 +74,37 @@ pub fn measure(stage: &Stage<'_>, pinning: &Pinning) -> Result<(), Box<dyn Error
     at_most("time for all against the back-end's own", median(&times), TIME_TARGET);
     at_least("order of arrival, rank correlation", median(&orders), ORDER_TARGET);
     at_most("KiB of memory for each who waits", median(&memories), MEMORY_TARGET);
+    gone(stage, pinning)
+}
+
+/// How many of those who give up are signed in all the same, and hold up whoever came after them.
+fn gone(stage: &Stage<'_>, pinning: &Pinning) -> Result<(), Box<dyn Error>> {
+    println!(
+        "\nthe same for {LEAVING} people who give up as soon as all have asked, and {STAYING} who came after them"
+    );
+    let leaving = connected(LEAVING + STAYING).saturating_sub(STAYING);
+    let mut taken = Vec::new();
+    for _ in 0..ROUNDS {
+        let webmail = Webmail::taking(LOGIN)?;
+        let shape = Shape { max_logins: MAX_LOGINS, ..Shape::default() };
+        let process = stage.keyward(&webmail, pinning, &shape)?.process;
+        let mut impatient = Connections::open(process.address, leaving)?;
+        let mut patient = Connections::open(process.address, STAYING)?;
+        let stopwatch = Stopwatch::start();
+        impatient.send(&stage.crowd, 0..leaving);
+        patient.send(&stage.crowd, leaving..leaving + STAYING);
+        drop(impatient);
+        let left = stopwatch.seconds();
+        let right = patient.receive(&stage.crowd, leaving..leaving + STAYING, Ask::ForKeys).right;
+        let seconds = stopwatch.seconds() - left;
+        let held = webmail.take_order().into_iter().filter(|person| *person < leaving).count();
+        println!(
+            "  all had asked and some had gone after {left:.2} s; {right} of {STAYING} had their keys {seconds:.2} s \
+             later; {held} of {leaving} who had gone were signed in"
+        );
+        taken.push(100.0 * held as f64 / leaving.max(1) as f64);
+    }
+    at_most("per cent of those who gave up that took a place", median(&taken), TAKEN_TARGET);
     Ok(())
 }
 

@@ -80,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let stopwatch = Stopwatch::start();
     let default = MANY_SESSIONS[usize::from(available_bytes() < MEMORY_FOR_MANY)];
-    let most = std::env::var(MOST_SESSIONS).map_or(Ok(default), |number| number.parse())?.max(2 * SETTLED);
+    let most = std::env::var(MOST_SESSIONS).map_or(Ok(default), |number| number.parse())?.max(10 * SETTLED);
     let pinning = Pinning::take();
     let workspace = tempfile::tempdir()?;
     let webmail = Webmail::start()?;

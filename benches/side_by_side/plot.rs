@@ -30,7 +30,8 @@ pub fn draw(bars: &[Bar]) -> String {
     let bottom = ROW.mul_add(bars.len() as f64, TOP);
     let height = bottom + 34.0;
     let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"
+  role="img" aria-labelledby="title">
 <title id="title">Processor time of a request, in parts of what nginx takes for return 200</title>
 <style>
   text {{ font: 14px system-ui, sans-serif; fill: #1f2328 }}
@@ -53,7 +54,9 @@ pub fn draw(bars: &[Bar]) -> String {
   }}
 </style>
 <text class="head" x="12" y="24">Processor time of a request</text>
-<text class="small" x="12" y="44">in parts of what nginx takes for “return 200” with the same bytes; whiskers: the middle half of the rounds</text>
+<text class="small" x="12" y="44">
+  in parts of what nginx takes for “return 200” with the same bytes; whiskers: the middle half of the rounds
+</text>
 "##
     );
     let mut line = |text: std::fmt::Arguments<'_>| {
@@ -76,10 +79,9 @@ pub fn draw(bars: &[Bar]) -> String {
             at(*median) - LEFT
         ));
         if high > low {
-            let (low, high, above, below) = (at(*low), at(*high), middle - 5.0, middle + 5.0);
-            line(format_args!(
-                r#"<path class="whisker" fill="none" d="M{low:.1} {above:.1}V{below:.1}M{low:.1} {middle:.1}H{high:.1}M{high:.1} {above:.1}V{below:.1}"/>"#
-            ));
+            let (low, high, above) = (at(*low), at(*high), middle - 5.0);
+            let shape = format!("M{low:.1} {above:.1}v10m0-5H{high:.1}m0-5v10");
+            line(format_args!(r#"<path class="whisker" fill="none" d="{shape}"/>"#));
         }
         let figure = at(high.max(*median)) + 8.0;
         line(format_args!(r#"<text x="{figure:.1}" y="{baseline:.1}">{median:.2}</text>"#));

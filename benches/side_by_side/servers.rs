@@ -132,13 +132,23 @@ impl Process {
     /// scheduler, which counts in nanoseconds; what `/proc/PID/stat` says is the same in hundredths of
     /// a second.
     pub fn processor_time(&self) -> Result<Duration, Box<dyn Error>> {
+        self.scheduled(0)
+    }
+
+    /// How long all threads together have waited for a processor so far: for each other's, and for that of whatever
+    /// else the machine does.
+    pub fn waiting_time(&self) -> Result<Duration, Box<dyn Error>> {
+        self.scheduled(1)
+    }
+
+    fn scheduled(&self, figure: usize) -> Result<Duration, Box<dyn Error>> {
         let pid = self.child.id().to_string();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let mut nanoseconds = 0;
         for pid in children.split_whitespace().chain([pid.as_str()]) {
             for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
                 let spent = fs::read_to_string(thread?.path().join("schedstat"))?;
-                nanoseconds += spent.split(' ').next().unwrap_or_default().parse::<u64>()?;
+                nanoseconds += spent.split(' ').nth(figure).unwrap_or_default().parse::<u64>()?;
             }
         }
         Ok(Duration::from_nanos(nanoseconds))
