@@ -11,7 +11,7 @@ use super::entry::{Entry, Progress, State, Wanted};
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
 use super::shelf::{Said, Word};
-use super::store::{Cause, KeyStore, SessionName};
+use super::store::{Cause, KeyStore};
 use crate::backend::{Attempt, Guarded, Login, LoginPlace, Outage, Refusal};
 use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
 use crate::portal::{NoPassword, Portal, PortalSession};
@@ -122,7 +122,7 @@ impl KeyStore {
     }
 
     fn begin(self: &Arc<Self>, order: &Order<'_>) -> Begun {
-        let name = SessionName::new(order.portal, order.session.id());
+        let (portal, session) = (order.portal, order.session.id());
         let wanted = Wanted::new(order.session, order.backend, order.login, Some(order.client));
         let applicant = Applicant {
             login: order.login.to_owned(),
@@ -132,15 +132,19 @@ impl KeyStore {
             roles: order.backend.roles(order.session.identity()).map(str::to_owned).collect(),
         };
         loop {
-            let entry = match self.held(&name, &wanted) {
+            // Nothing is held while another is made.
+            let found = self.sessions.get(portal, session).find(&wanted);
+            let entry = match found {
                 Some(Ok(entry)) => entry,
                 Some(Err(obtained)) => return Begun::Done(obtained),
                 // A login that would be in vain is not worth an entry: somebody with a wrong password
                 // asks for forty things at a time.
-                None => match self.prepare(order.backend, &applicant).and_then(|_| self.entry(&name, &wanted)) {
-                    Ok(entry) => entry,
-                    Err(obtained) => return Begun::Done(obtained),
-                },
+                None => {
+                    match self.prepare(order.backend, &applicant).and_then(|_| self.entry(portal, session, &wanted)) {
+                        Ok(entry) => entry,
+                        Err(obtained) => return Begun::Done(obtained),
+                    }
+                }
             };
             if let Some(begun) = self.begin_at(&entry, order, &applicant) {
                 return begun;
