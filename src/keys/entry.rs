@@ -57,7 +57,7 @@ pub(super) enum State {
     /// Just made; whoever made it begins a login at once.
     Vacant,
     /// A login, a check or a renewal is under way, and requests wait for it.
-    Busy(watch::Receiver<Progress>),
+    Busy(Arc<watch::Sender<Progress>>),
     /// The session is open.
     Open(Arc<SessionKeys>),
     /// It is no longer in the store, or about to be taken out by whoever sees this; what comes too
