@@ -8,7 +8,7 @@ use crate::domain::Moment;
 
 /// Slots of one second each. What is due later waits in the farthest slot and is looked at again.
 const SLOTS: u64 = 4096;
-/// Its fraction, of 2³².
+/// What lies behind its point, as a part of 2³².
 const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 
 /// When to look at which entry again: a timing wheel, so that a million entries at rest need no
