@@ -118,8 +118,8 @@ impl KeyStore {
     /// Gets keys: held ones, those of a login under way, or those of a new login. Waits at most the
     /// back-end's `login_timeout`; what was begun goes on for the next request.
     ///
-    /// What asks the back-end is never broken off. What only waits to do so, for a place or for another login of the same
-    /// person, ends without asking when nobody has waited for it for ten seconds.
+    /// What asks the back-end is never broken off. What only waits to do so, for a place or for another login of
+    /// the same person, ends without asking when nobody has waited for it for ten seconds.
     pub async fn obtain(self: &Arc<Self>, order: Order<'_>) -> Obtained {
         let mut waiting = match self.begin(&order) {
             Begun::Done(obtained) => return obtained,
