@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("portal", &["config", "wire", "pages", "store"]),
     ("backend", &["config", "wire", "store"]),
     ("store", &["config"]),
-    ("wire", &[]),
+    ("wire", &["config"]),
     ("pages", &["config"]),
     ("inject", &[]),
     ("snippet", &["config"]),

@@ -71,6 +71,22 @@ fn check_says_yes_with_0_and_no_with_1_and_all_mistakes() {
 }
 
 #[test]
+fn a_system_that_trusts_nobody_is_a_mistake_only_where_somebody_speaks_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    for (scheme, code) in [("http", 0), ("https", 1)] {
+        let config = configuration(directory.path(), "http://127.0.0.1:8000", &format!("{scheme}://127.0.0.1:8000"));
+        let output = keyward(&["check", "-c", &config])
+            .env("SSL_CERT_FILE", directory.path().join("nowhere.pem"))
+            .env("SSL_CERT_DIR", directory.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code), "{scheme}: {output:?}");
+        let told = text(&output.stdout).contains("backend[mail].host: the system's certificates");
+        assert_eq!(told, code == 1, "{scheme}: {output:?}");
+    }
+}
+
+#[test]
 fn a_minted_ticket_is_explained_with_the_same_key_and_rejected_with_another() {
     let directory = tempfile::tempdir().unwrap();
     let config = configuration(directory.path(), "8420", "8430");

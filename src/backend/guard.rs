@@ -126,12 +126,14 @@ impl BackendPlan {
             return None;
         };
         let host = section.text("host");
-        let wire = match Wire::new(url.clone(), host.as_deref(), CONNECT_TIMEOUT, Arc::clone(clock)) {
+        let authorities = section.authorities().clone();
+        let wire = |host| Wire::trusting(&authorities, url.clone(), host, CONNECT_TIMEOUT, Arc::clone(clock));
+        let wire = match wire(host.as_deref()) {
             Ok(wire) => Some(wire),
             Err(error) => {
                 section.mistake("host", &error.to_string());
                 // The kind's own keys are still to be read, so that all mistakes come out together.
-                Wire::new(url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)).ok()
+                wire(None).ok()
             }
         }?;
         let mut backend = (known.build)(&mut section, wire);

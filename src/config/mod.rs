@@ -20,7 +20,7 @@ mod secret_file;
 mod section;
 mod settings;
 
-pub use authorities::trusting;
+pub use authorities::{Authorities, trusting};
 pub use backend::BackendSettings;
 pub use document::Document;
 pub use mistake::{Mistake, Mistakes};

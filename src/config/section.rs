@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
+use super::authorities::Authorities;
 use super::document::{Document, ENVIRONMENT};
 use super::mistake::{Mistake, Mistakes};
 use super::secret_file::read_secret_file;
@@ -34,6 +35,7 @@ pub struct Section {
     origins: BTreeMap<String, String>,
     asked: Vec<&'static str>,
     mistakes: Mistakes,
+    authorities: Authorities,
 }
 
 impl Section {
@@ -52,7 +54,8 @@ impl Section {
     fn of(path: String, pattern: String, file: &str, value: Value, mistakes: Mistakes) -> Self {
         let file = value.origin().unwrap_or(file).to_owned();
         let (entries, origins, asked) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let mut section = Self { path, pattern, file, entries, origins, asked, mistakes };
+        let authorities = Authorities::default();
+        let mut section = Self { path, pattern, file, entries, origins, asked, mistakes, authorities };
         match value.kind {
             ValueKind::Table(table) => {
                 for (key, value) in table {
@@ -70,7 +73,8 @@ impl Section {
 
     fn below(&self, key: &'static str, path: String, value: Value) -> Self {
         let pattern = if self.pattern.is_empty() { key.to_owned() } else { format!("{}.{key}", self.pattern) };
-        Self::of(path, pattern, &self.file, value, self.mistakes.clone())
+        let section = Self::of(path, pattern, &self.file, value, self.mistakes.clone());
+        Self { authorities: self.authorities.clone(), ..section }
     }
 
     /// Stands for everything that is written in this table and not read yet: equal tables have equal
@@ -393,6 +397,12 @@ impl Section {
     #[must_use]
     pub fn mistakes(&self) -> Vec<Mistake> {
         self.mistakes.all()
+    }
+
+    /// Whom the system trusts, read at most once for the whole document.
+    #[must_use]
+    pub const fn authorities(&self) -> &Authorities {
+        &self.authorities
     }
 
     /// The document's mistakes, to be looked at when this section is gone.

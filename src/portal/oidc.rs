@@ -56,7 +56,8 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
     let Surroundings { name, sessions: kept, errands, pages, clock } = surroundings;
     let settings = Arc::new(Settings::read(section, name));
     let sessions = Registered::new(settings.cookie.clone(), surroundings);
-    let wire = match Wire::new(settings.issuer_url.clone(), None, CONNECT_TIMEOUT, Arc::clone(clock)) {
+    let (authorities, issuer) = (section.authorities(), settings.issuer_url.clone());
+    let wire = match Wire::trusting(authorities, issuer, None, CONNECT_TIMEOUT, Arc::clone(clock)) {
         Ok(wire) => wire,
         Err(error) => {
             section.mistake("issuer", &error.to_string());

@@ -43,7 +43,8 @@ fn build(section: &mut Section, surroundings: &Surroundings) -> Box<dyn Verifier
     let sessions = Registered::new(settings::cookie(section), surroundings);
     let host = HostSettings::read(section);
     let settings = Settings::read(section, &host.apikey);
-    let wire = match Wire::new(host.url.clone(), None, CONNECT_TIMEOUT, Arc::clone(&surroundings.clock)) {
+    let (authorities, clock) = (section.authorities(), Arc::clone(&surroundings.clock));
+    let wire = match Wire::trusting(authorities, host.url.clone(), None, CONNECT_TIMEOUT, clock) {
         Ok(wire) => wire,
         Err(error) => {
             section.mistake("host", &error.to_string());

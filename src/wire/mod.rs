@@ -19,6 +19,7 @@ use reqwest::Client;
 use reqwest::header::{HOST, HeaderMap, HeaderValue, IntoHeaderName};
 use url::Url;
 
+use crate::config::Authorities;
 use crate::domain::Clock;
 use crate::domain::Outage;
 
@@ -77,10 +78,27 @@ impl Wire {
         connect_timeout: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, WireError> {
-        // Fails when the process has one already, which is as good.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Self::trusting(&Authorities::default(), base, host, connect_timeout, clock)
+    }
+
+    /// The same, among others that trust the same authorities, which are read once for all.
+    ///
+    /// # Errors
+    /// [`WireError`] where no request could ever be sent.
+    pub fn trusting(
+        authorities: &Authorities,
+        base: Url,
+        host: Option<&str>,
+        connect_timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, WireError> {
+        if base.scheme() == "https" && !authorities.are_there() {
+            return Err(WireError::System);
+        }
+        let tls = authorities.http().ok_or(WireError::System)?;
         let client = |idle: usize| {
             Client::builder()
+                .tls_backend_preconfigured(tls.clone())
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .no_proxy()

@@ -45,7 +45,7 @@ impl Caller {
         base.set_query(None);
         let target = settings.url[Position::BeforePath..].to_owned();
         let clock = Arc::clone(&surroundings.clock);
-        match Wire::new(base, settings.host.as_deref(), CONNECT_TIMEOUT, clock) {
+        match Wire::trusting(section.authorities(), base, settings.host.as_deref(), CONNECT_TIMEOUT, clock) {
             Ok(wire) => Some(Self { cookie, settings, reading, wire, target }),
             Err(error) => {
                 section.mistake(if settings.host.is_some() { "host" } else { "url" }, &error.to_string());
