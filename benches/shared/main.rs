@@ -4,6 +4,11 @@
 //! Each figure is a constant of the model in `benches/README.md`, "How far it goes", and is printed beside the one that
 //! the model has. It ends well, whatever it measures.
 
+#[path = "../side_by_side/connections.rs"]
+#[expect(dead_code, reason = "another bench uses more of it")]
+mod connections;
+#[path = "../side_by_side/fastcgi.rs"]
+mod fastcgi;
 #[path = "../side_by_side/load.rs"]
 #[expect(dead_code, reason = "another bench uses more of it")]
 mod load;
@@ -12,6 +17,9 @@ mod redis;
 #[path = "../side_by_side/servers.rs"]
 #[expect(dead_code, reason = "another bench uses more of it")]
 mod servers;
+#[path = "../side_by_side/webmail.rs"]
+#[expect(dead_code, reason = "another bench uses more of it")]
+mod webmail;
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -21,10 +29,12 @@ use std::time::Duration;
 
 use keyward::observe::Stopwatch;
 
-use load::{Ask, Connections, Crowd};
+use connections::{Ask, Connections};
+use load::Crowd;
 use model::Constants;
 use redis::{Counts, Redis};
-use servers::{Keyward, Pinning, Process, Shape, Webmail, free_address};
+use servers::{Keyward, Pinning, Process, Shape, free_address};
+use webmail::Webmail;
 
 /// What the model has.
 const MODEL: Constants = Constants {
@@ -119,7 +129,7 @@ struct Replica {
 impl Stage<'_> {
     fn replica(&self, more: &str, keep_alive_interval: &str) -> Result<Replica, Box<dyn Error>> {
         let ops = free_address()?;
-        let shape = Shape { ops: &ops.to_string(), keep_alive_interval, more };
+        let shape = Shape { ops: &ops.to_string(), keep_alive_interval, more, ..Shape::default() };
         let keyward =
             Keyward::start(env!("CARGO_BIN_EXE_keyward"), self.workspace, &self.webmail, &self.pinning, &shape)?;
         let replica = Replica { process: keyward.process, ops };
@@ -152,7 +162,7 @@ impl Flock {
     }
 
     fn open(&self, replica: usize) -> Result<Connections, Box<dyn Error>> {
-        Connections::open(self.replicas[replica].process.address, CONNECTIONS)
+        Ok(Connections::open(self.replicas[replica].process.address, CONNECTIONS)?)
     }
 }
 
@@ -211,7 +221,7 @@ fn logins(stage: &Stage<'_>, found: &mut Constants) -> Result<(), Box<dyn Error>
     let mut from = SETTLED;
     for to in SESSIONS {
         let opened = (to - from) as f64;
-        let counts = flock.counting(|| connections.ask(&stage.crowd, from..to, Ask::ForKeys))?;
+        let counts = flock.counting(|| Ok(connections.ask(&stage.crowd, from..to, Ask::ForKeys)?))?;
         found.store_bytes = counts.memory / opened;
         found.login = counts.scripts() / opened;
         found.login_bytes = counts.bytes() / opened;

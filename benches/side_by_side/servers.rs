@@ -1,48 +1,53 @@
-//! The processes that are compared, the back-end that one of them logs in to, and what the kernel
-//! says that they cost.
+//! The processes that are compared, and what the kernel says that they cost.
 
 use std::error::Error;
 use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::connections::Door;
 use super::load::{COOKIE, HOST, TICKET_KEY, TICKET_SECRET};
+use super::webmail::Webmail;
 
-/// The keys that the back-end gives this person, both halves alike.
-pub fn key(person: usize) -> String {
-    format!("{person:032x}")
-}
-
-/// One processor for the servers and the others for us, so that each server has one and the same,
-/// and runs as many threads as it thinks right for one.
+/// Which processors are the servers'. Each runs as many threads as it thinks right for them.
 pub struct Pinning {
     server: Option<String>,
 }
 
 impl Pinning {
+    /// One processor for the servers and another for us, so that each server has one and the same.
     pub fn take() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let allowed =
-            status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default().trim();
-        let first: String = allowed.chars().take_while(char::is_ascii_digit).collect();
-        let last = allowed.rsplit([',', '-']).next().unwrap_or_default();
+        Self::apart(&processors())
+    }
+
+    /// The same, of these.
+    pub fn apart(processors: &[usize]) -> Self {
+        match *processors {
+            [first, .., last] => Self::to(&[first], &[last]),
+            _ => Self { server: None },
+        }
+    }
+
+    /// These processors for the servers, and those for us and all threads that we have or start.
+    pub fn to(servers: &[usize], own: &[usize]) -> Self {
         let own_pid = std::process::id().to_string();
-        let pin = || Command::new("taskset").args(["-apc", last, &own_pid]).stdout(Stdio::null()).status();
-        let pinned = first != last && pin().is_ok_and(|status| status.success());
-        Self { server: pinned.then_some(first) }
+        let pinned = Command::new("taskset").args(["-apc", &listed(own), &own_pid]).stdout(Stdio::null()).status();
+        Self { server: pinned.is_ok_and(|status| status.success()).then(|| listed(servers)) }
+    }
+
+    /// Whether it is so.
+    pub const fn holds(&self) -> bool {
+        self.server.is_some()
     }
 
     pub fn command(&self, program: &str) -> Command {
         match &self.server {
-            Some(processor) => {
+            Some(processors) => {
                 let mut command = Command::new("taskset");
-                command.args(["-c", processor, program]);
+                command.args(["-c", processors, program]);
                 command
             }
             None => Command::new(program),
@@ -59,6 +64,39 @@ impl fmt::Display for Pinning {
     }
 }
 
+/// The processors that we may use.
+pub fn processors() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let ranges = allowed.trim().split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    ranges.flatten().collect()
+}
+
+fn listed(processors: &[usize]) -> String {
+    processors.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// How many files a process that we start may have open.
+pub fn open_files() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// Memory that is there for whoever wants it.
+pub fn available_bytes() -> usize {
+    kibibytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable:").unwrap_or(0)
+}
+
+/// What a file of the kernel's says in kibibytes, in bytes.
+fn kibibytes(text: &str, name: &str) -> Option<usize> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse::<usize>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
 /// A server that ends with us.
 pub struct Process {
     child: Child,
@@ -66,11 +104,20 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(mut command: Command, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+    pub fn start(command: Command, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
+        Self::start_until(command, address, || TcpStream::connect(address).is_ok())
+    }
+
+    /// Starts one that may listen elsewhere, and waits until it does.
+    pub fn start_until(
+        mut command: Command,
+        address: SocketAddr,
+        listens: impl Fn() -> bool,
+    ) -> Result<Self, Box<dyn Error>> {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let mut process = Self { child, address };
         for _ in 0..500 {
-            if TcpStream::connect(address).is_ok() {
+            if listens() {
                 return Ok(process);
             }
             if let Some(status) = process.child.try_wait()? {
@@ -85,23 +132,40 @@ impl Process {
     /// scheduler, which counts in nanoseconds; what `/proc/PID/stat` says is the same in hundredths of
     /// a second.
     pub fn processor_time(&self) -> Result<Duration, Box<dyn Error>> {
+        self.scheduled(0)
+    }
+
+    /// How long all threads together have waited for a processor so far: for each other's, and for that of whatever
+    /// else the machine does.
+    pub fn waiting_time(&self) -> Result<Duration, Box<dyn Error>> {
+        self.scheduled(1)
+    }
+
+    fn scheduled(&self, figure: usize) -> Result<Duration, Box<dyn Error>> {
         let pid = self.child.id().to_string();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         let mut nanoseconds = 0;
         for pid in children.split_whitespace().chain([pid.as_str()]) {
             for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
                 let spent = fs::read_to_string(thread?.path().join("schedstat"))?;
-                nanoseconds += spent.split(' ').next().unwrap_or_default().parse::<u64>()?;
+                nanoseconds += spent.split(' ').nth(figure).unwrap_or_default().parse::<u64>()?;
             }
         }
         Ok(Duration::from_nanos(nanoseconds))
     }
 
     pub fn resident_bytes(&self) -> Result<usize, Box<dyn Error>> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it has been.
+    pub fn peak_bytes(&self) -> Result<usize, Box<dyn Error>> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Result<usize, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        let kibibytes: usize = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kibibytes * 1024)
+        Ok(kibibytes(&status, name).ok_or("the kernel does not say what memory it takes")?)
     }
 }
 
@@ -118,8 +182,12 @@ impl Drop for Process {
 
 /// What is not the same in all benches.
 pub struct Shape<'a> {
+    /// A Unix socket for `[listen] auth`, in the place of a port.
+    pub socket: Option<&'a Path>,
     /// `[listen] ops`.
     pub ops: &'a str,
+    /// `max_logins` of the back-end.
+    pub max_logins: usize,
     /// `keep_alive_interval` of the back-end.
     pub keep_alive_interval: &'a str,
     /// More tables.
@@ -128,13 +196,15 @@ pub struct Shape<'a> {
 
 impl Default for Shape<'_> {
     fn default() -> Self {
-        Self { ops: "off", keep_alive_interval: "1h", more: "" }
+        Self { socket: None, ops: "off", max_logins: 64, keep_alive_interval: "1h", more: "" }
     }
 }
 
 /// `keyward serve`, as this very build has it.
 pub struct Keyward {
     pub process: Process,
+    pub http: Door,
+    pub fastcgi: Door,
 }
 
 impl Keyward {
@@ -145,15 +215,29 @@ impl Keyward {
         pinning: &Pinning,
         shape: &Shape<'_>,
     ) -> Result<Self, Box<dyn Error>> {
-        let address = free_address()?;
-        let Shape { ops, keep_alive_interval, more } = shape;
+        Self::start_by(pinning.command(program), workspace, webmail, shape)
+    }
+
+    /// Starts it by a command that has the program already.
+    pub fn start_by(
+        mut command: Command,
+        workspace: &Path,
+        webmail: &Webmail,
+        shape: &Shape<'_>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let [address, fastcgi] = free_addresses()?;
+        let Shape { socket, ops, max_logins, keep_alive_interval, more } = shape;
+        let auth = socket.map_or_else(|| address.to_string(), |socket| format!("unix:{}", socket.display()));
         let configuration = format!(
             r#"
 [listen]
-auth = "{address}"
-ops  = "{ops}"
+auth    = "{auth}"
+fastcgi = "{fastcgi}"
+ops     = "{ops}"
+[limits]
+keys = 10000000
 [log]
-level = "warn"
+level = "error"
 [[portal]]
 name      = "customer-portal"
 kind      = "ticket"
@@ -167,7 +251,7 @@ name        = "mail"
 kind        = "axigen"
 url         = "http://{}"
 credentials = "portal"
-max_logins  = 64
+max_logins  = {max_logins}
 idle_timeout = "4h"
 keep_alive_interval = "{keep_alive_interval}"
 [[route]]
@@ -179,11 +263,13 @@ backend = "mail"
 "#,
             webmail.address
         );
-        let file = workspace.join(format!("keyward-{}.toml", address.port()));
+        let file = workspace.join(format!("keyward-{}.toml", fastcgi.port()));
         fs::write(&file, configuration)?;
-        let mut command = pinning.command(program);
         command.arg("serve").arg("-c").arg(file).env_remove("RUST_LOG");
-        Ok(Self { process: Process::start(command, address)? })
+        // FastCGI is opened after the other.
+        let process = Process::start(command, socket.map_or(address, |_| fastcgi))?;
+        let http = socket.map_or(Door::Http(address), |socket| Door::HttpOverUnix(socket.to_owned()));
+        Ok(Self { process, http, fastcgi: Door::Fastcgi(fastcgi) })
     }
 }
 
@@ -235,88 +321,17 @@ impl Nginx {
     }
 }
 
-/// A back-end that signs everybody in at once, in the way that is documented for Axigen.
-pub struct Webmail {
-    address: SocketAddr,
-    asked: Arc<Asked>,
+/// Addresses that were free a moment ago.
+pub fn free_addresses<const COUNT: usize>() -> std::io::Result<[SocketAddr; COUNT]> {
+    let listeners = (0..COUNT).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+    let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); COUNT];
+    for (address, listener) in addresses.iter_mut().zip(listeners) {
+        *address = listener.local_addr()?;
+    }
+    Ok(addresses)
 }
 
-/// How often it was asked for what.
-#[derive(Default)]
-struct Asked {
-    logins: AtomicUsize,
-    checks: AtomicUsize,
-}
-
-impl Webmail {
-    pub fn start() -> Result<Self, Box<dyn Error>> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let (address, asked) = (listener.local_addr()?, Arc::<Asked>::default());
-        let counting = Arc::clone(&asked);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let asked = Arc::clone(&counting);
-                // A connection that breaks is the client's to notice.
-                std::thread::spawn(move || serve(&stream, &asked).is_ok());
-            }
-        });
-        Ok(Self { address, asked })
-    }
-
-    /// Logins so far.
-    pub fn logins(&self) -> usize {
-        self.asked.logins.load(Ordering::Relaxed)
-    }
-
-    /// Checks of sessions so far.
-    pub fn checks(&self) -> usize {
-        self.asked.checks.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of the keys of one session, cookie and query pair.
-    pub fn key_bytes(&self) -> usize {
-        "_hmail=".len() + "_h=".len() + 2 * key(0).len()
-    }
-}
-
-fn serve(stream: &TcpStream, asked: &Asked) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = (BufReader::new(stream), stream);
-    loop {
-        let (mut length, mut is_logout) = (0, false);
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if line == "\r\n" {
-                break;
-            }
-            is_logout |= line.contains("action=logout");
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap_or_default();
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        let body = String::from_utf8_lossy(&body);
-        let Some((_, number)) = body.split_once("username=user") else {
-            asked.checks.fetch_add(usize::from(!is_logout), Ordering::Relaxed);
-            writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
-            continue;
-        };
-        asked.logins.fetch_add(1, Ordering::Relaxed);
-        let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
-        let key = key(digits.parse().unwrap_or_default());
-        let answer = format!(
-            "HTTP/1.1 303 See Other\r\nLocation: /?_h={key}\r\nSet-Cookie: _hmail={key}; path=/\r\n\
-             Content-Length: 0\r\n\r\n"
-        );
-        writer.write_all(answer.as_bytes())?;
-    }
-}
-
-/// An address that was free a moment ago.
+/// One such address.
 pub fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+    free_addresses::<1>().map(|[address]| address)
 }

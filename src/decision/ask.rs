@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr, memrchr};
+
 use crate::domain::{Audience, Browser, Cookies, is_control};
 use crate::inject::write_upstream_target;
 
@@ -65,9 +67,10 @@ impl<'a> Host<'a> {
     /// # Errors
     /// [`AskError::Host`] for user names, other characters, empty labels, and ports that are none.
     pub fn parse(authority: &'a str) -> Result<Self, AskError> {
-        let (name, port) = match authority.rsplit_once(':') {
-            Some((name, port)) if !port.contains(']') => (name, Some(port)),
-            _ => (authority, None),
+        let colon = memrchr(b':', authority.as_bytes()).filter(|colon| !authority.as_bytes()[*colon..].contains(&b']'));
+        let (name, port) = match colon {
+            Some(colon) => (&authority[..colon], Some(&authority[colon + 1..])),
+            None => (authority, None),
         };
         let digits = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
         let port = match port {
@@ -79,7 +82,7 @@ impl<'a> Host<'a> {
         let in_brackets = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         let valid = match in_brackets {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => name.len() <= 253 && name.split('.').all(is_label),
+            None => is_name(name),
         };
         if !valid {
             return Err(AskError::Host);
@@ -109,9 +112,18 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Underscores are no part of host names, but of names that people use inside their networks.
-fn is_label(label: &str) -> bool {
-    (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+/// Labels with a dot between each two. Underscores are no part of host names, but of names that people use inside
+/// their networks.
+fn is_name(name: &str) -> bool {
+    let mut label = 0;
+    for byte in name.bytes() {
+        label = match byte {
+            b'.' if label > 0 => 0,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' if label < 63 => label + 1,
+            _ => return false,
+        };
+    }
+    label > 0 && name.len() <= 253
 }
 
 /// A path and query, byte for byte as the browser sent it.
@@ -127,15 +139,19 @@ impl<'a> Target<'a> {
     /// # Errors
     /// [`AskError::Target`] for what could not stand in a request line.
     pub fn parse(raw: &'a str) -> Result<Self, AskError> {
+        if !raw.starts_with('/') || raw.len() > LONGEST_TARGET {
+            return Err(AskError::Target);
+        }
+        // Every byte is looked at, since the compiler takes many at once where no early end is wanted.
         let allowed = |byte: u8| byte > b' ' && byte != 0x7f && byte != b'#';
-        if !raw.starts_with('/') || raw.len() > LONGEST_TARGET || !raw.bytes().all(allowed) {
+        if !raw.bytes().fold(true, |so_far, byte| so_far & allowed(byte)) {
             return Err(AskError::Target);
         }
         // The path is logged as it is, and there are control characters beyond ASCII.
         if !raw.is_ascii() && raw.contains(is_control) {
             return Err(AskError::Target);
         }
-        Ok(Self { raw, path_length: raw.find('?').unwrap_or(raw.len()) })
+        Ok(Self { raw, path_length: memchr(b'?', raw.as_bytes()).unwrap_or(raw.len()) })
     }
 
     /// The whole.
@@ -170,6 +186,7 @@ mod tests {
             ("app.example.test.:443", Some(("app.example.test", Some(443)))),
             ("[::1]:80", Some(("[::1]", Some(80)))),
             ("[::1]", Some(("[::1]", None))),
+            ("[::1].", Some(("[::1]", None))),
             ("app.example.test@mail.example.test", None),
             ("app.example.test:80:90", None),
             ("app.example.test:", None),
@@ -190,6 +207,23 @@ mod tests {
         ] {
             let host = Host::parse(authority).ok();
             assert_eq!(host.as_ref().map(|host| (host.name(), host.port)), expected, "{authority}");
+        }
+    }
+
+    #[test]
+    fn a_host_and_its_labels_are_only_so_long() {
+        let (label, letters) = ("x".repeat(63), "x".repeat(61));
+        let name = [&label, &label, &label, &letters].map(String::as_str).join(".");
+        assert_eq!(name.len(), 253);
+        for (name, expected) in [
+            (name.clone(), true),
+            (format!("{name}.:443"), true),
+            (format!("{name}x"), false),
+            (format!("{label}.test"), true),
+            (format!("{label}x.test"), false),
+            (format!("app.{label}x"), false),
+        ] {
+            assert_eq!(Host::parse(&name).is_ok(), expected, "{name}");
         }
     }
 

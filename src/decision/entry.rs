@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::waiting::Waiting;
 use super::{Ask, Decision, Gate, Purpose, Route, Sheets, Step, Terms};
 use crate::backend::Guarded;
-use crate::domain::{Audience, Reason};
+use crate::domain::{Audience, Reason, UnixSeconds};
 use crate::keys::Found as FoundKeys;
 use crate::portal::{Found, Portal, PortalSession, Shown, Unfinished, Unreachable};
 
@@ -23,7 +23,7 @@ impl<'a> Entry<'a> {
     pub fn decide(self, sheets: &'a mut Sheets) -> Step<'a> {
         let now = self.gate.clock.unix();
         match self.terms.portals.validate(|portal| self.shown(portal), now, sheets) {
-            Ok(found) => self.go_on(found),
+            Ok(found) => self.go_on(found, now),
             Err(unfinished) => Step::Waiting(Waiting::for_portals(self, unfinished)),
         }
     }
@@ -32,16 +32,17 @@ impl<'a> Entry<'a> {
     pub async fn ask_portals(self, unfinished: Unfinished) -> Step<'a> {
         let now = self.gate.clock.unix();
         let found = self.terms.portals.identify(Some(unfinished), |portal| self.shown(portal), now).await;
-        self.go_on(found)
+        let now = self.gate.clock.unix();
+        self.go_on(found, now)
     }
 
     fn shown(&self, portal: &Portal) -> Shown<'a> {
         portal.shown(&self.ask.cookies, self.ask.browser, self.terms.authorization)
     }
 
-    fn go_on(self, found: Found<'a, 'a>) -> Step<'a> {
+    fn go_on(self, found: Found<'a, 'a>, now: UnixSeconds) -> Step<'a> {
         match found {
-            Found::Session(portal, session) => self.judge(portal, session),
+            Found::Session(portal, session) => self.judge(portal, session, now),
             Found::Nobody(reason) => Step::Decided(self.sign_in(reason)),
             Found::Unreachable(Unreachable { retry_after }) => {
                 Step::Decided(Decision::Unavailable { reason: Reason::PortalUnavailable, retry_after })
@@ -51,9 +52,9 @@ impl<'a> Entry<'a> {
 
     /// Goes on with a genuine session. What it may do is this portal's matter alone: another portal's
     /// session beside it belongs to another person, perhaps.
-    fn judge(self, portal: &'a Arc<Portal>, session: PortalSession<'a>) -> Step<'a> {
+    fn judge(self, portal: &'a Arc<Portal>, session: PortalSession<'a>, now: UnixSeconds) -> Step<'a> {
         let Self { gate, ask, terms, .. } = self;
-        let seconds = session.expires().saturating_sub(gate.clock.unix());
+        let seconds = session.expires().saturating_sub(now);
         let has_role = session.identity().has_one_of(&terms.roles);
         match &self.route.backend {
             Some(backend) if has_role => self.open(portal, backend, session, seconds),

@@ -45,8 +45,16 @@ impl<'a> Readings<'a> {
             return Err(PathError::Forbidden);
         }
         // Nearly every path ends here: nothing in it can be read in a second way.
-        let plain = |pair: &[u8]| !matches!(pair, [b'%' | b';', _] | b"//" | b"/.");
-        if bytes.windows(2).all(plain) && !bytes.ends_with(b"%") && !bytes.ends_with(b";") {
+        let mut after_slash = false;
+        let plain = |byte: &u8| match byte {
+            b'%' | b';' => false,
+            b'/' | b'.' if after_slash => false,
+            byte => {
+                after_slash = *byte == b'/';
+                true
+            }
+        };
+        if bytes.iter().all(plain) {
             return Ok(Self::One(path));
         }
         if path.len() > LONGEST_ODD_PATH {
@@ -101,9 +109,11 @@ impl<'a> Readings<'a> {
 }
 
 fn is_forbidden(path: &[u8]) -> bool {
-    let by_itself = |byte: &u8| *byte < 0x20 || *byte == 0x7f || *byte == b'\\';
-    // Control characters beyond ASCII take two bytes and more.
-    path.iter().any(by_itself) || (!path.is_ascii() && String::from_utf8_lossy(path).contains(is_control))
+    let by_itself = |byte: u8| byte < 0x20 || byte == 0x7f || byte == b'\\';
+    // Every byte is looked at, since the compiler takes many at once where no early end is wanted. Control characters
+    // beyond ASCII take two bytes and more.
+    path.iter().fold(false, |found, byte| found | by_itself(*byte))
+        || (!path.is_ascii() && String::from_utf8_lossy(path).contains(is_control))
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -19,39 +19,47 @@ impl<'a> Cookies<'a> {
     /// Every cookie with its name, in order. What stands before the first `=` is the name; a piece
     /// without one is a cookie without a name's value, and its name is all of it.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
-        let lines = std::iter::once(self.first).chain(self.rest.iter().copied());
-        lines.flat_map(|line| Pieces { rest: Some(line) }).filter_map(|piece| {
-            let pair = piece.trim_ascii();
-            let name = pair[..memchr(b'=', pair).unwrap_or(pair.len())].trim_ascii_end();
-            (!pair.is_empty()).then_some((name, pair))
-        })
+        Pairs { line: self.first, more: self.rest.iter() }
     }
 
     /// Every value that was sent under this name, in order. Values that are no UTF-8 are nobody's.
     pub fn values(&self, name: &str) -> SmallVec<[&'a str; 2]> {
-        let named = self.pairs().filter(|(held, _)| *held == name.as_bytes());
-        let value = |(_, pair): (&'a [u8], &'a [u8])| {
-            let value = pair[memchr(b'=', pair)? + 1..].trim_ascii_start();
-            Some(std::str::from_utf8(value).unwrap_or_default())
-        };
-        named.filter_map(value).collect()
+        let mut values = SmallVec::new();
+        for (held, pair) in self.pairs() {
+            if held == name.as_bytes()
+                && let Some(equals) = memchr(b'=', pair)
+            {
+                let value = pair[equals + 1..].trim_ascii_start();
+                values.push(std::str::from_utf8(value).unwrap_or_default());
+            }
+        }
+        values
     }
 }
 
-/// What stands between the semicolons. A ticket is some hundred bytes long, too many to look at one
-/// by one.
-struct Pieces<'a> {
-    rest: Option<&'a [u8]>,
+/// What stands between the semicolons, line after line.
+struct Pairs<'a, 'l> {
+    line: &'a [u8],
+    more: std::slice::Iter<'l, &'a [u8]>,
 }
 
-impl<'a> Iterator for Pieces<'a> {
-    type Item = &'a [u8];
+impl<'a> Iterator for Pairs<'a, '_> {
+    type Item = (&'a [u8], &'a [u8]);
 
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.rest.take()?;
-        let Some(end) = memchr(b';', rest) else { return Some(rest) };
-        self.rest = Some(&rest[end + 1..]);
-        Some(&rest[..end])
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            while self.line.is_empty() {
+                self.line = self.more.next()?;
+            }
+            // A ticket is some hundred bytes long, too many to look at one by one; a name is short.
+            let end = memchr(b';', self.line).unwrap_or(self.line.len());
+            let pair = self.line[..end].trim_ascii();
+            self.line = self.line.get(end + 1..).unwrap_or_default();
+            if !pair.is_empty() {
+                let equals = pair.iter().position(|byte| *byte == b'=');
+                return Some((pair[..equals.unwrap_or(pair.len())].trim_ascii_end(), pair));
+            }
+        }
     }
 }
 
@@ -63,6 +71,13 @@ mod tests {
     fn values_come_in_order_and_odd_bytes_are_nobodys() {
         let sent = Cookies::new([&b"portal=a; x=1; portal=\xff"[..], &b"portal = c"[..]]);
         assert_eq!(sent.values("portal").as_slice(), ["a", "", "c"]);
+    }
+
+    #[test]
+    fn what_is_blank_is_no_cookie() {
+        let sent = Cookies::new([&b""[..], b" ;\t; a=1;;", b"", b" ", b";b ;=; =c"]);
+        let pairs: Vec<(&[u8], &[u8])> = sent.pairs().collect();
+        assert_eq!(pairs, [(&b"a"[..], &b"a=1"[..]), (b"b", b"b"), (b"", b"="), (b"", b"=c")]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 
-use super::is_control;
+use memchr::memchr;
+
+use super::{is_control, is_printable};
 
 /// Longest user, name, e-mail or role, in bytes of UTF-8.
 const LONGEST_TEXT: usize = 512;
@@ -112,20 +114,19 @@ impl<'a> Identity<'a> {
     /// ones, such as the names of groups in a directory; they are translated before anybody else sees them.
     #[must_use]
     pub fn can_be_joined(&self) -> bool {
-        !self.roles.iter().any(|role| role.contains(','))
+        !self.roles.iter().any(|role| memchr(b',', role.as_bytes()).is_some())
     }
 
-    /// The same person with what is made of their roles; each is kept once. All must be such as an identity
-    /// can have.
-    #[must_use]
-    pub fn with_roles(self, change: impl FnOnce(&[Cow<'a, str>]) -> Vec<Cow<'a, str>>) -> Self {
+    /// Puts what is made of their roles in the place of them; each is kept once. All must be such as an
+    /// identity can have.
+    pub fn change_roles(&mut self, change: impl FnOnce(&[Cow<'a, str>]) -> Vec<Cow<'a, str>>) {
         let mut roles: Vec<Cow<'a, str>> = Vec::with_capacity(self.roles.len());
         for role in change(&self.roles) {
             if !roles.contains(&role) {
                 roles.push(role);
             }
         }
-        Self { roles, ..self }
+        self.roles = roles;
     }
 
     /// The same, borrowed.
@@ -152,15 +153,22 @@ impl<'a> Identity<'a> {
 }
 
 fn check_edges(what: &'static str, text: &str) -> Result<(), IdentityError> {
-    if text.trim().len() == text.len() { Ok(()) } else { Err(IdentityError::Blank(what)) }
+    // Nearly every value begins and ends with a letter of ASCII, or is empty.
+    let plain = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_graphic);
+    let (first, last) = (text.as_bytes().first(), text.as_bytes().last());
+    if (plain(first) && plain(last)) || text.trim().len() == text.len() {
+        Ok(())
+    } else {
+        Err(IdentityError::Blank(what))
+    }
 }
 
 fn check_text(what: &'static str, text: &str) -> Result<(), IdentityError> {
     if text.len() > LONGEST_TEXT {
         return Err(IdentityError::TooLong(what));
     }
-    // The ASCII test first: it is one pass over bytes, and nearly every value ends there.
-    if text.bytes().any(|byte| !(b' '..0x7f).contains(&byte)) && text.chars().any(is_control) {
+    // The ASCII test first: nearly every value ends there.
+    if !is_printable(text) && text.chars().any(is_control) {
         return Err(IdentityError::ControlCharacter(what));
     }
     Ok(())

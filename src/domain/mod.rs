@@ -47,5 +47,5 @@ pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service, Unclear};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
 pub use settled_clock::SettledClock;
-pub use text::{decode_hex, escape, is_control, is_token};
+pub use text::{decode_hex, escape, is_control, is_printable, is_token};
 pub use url_key::UrlKey;

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use memchr::memchr;
+
 use super::is_token;
 
 /// Longest cookie, query pair or authorization value, in bytes. A SOGo session cookie has 4053.
@@ -67,8 +69,16 @@ impl SessionKeys {
     /// Whether one of the cookies has this name.
     #[must_use]
     pub fn has_cookie(&self, name: &[u8]) -> bool {
-        let names = self.cookies().split("; ").filter_map(|pair| pair.split_once('='));
-        names.into_iter().any(|(held, _)| held.as_bytes() == name)
+        let mut rest = self.cookies().as_bytes();
+        while !rest.is_empty() {
+            if rest.strip_prefix(name).is_some_and(|after| after.starts_with(b"=")) {
+                return true;
+            }
+            // No name and no value holds a semicolon.
+            let end = memchr(b';', rest).unwrap_or(rest.len());
+            rest = rest.get(end + "; ".len()..).unwrap_or_default();
+        }
+        false
     }
 
     /// The key in the query as it stands there, `_h=…`, or empty.
@@ -304,6 +314,10 @@ mod tests {
         let keys = builder.cookie("auth", "S-1").unwrap().build().unwrap();
         assert_eq!(keys.cookies(), "sid=B; auth=S-1");
         assert_eq!(keys.cookie("auth"), Some("S-1"));
+        assert!(keys.has_cookie(b"sid") && keys.has_cookie(b"auth"));
+        for name in ["", "s", "id", "B", "aut", "auth=", "S-1", "Auth"] {
+            assert!(!keys.has_cookie(name.as_bytes()), "{name}");
+        }
         assert_eq!(format!("{keys:?}"), "SessionKeys(…)");
     }
 

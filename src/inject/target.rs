@@ -1,3 +1,5 @@
+use memchr::{memchr, memchr2};
+
 /// Appends the complete upstream path and query: `target` as it came, less every copy of the
 /// query key that the client sent, plus `pair` (`name=value`, or empty).
 ///
@@ -8,15 +10,12 @@ pub fn write_upstream_target(out: &mut Vec<u8>, target: &str, query_key: Option<
         out.extend_from_slice(target.as_bytes());
         return;
     };
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
-    out.extend_from_slice(path.as_bytes());
+    let (path, query) = split(target);
+    out.extend_from_slice(path);
     let after_path = out.len();
     if let Some(query) = query {
         out.push(b'?');
-        write_without(out, query, query_key);
+        write_without(out, query, query_key.as_bytes());
         // All that was asked were copies of the key: then nothing was asked.
         if out.len() == after_path + 1 && !query.is_empty() {
             out.truncate(after_path);
@@ -36,42 +35,53 @@ pub fn write_upstream_target(out: &mut Vec<u8>, target: &str, query_key: Option<
 /// Whether the query of `target` has `pair` (`name=value`) byte for byte, once, and no other copy of its name,
 /// whatever server reads it.
 pub fn carries_key(target: &str, query_key: &str, pair: &str) -> bool {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    let mut copies = query.split(['&', ';']).filter(|piece| is_copy(piece, query_key));
-    copies.next() == Some(pair) && copies.next().is_none()
+    let query = split(target).1.unwrap_or_default();
+    let pieces = query.split(|byte| matches!(byte, b'&' | b';'));
+    let mut copies = pieces.filter(|piece| is_copy(piece, query_key.as_bytes()));
+    copies.next() == Some(pair.as_bytes()) && copies.next().is_none()
 }
 
-fn write_without(out: &mut Vec<u8>, query: &str, query_key: &str) {
+/// The path, and the query where there is one.
+fn split(target: &str) -> (&[u8], Option<&[u8]>) {
+    let target = target.as_bytes();
+    match memchr(b'?', target) {
+        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
+        None => (target, None),
+    }
+}
+
+fn write_without(out: &mut Vec<u8>, query: &[u8], query_key: &[u8]) {
     let (mut separator, mut kept_one) = (None, false);
     let mut rest = query;
     loop {
-        let end = rest.find(['&', ';']).unwrap_or(rest.len());
+        let end = memchr2(b'&', b';', rest).unwrap_or(rest.len());
         let piece = &rest[..end];
         if !is_copy(piece, query_key) {
             if let Some(separator) = separator {
                 out.push(separator);
             }
-            out.extend_from_slice(piece.as_bytes());
+            out.extend_from_slice(piece);
             kept_one = true;
         }
-        let Some(found) = rest.as_bytes().get(end) else { break };
+        let Some(found) = rest.get(end) else { break };
         separator = kept_one.then_some(*found);
         rest = &rest[end + 1..];
     }
 }
 
-fn is_copy(piece: &str, query_key: &str) -> bool {
-    let name = piece.split_once('=').map_or(piece, |(name, _)| name);
-    if !name.contains(['%', '+']) {
+fn is_copy(piece: &[u8], query_key: &[u8]) -> bool {
+    let name = &piece[..memchr(b'=', piece).unwrap_or(piece.len())];
+    if memchr2(b'%', b'+', name).is_none() {
         return name.eq_ignore_ascii_case(query_key);
     }
     // Twice, for whoever decodes again behind the web server.
-    let once: Vec<u8> = percent_encoding::percent_decode_str(&name.replace('+', " ")).collect();
+    let blanks: Vec<u8> = name.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    let once: Vec<u8> = percent_encoding::percent_decode(&blanks).collect();
     let twice: Vec<u8> = percent_encoding::percent_decode(&once).collect();
     [once, twice].iter().any(|read| {
         // Where names are C strings, a NUL ends them.
         let read = read.split(|byte| *byte == 0).next().unwrap_or_default();
-        read.trim_ascii().eq_ignore_ascii_case(query_key.as_bytes())
+        read.trim_ascii().eq_ignore_ascii_case(query_key)
     })
 }
 

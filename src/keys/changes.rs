@@ -33,12 +33,8 @@ impl KeyStore {
 
     fn end_all_at(&self, backend: BackendId, login: &str, before: Moment) {
         let is_of_account = |entry: &Entry| entry.backend == backend && entry.login().eq_ignore_ascii_case(login);
-        let is_theirs = |entry: &&Arc<Entry>| is_of_account(entry) && entry.opened() < before;
         // Found first and taken out then: looking at everybody holds nobody up who only reads.
-        let mut theirs: Vec<Arc<Entry>> = Vec::new();
-        for held in &self.sessions {
-            theirs.extend(held.entries.iter().filter(is_theirs).cloned());
-        }
+        let theirs = self.sessions.all(|entry| is_of_account(entry) && entry.opened() < before);
         if let Some(replicas) = self.replicas.get() {
             self.end_outgoing(replicas, is_of_account);
         }

@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use smallvec::SmallVec;
 
 use super::chores::Settled;
 use super::entry::{Entry, State};
 use super::everywhere::{Ending, Held, Told};
 use super::replicas::Unsaid;
+use super::sessions::Entries;
 use super::sign_out::{Fate, SignOut, SignOutBy};
-use super::store::{Cause, KeyStore, SessionName};
+use super::store::{Cause, KeyStore};
 use crate::backend::{Guarded, OpenedBeside};
 use crate::domain::{Person, SessionHandle, SessionKeys, UnixSeconds};
 
@@ -67,31 +67,25 @@ impl KeyStore {
         sign_out: Option<&Arc<SignOut>>,
         spread: Spread,
     ) -> (usize, Told) {
-        let name: Arc<[u8]> = SessionName::new(portal, session).as_slice().into();
         // One that has ended by itself is refused anyhow, and a new ticket of that name is none of it.
         let left = until.saturating_sub(self.clock.unix());
-        let (entries, lasts_longer) = {
-            let mut held = self.sessions.entry(Arc::clone(&name)).or_default();
-            let before = held.revoked;
-            held.revoked = before.max((left > 0).then_some(until));
-            (std::mem::take(&mut held.entries), held.revoked > before)
+        let (entries, noted) = {
+            let mut held = self.sessions.change(portal, session);
+            (held.take(|_| true), (left > 0).then(|| held.revoke(until)).flatten())
         };
         if let Some(sign_out) = sign_out {
             sign_out.refused_from_now(entries.first().map(|entry| entry.user()));
         }
         // Noted once, however often somebody signs out.
-        if lasts_longer {
+        if let Some(name) = noted {
             self.revocations.add(name, until, self.clock.now().plus(Duration::from_secs(left)));
-        } else if left == 0 {
-            self.sessions.remove_if(&name, |_, held| held.entries.is_empty() && held.revoked.is_none());
         }
         let (ended, held) = match self.replicas.get() {
             None => (self.end_all(entries, sign_out), Vec::new()),
             Some(_) => self.end_apart(entries, sign_out),
         };
         if let Some(replicas) = self.replicas.get() {
-            let name = SessionName::new(portal, session);
-            self.end_outgoing(replicas, |entry| *entry.session == *name.as_slice());
+            self.end_outgoing(replicas, |entry| entry.name() == (portal, session));
         }
         let beside = self.end_beside_for(portal, session, sign_out);
         let told = match spread {
@@ -110,7 +104,7 @@ impl KeyStore {
     }
 
     /// Ends sessions that were taken out of the map, but leaves those on the shelf to whoever takes them out there.
-    fn end_apart(&self, entries: SmallVec<[Arc<Entry>; 1]>, sign_out: Option<&Arc<SignOut>>) -> (usize, Vec<Held>) {
+    fn end_apart(&self, entries: Entries, sign_out: Option<&Arc<SignOut>>) -> (usize, Vec<Held>) {
         self.count.fetch_sub(entries.len(), Ordering::Relaxed);
         let (mut ended, mut shelved) = (0, Vec::new());
         for entry in entries {
@@ -171,7 +165,7 @@ impl KeyStore {
     }
 
     /// Ends sessions that were taken out of the map, and says how many of them were open.
-    fn end_all(&self, entries: SmallVec<[Arc<Entry>; 1]>, sign_out: Option<&Arc<SignOut>>) -> usize {
+    fn end_all(&self, entries: Entries, sign_out: Option<&Arc<SignOut>>) -> usize {
         self.count.fetch_sub(entries.len(), Ordering::Relaxed);
         let backends = self.backends.load();
         let end = |entry: &Arc<Entry>| {
@@ -184,13 +178,7 @@ impl KeyStore {
     /// Ends all back-end sessions of a portal session but those of this user, whose it is now. A login
     /// under way will be thrown away.
     pub fn leave_only(&self, portal: &str, session: &str, user: &str) {
-        let name = SessionName::new(portal, session);
-        let mut others: SmallVec<[Arc<Entry>; 1]> = SmallVec::new();
-        self.sessions.remove_if_mut(name.as_slice(), |_, held| {
-            let (own, gone) = held.entries.drain(..).partition(|entry: &Arc<Entry>| entry.is_of(user));
-            (held.entries, others) = (own, gone);
-            held.entries.is_empty() && held.revoked.is_none()
-        });
+        let others = self.sessions.change(portal, session).take(|entry| entry.user() != user);
         self.end_all(others, None);
         self.leave_only_elsewhere(portal, session, user);
     }

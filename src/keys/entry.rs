@@ -1,4 +1,3 @@
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,6 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::holder::Holder;
 use super::outcome::Obtained;
 use super::shelf::{Ages, Holding, Record};
 use super::shelving::Shelving;
@@ -17,7 +17,6 @@ use crate::portal::PortalSession;
 ///
 /// The mutex guards a few words and is never held across an await.
 pub(super) struct Entry {
-    pub(super) session: Arc<[u8]>,
     pub(super) backend: BackendId,
     holder: Holder,
     pub(super) state: Mutex<State>,
@@ -32,28 +31,10 @@ pub(super) struct Entry {
     replace: AtomicU64,
     /// A keep-alive in the background is under way.
     pub(super) refreshing: AtomicBool,
-    /// Where in the ±10 % this entry's keep-alive lies, 0 to 255.
-    jitter: u8,
+    /// Where in the ±10 % this entry's keep-alive lies.
+    jitter: u16,
     /// What other replicas have of it.
     pub(super) shelving: Shelving,
-}
-
-/// Whose keys these are: besides the session, everything that a ticket of the same session could
-/// say differently. Keys are handed to exactly this holder.
-#[derive(Debug, PartialEq, Eq)]
-struct Holder {
-    user: Box<str>,
-    /// The name at the back-end, where it is not the user's.
-    login: Option<Box<str>>,
-    bound: Option<Box<Bound>>,
-}
-
-/// What the back-end ties the session to.
-#[derive(Debug, PartialEq, Eq)]
-struct Bound {
-    user_agent: Option<Box<[u8]>>,
-    address: Option<IpAddr>,
-    accept_language: Option<Box<[u8]>>,
 }
 
 /// How far a login, a check or a renewal has come.
@@ -76,7 +57,7 @@ pub(super) enum State {
     /// Just made; whoever made it begins a login at once.
     Vacant,
     /// A login, a check or a renewal is under way, and requests wait for it.
-    Busy(watch::Receiver<Progress>),
+    Busy(Arc<watch::Sender<Progress>>),
     /// The session is open.
     Open(Arc<SessionKeys>),
     /// It is no longer in the store, or about to be taken out by whoever sees this; what comes too
@@ -85,26 +66,17 @@ pub(super) enum State {
 }
 
 impl Entry {
-    pub(super) fn new(session: Arc<[u8]>, wanted: &Wanted<'_>, now: Moment) -> Self {
-        let bound = wanted.client.filter(|_| wanted.binding.any()).map(|client| {
-            Box::new(Bound {
-                user_agent: wanted.binding.user_agent.then(|| client.user_agent.as_ref().into()),
-                address: wanted.binding.address.then_some(client.address),
-                accept_language: wanted.binding.accept_language.then(|| client.accept_language.as_ref().into()),
-            })
-        });
-        let login = (wanted.login != wanted.user).then(|| wanted.login.into());
-        Self::of(session, wanted.backend, Holder { user: wanted.user.into(), login, bound }, now)
+    pub(super) fn new(portal: &str, session: &str, wanted: &Wanted<'_>, now: Moment, jitter: u16) -> Self {
+        Self::of(wanted.backend, Holder::new(portal, session, wanted), now, jitter)
     }
 
     /// One that another replica has opened.
-    pub(super) fn of_record(session: Arc<[u8]>, backend: BackendId, record: &Record, now: Moment) -> Self {
-        Self::of(session, backend, Holder::of(&record.holding), now)
+    pub(super) fn of_record(backend: BackendId, record: &Record, now: Moment, jitter: u16) -> Self {
+        Self::of(backend, Holder::of(&record.portal, &record.session, &record.holding), now, jitter)
     }
 
-    fn of(session: Arc<[u8]>, backend: BackendId, holder: Holder, now: Moment) -> Self {
+    fn of(backend: BackendId, holder: Holder, now: Moment, jitter: u16) -> Self {
         Self {
-            session,
             backend,
             holder,
             state: Mutex::new(State::Vacant),
@@ -114,27 +86,19 @@ impl Entry {
             renewed: AtomicU64::new(0),
             replace: AtomicU64::new(u64::MAX),
             refreshing: AtomicBool::new(false),
-            jitter: rand::random(),
+            jitter,
             shelving: Shelving::default(),
         }
     }
 
     /// Whether this is the entry for these keys.
     pub(super) fn holds(&self, backend: BackendId, holding: &Holding) -> bool {
-        self.backend == backend && self.holder == Holder::of(holding)
+        self.backend == backend && self.holder.holds(holding)
     }
 
     /// Whose keys these are, as other replicas are told.
     pub(super) fn holding(&self) -> Holding {
-        let Holder { user, bound, .. } = &self.holder;
-        let bound = bound.as_deref();
-        Holding {
-            user: user.to_string(),
-            login: self.login().to_owned(),
-            user_agent: bound.and_then(|bound| bound.user_agent.as_deref().map(<[u8]>::to_vec)),
-            address: bound.and_then(|bound| bound.address),
-            accept_language: bound.and_then(|bound| bound.accept_language.as_deref().map(<[u8]>::to_vec)),
-        }
+        self.holder.holding()
     }
 
     /// The keys are as old as this.
@@ -167,27 +131,24 @@ impl Entry {
         matches!(&*self.state.lock(), State::Busy(_))
     }
 
-    /// The name at the back-end.
-    pub(super) fn login(&self) -> &str {
-        self.holder.login.as_deref().unwrap_or(&self.holder.user)
+    /// The portal and the session.
+    pub(super) fn name(&self) -> (&str, &str) {
+        self.holder.name()
     }
 
-    /// Whether these keys are exactly what is wanted.
+    /// The name at the back-end.
+    pub(super) fn login(&self) -> &str {
+        self.holder.login()
+    }
+
+    /// Whether these keys are exactly what is wanted, of one and the same session.
     pub(super) fn is(&self, wanted: &Wanted<'_>) -> bool {
-        self.backend == wanted.backend
-            && *self.holder.user == *wanted.user
-            && self.login() == wanted.login
-            && self.holder.bound.as_ref().is_none_or(|bound| wanted.client.is_some_and(|client| bound.fits(client)))
+        self.backend == wanted.backend && self.holder.is(wanted)
     }
 
     /// Whose keys these are, by the portal's name for them.
     pub(super) fn user(&self) -> &str {
-        &self.holder.user
-    }
-
-    /// Whether these keys are of this user of the portal.
-    pub(super) fn is_of(&self, user: &str) -> bool {
-        *self.holder.user == *user
+        self.holder.user()
     }
 
     pub(super) fn touch(&self, now: Moment) {
@@ -264,7 +225,7 @@ impl Entry {
 
     /// When the keep-alive is due, ±10 % of the interval after the last confirmation.
     pub(super) fn refresh_due(&self, limits: &BackendLimits) -> Moment {
-        let factor = 0.9 + 0.2 * f64::from(self.jitter) / 255.0;
+        let factor = 0.9 + 0.2 * f64::from(self.jitter) / f64::from(u16::MAX);
         Moment::from_millis(self.confirmed.load(Ordering::Relaxed)).plus(limits.keep_alive_interval.mul_f64(factor))
     }
 
@@ -318,38 +279,14 @@ pub(super) enum Due {
     Aged,
 }
 
-impl Holder {
-    fn of(holding: &Holding) -> Self {
-        let Holding { user, login, user_agent, address, accept_language } = holding;
-        let is_bound = user_agent.is_some() || address.is_some() || accept_language.is_some();
-        let bound = is_bound.then(|| {
-            let bytes = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(Into::into);
-            Box::new(Bound {
-                user_agent: bytes(user_agent),
-                address: *address,
-                accept_language: bytes(accept_language),
-            })
-        });
-        Self { user: user.as_str().into(), login: (login != user).then(|| login.as_str().into()), bound }
-    }
-}
-
-impl Bound {
-    fn fits(&self, client: &Client<'_>) -> bool {
-        self.user_agent.as_ref().is_none_or(|held| **held == *client.user_agent)
-            && self.address.is_none_or(|held| held == client.address)
-            && self.accept_language.as_ref().is_none_or(|held| **held == *client.accept_language)
-    }
-}
-
 /// Which keys somebody wants, all borrowed.
 pub(super) struct Wanted<'a> {
     backend: BackendId,
-    binding: Binding,
-    user: &'a str,
-    login: &'a str,
+    pub(super) binding: Binding,
+    pub(super) user: &'a str,
+    pub(super) login: &'a str,
     /// Needed only where the back-end ties sessions to the browser.
-    client: Option<&'a Client<'a>>,
+    pub(super) client: Option<&'a Client<'a>>,
     /// When a new entry wants to be looked at first.
     pub(super) first_look: Duration,
 }

@@ -18,9 +18,6 @@ use super::store::{Cause, KeyStore};
 use crate::backend::{Liveness, Outage};
 use crate::domain::{CredentialSource, SessionKeys};
 
-/// How long a lease has begun at most when its login begins. Whoever has waited longer for a place asks for another
-/// lease, so that waiting at a busy back-end costs nobody theirs.
-const LATEST_BEGIN: Duration = Duration::from_secs(2);
 /// What a lease lasts longer than its login: until it has begun, and until what came of it is on the shelf.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -61,52 +58,66 @@ impl Task {
     }
 
     async fn get_for_all(&mut self, replicas: &Replicas, than: Fence) -> Next {
+        match self.try_to_get(replicas, than).await {
+            Ok(next) => next,
+            Err(obtained) => Next::Done(self.give_up(obtained)),
+        }
+    }
+
+    async fn try_to_get(&mut self, replicas: &Replicas, than: Fence) -> Result<Next, Obtained> {
         let (store, backend, spot) =
             (Arc::clone(&self.store), Arc::clone(&self.backend), replicas.spot_of(&self.entry));
         let (began, lease) = (store.clock.now(), self.lease());
-        let mut place = None;
+        let (mut turn, mut place, mut queues) = (None, None, false);
         loop {
-            let turn = store.turns.wait(backend.id(), &self.applicant.login).await;
-            if self.has_ended() {
-                return Next::Done(self.give_way());
+            if turn.is_none() {
+                turn = Some(self.turn(&store).await?);
+            }
+            if queues && place.is_none() {
+                place = self.place(&backend).await?;
             }
             let told = replicas.shelf.told(&spot);
             match replicas.shelf.claim(&spot, than, lease).await {
-                Ok(Claim::Here(found)) => return Next::Use(found),
-                Ok(Claim::Revoked) => return Next::Done(self.was_revoked()),
+                Ok(Claim::Here(found)) => return Ok(Next::Use(found)),
+                Ok(Claim::Revoked) => return Ok(Next::Done(self.was_revoked())),
                 Ok(Claim::Theirs(left)) => {
                     // Nobody waits for us meanwhile.
-                    (place, _) = (None, turn);
+                    (turn, place, queues) = (None, None, false);
                     if store.clock.now().since(began) > lease * 2 {
-                        return Next::Done(self.fail(Obtained::Busy));
+                        return Err(Obtained::Busy);
                     }
                     // Whether it is settled or they took too long: whoever asks now knows.
                     let _ = tokio::time::timeout(left, told).await;
                 }
                 Ok(Claim::Yours(fence)) => {
                     let lease = Lease::new(&store, spot, fence);
-                    if place.is_none() {
-                        let asked = store.clock.now();
-                        place = Some(backend.login_place().await);
-                        if store.clock.now().since(asked) > LATEST_BEGIN {
-                            lease.give_back(replicas).await;
-                            continue;
-                        }
+                    place = place.or_else(|| backend.free_login_place());
+                    if place.is_none() && !queues {
+                        // Whoever has a place may sign them in while we wait for one.
+                        lease.give_back(replicas).await;
+                        queues = true;
+                        continue;
                     }
                     self.hear_refusals(replicas).await;
                     match self.try_passwords(place.as_ref()).await {
                         Ok(keys) => match self.commit(replicas, lease, keys).await {
-                            Some(obtained) => return Next::Done(obtained),
-                            None => place = None,
+                            Some(obtained) => return Ok(Next::Done(obtained)),
+                            None => (turn, place, queues) = (None, None, false),
                         },
                         Err(obtained) => {
                             lease.give_back(replicas).await;
-                            return Next::Done(self.fail(obtained));
+                            return Err(obtained);
                         }
                     }
                 }
-                Err(_) if replicas.shelf.goes_on_without() => return Next::Done(self.log_in_apart().await),
-                Err(outage) => return Next::Done(self.fail(Obtained::NoStore(outage))),
+                Err(_) if replicas.shelf.goes_on_without() => {
+                    if place.is_none() {
+                        place = self.place(&backend).await?;
+                    }
+                    let keys = self.try_passwords(place.as_ref()).await?;
+                    return Ok(Next::Done(self.use_apart(keys)));
+                }
+                Err(outage) => return Err(Obtained::NoStore(outage)),
             }
         }
     }
@@ -178,18 +189,12 @@ impl Task {
         self.store.log_out(&self.backend, keys, Cause::Late);
     }
 
-    /// Signs in for this replica alone.
-    async fn log_in_apart(&mut self) -> Obtained {
-        match self.try_passwords(None).await {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                self.opened();
-                self.entry.shelving.expire_at(self.applicant.person.expires);
-                self.entry.shelving.keep_apart(0);
-                self.keep(keys)
-            }
-            Err(obtained) => self.fail(obtained),
-        }
+    /// Goes on with keys that are this replica's alone.
+    fn use_apart(&mut self, keys: SessionKeys) -> Obtained {
+        self.opened();
+        self.entry.shelving.expire_at(self.applicant.person.expires);
+        self.entry.shelving.keep_apart(0);
+        self.keep(Arc::new(keys))
     }
 
     /// Goes on with keys that another replica has got.

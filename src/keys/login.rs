@@ -11,7 +11,8 @@ use super::entry::{Entry, Progress, State, Wanted};
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
 use super::shelf::{Said, Word};
-use super::store::{Cause, KeyStore, SessionName};
+use super::store::{Cause, KeyStore};
+use super::turns::Turn;
 use crate::backend::{Attempt, Guarded, Login, LoginPlace, Outage, Refusal};
 use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
 use crate::portal::{NoPassword, Portal, PortalSession};
@@ -23,6 +24,10 @@ const LOCKED_FOR: Duration = Duration::from_secs(60);
 /// them alone, and their browser asks for forty things at once. It may also have been a refusal, so the
 /// same password waits twice as long each time, up to `refused_for`.
 const PUZZLED_FOR: Duration = Duration::from_secs(15);
+
+/// How long a login that nobody waits for keeps its place in the queue: longer than anybody who was told to come back
+/// is asked to stay away, so that whoever does so finds it where it was.
+const FORSAKEN_AFTER: Duration = Duration::from_secs(10);
 
 /// A request for keys that may need a login.
 pub struct Order<'a> {
@@ -90,26 +95,45 @@ pub(super) enum Work {
 
 enum Begun {
     Done(Obtained),
-    Wait(Arc<Entry>, watch::Receiver<Progress>),
+    Wait(Waiting),
+}
+
+/// Somebody who waits for what comes of an entry.
+struct Waiting {
+    store: Arc<KeyStore>,
+    entry: Arc<Entry>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Drop for Waiting {
+    /// Whoever leaves without an answer was here until now.
+    fn drop(&mut self) {
+        if !self.progress.borrow().is_done() {
+            self.entry.touch(self.store.clock.now());
+        }
+    }
 }
 
 impl KeyStore {
     /// Gets keys: held ones, those of a login under way, or those of a new login. Waits at most the
     /// back-end's `login_timeout`; what was begun goes on for the next request.
+    ///
+    /// What asks the back-end is never broken off. What only waits to do so, for a place or for another login of
+    /// the same person, ends without asking when nobody has waited for it for ten seconds.
     pub async fn obtain(self: &Arc<Self>, order: Order<'_>) -> Obtained {
-        let (entry, mut receiver) = match self.begin(&order) {
+        let mut waiting = match self.begin(&order) {
             Begun::Done(obtained) => return obtained,
-            Begun::Wait(entry, receiver) => (entry, receiver),
+            Begun::Wait(waiting) => waiting,
         };
         let settled = tokio::time::timeout(
             order.backend.limits().login_timeout,
-            receiver.wait_for(Progress::is_done).map_ok(|progress| progress.obtained.clone()),
+            waiting.progress.wait_for(Progress::is_done).map_ok(|progress| progress.obtained.clone()),
         );
         let obtained = match settled.await {
             Ok(Ok(obtained)) => obtained.unwrap_or(Obtained::Busy),
             // The task is gone without a word: it panicked.
             Ok(Err(_)) => Obtained::Unavailable(Outage::Protocol("the login broke off".to_owned())),
-            Err(_) => match receiver.borrow().checked.clone().filter(|_| entry.is_busy()) {
+            Err(_) => match waiting.progress.borrow().checked.clone().filter(|_| waiting.entry.is_busy()) {
                 Some(keys) => Obtained::Keys(keys),
                 None if order.backend.is_full() => Obtained::Busy,
                 None => Obtained::Unavailable(Outage::TimedOut),
@@ -122,7 +146,7 @@ impl KeyStore {
     }
 
     fn begin(self: &Arc<Self>, order: &Order<'_>) -> Begun {
-        let name = SessionName::new(order.portal, order.session.id());
+        let (portal, session) = (order.portal, order.session.id());
         let wanted = Wanted::new(order.session, order.backend, order.login, Some(order.client));
         let applicant = Applicant {
             login: order.login.to_owned(),
@@ -132,15 +156,19 @@ impl KeyStore {
             roles: order.backend.roles(order.session.identity()).map(str::to_owned).collect(),
         };
         loop {
-            let entry = match self.held(&name, &wanted) {
+            // Nothing is held while another is made.
+            let found = self.sessions.get(portal, session).find(&wanted);
+            let entry = match found {
                 Some(Ok(entry)) => entry,
                 Some(Err(obtained)) => return Begun::Done(obtained),
                 // A login that would be in vain is not worth an entry: somebody with a wrong password
                 // asks for forty things at a time.
-                None => match self.prepare(order.backend, &applicant).and_then(|_| self.entry(&name, &wanted)) {
-                    Ok(entry) => entry,
-                    Err(obtained) => return Begun::Done(obtained),
-                },
+                None => {
+                    match self.prepare(order.backend, &applicant).and_then(|_| self.entry(portal, session, &wanted)) {
+                        Ok(entry) => entry,
+                        Err(obtained) => return Begun::Done(obtained),
+                    }
+                }
             };
             if let Some(begun) = self.begin_at(&entry, order, &applicant) {
                 return begun;
@@ -157,9 +185,9 @@ impl KeyStore {
         let mut state = entry.state.lock();
         let work = match &*state {
             State::Ended => return None,
-            State::Busy(receiver) => {
+            State::Busy(sender) => {
                 metrics.joined.inc();
-                return Some(Begun::Wait(Arc::clone(entry), receiver.clone()));
+                return Some(Begun::Wait(self.waiting(entry, sender)));
             }
             State::Vacant => Work::Login,
             State::Open(keys) if order.renew && entry.may_renew(now, limits.keep_alive_interval) => {
@@ -179,8 +207,9 @@ impl KeyStore {
             metrics.miss.inc();
         }
         let checked = if let Work::Check(keys) = &work { Some(Arc::clone(keys)) } else { None };
-        let (sender, receiver) = watch::channel(Progress { obtained: None, checked });
-        *state = State::Busy(receiver.clone());
+        let sender = Arc::new(watch::Sender::new(Progress { obtained: None, checked }));
+        let waiting = self.waiting(entry, &sender);
+        *state = State::Busy(Arc::clone(&sender));
         drop(state);
         let task = Task {
             store: Arc::clone(self),
@@ -195,7 +224,11 @@ impl KeyStore {
             sender,
         };
         self.runtime.spawn(task.run(work));
-        Some(Begun::Wait(Arc::clone(entry), receiver))
+        Some(Begun::Wait(waiting))
+    }
+
+    fn waiting(self: &Arc<Self>, entry: &Arc<Entry>, sender: &watch::Sender<Progress>) -> Waiting {
+        Waiting { store: Arc::clone(self), entry: Arc::clone(entry), progress: sender.subscribe() }
     }
 
     /// The passwords that a login would try, in this order, less those known to be in vain.
@@ -236,7 +269,7 @@ pub(super) struct Task {
     pub(super) held: Option<Arc<SessionKeys>>,
     /// Another replica had what was wanted.
     pub(super) found_on_shelf: bool,
-    sender: watch::Sender<Progress>,
+    sender: Arc<watch::Sender<Progress>>,
 }
 
 /// What a check found out.
@@ -275,18 +308,62 @@ impl Task {
                 }
             }
         }
-        let store = Arc::clone(&self.store);
-        let _turn = store.turns.wait(self.backend.id(), &self.applicant.login).await;
-        if self.has_ended() {
-            return self.give_way();
-        }
-        match self.try_passwords(None).await {
+        match self.log_in().await {
             Ok(keys) => {
                 let keys = Arc::new(keys);
                 self.opened();
                 self.keep(keys)
             }
-            Err(obtained) => self.fail(obtained),
+            Err(obtained) => self.give_up(obtained),
+        }
+    }
+
+    async fn log_in(&self) -> Result<SessionKeys, Obtained> {
+        let _turn = self.turn(&self.store).await?;
+        let place = self.place(&self.backend).await?;
+        self.try_passwords(place.as_ref()).await
+    }
+
+    /// Waits until nobody else signs this person in.
+    pub(super) async fn turn<'a>(&self, store: &'a KeyStore) -> Result<Turn<'a>, Obtained> {
+        self.unless_forsaken(store.turns.wait(self.backend.id(), &self.applicant.login)).await
+    }
+
+    /// Waits for a place, in order of arrival, where a login would ask the back-end. Only after the turn: two logins of
+    /// one person would otherwise wait for each other.
+    pub(super) async fn place<'a>(&self, backend: &'a Guarded) -> Result<Option<LoginPlace<'a>>, Obtained> {
+        if !self.would_ask()? {
+            return Ok(None);
+        }
+        self.unless_forsaken(backend.login_place()).await.map(Some)
+    }
+
+    /// Whether a login would ask the back-end. No password is kept for who waits: it is opened again.
+    fn would_ask(&self) -> Result<bool, Obtained> {
+        let first = self.store.prepare(&self.backend, &self.applicant)?.into_iter().next();
+        Ok(first.is_some_and(|first| self.backend.would_ask(&self.applicant.attempt(first.password))))
+    }
+
+    /// Waits for something, unless nobody waits for us or the entry has ended by then.
+    async fn unless_forsaken<T>(&self, something: impl Future<Output = T>) -> Result<T, Obtained> {
+        let got = tokio::select! {
+            biased;
+            () = self.forsaken() => return Err(Obtained::Busy),
+            got = something => got,
+        };
+        if self.has_ended() { Err(Obtained::Busy) } else { Ok(got) }
+    }
+
+    /// Waits until nobody waits for us, nor has for a while.
+    async fn forsaken(&self) {
+        loop {
+            self.sender.closed().await;
+            let alone = self.store.clock.now().since(self.entry.used());
+            let left = FORSAKEN_AFTER.saturating_sub(alone);
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
         }
     }
 
@@ -357,6 +434,11 @@ impl Task {
         self.entry.shelving.are_own(true);
         self.entry.open(self.store.clock.now());
         self.backend.metrics().keys.inc();
+    }
+
+    /// There will be no new keys.
+    pub(super) fn give_up(&mut self, obtained: Obtained) -> Obtained {
+        if self.has_ended() { self.give_way() } else { self.fail(obtained) }
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -8,7 +8,7 @@
 //!
 //! [`KeyStore`] is in `store`, what it does when it takes time in `login` (with which passwords: `candidates`).
 //! How sessions end is in `ends`, who asked for it in `sign_out`, what a new password ends in `changes`. One
-//! session is an `entry`; what must not be forgotten meanwhile is in `refusals`, `revocations` and `turns`
+//! session is an `entry`, found in `sessions` and of its `holder`; what must not be forgotten meanwhile is in `refusals`, `revocations` and `turns`
 //! (one login of a person at a time); what is due when in `wheel`, what is done then in `tending`, and what nobody
 //! waits for in `chores`.
 //!
@@ -25,6 +25,7 @@ mod duties;
 mod ends;
 mod entry;
 mod everywhere;
+mod holder;
 mod lease;
 mod login;
 mod outcome;
@@ -32,6 +33,7 @@ mod outgoing;
 mod refusals;
 mod replicas;
 mod revocations;
+mod sessions;
 mod shelf;
 mod shelving;
 mod sign_out;

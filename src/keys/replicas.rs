@@ -15,7 +15,7 @@ use super::entry::{Entry, State};
 use super::outgoing::Outgoing;
 use super::refusals::Fingerprint;
 use super::shelf::{Fence, Record, Said, Shelf, Shelved, Spot, Tend};
-use super::store::{Cause, KeyStore, SessionName};
+use super::store::{Cause, KeyStore};
 use crate::backend::{BackendId, Guarded};
 use crate::domain::{Moment, SessionHandle, SessionKeys, UnixSeconds};
 use crate::store::{Event, Place, Store, StoreOutage};
@@ -136,12 +136,12 @@ impl Replicas {
 
     /// Where the record of this entry stands.
     pub(super) fn spot_of(&self, entry: &Entry) -> Spot {
-        let (portal, session) = name_of(entry);
+        let (portal, session) = entry.name();
         self.shelf.spot(portal, session, entry.backend.to_bytes(), &entry.holding())
     }
 
     pub(super) fn record_of(&self, entry: &Entry, keys: &SessionKeys) -> Record {
-        let (portal, session) = name_of(entry);
+        let (portal, session) = entry.name();
         Record {
             portal: portal.to_owned(),
             session: session.to_owned(),
@@ -245,12 +245,6 @@ impl Replicas {
     }
 }
 
-/// The portal and the session of an entry: see [`SessionName`].
-pub(super) fn name_of(entry: &Entry) -> (&str, &str) {
-    let name = std::str::from_utf8(&entry.session).unwrap_or_default();
-    name.split_once('\0').unwrap_or_default()
-}
-
 impl KeyStore {
     /// Shares what it holds with other replicas, from before the first request.
     pub fn share(&self, store: &Arc<Store>) {
@@ -324,13 +318,13 @@ impl KeyStore {
     pub(super) fn adopt(self: &Arc<Self>, replicas: &Replicas, found: Shelved) -> bool {
         let Some(backend) = self.backend_of(&found.record) else { return false };
         let Shelved { spot, fence, record, ages } = found;
-        let (now, name) = (self.clock.now(), SessionName::new(&record.portal, &record.session));
+        let now = self.clock.now();
         let is_outdated = replicas.is_outdated(&backend, &record.holding.login, now.minus(ages.opened));
         if is_outdated || self.is_ended(&record.portal, &record.session) {
             self.take_out(spot, fence, &backend, Arc::new(record.keys), Cause::Logout);
             return false;
         }
-        let entry = Entry::of_record(name.as_slice().into(), backend.id(), &record, now);
+        let entry = Entry::of_record(backend.id(), &record, now, self.next_jitter());
         entry.date(now, &ages);
         entry.shelving.put(fence, replicas.losses());
         entry.shelving.expire_at(record.expires);

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::sessions::SessionName;
 use crate::domain::{Moment, UnixSeconds};
 
 /// When which revoked session may be forgotten: when its ticket has expired by itself. That must be
@@ -13,10 +13,10 @@ pub(super) struct Revocations {
 }
 
 /// When a session may be forgotten, by the wall clock and by our own, and its name.
-type End = (UnixSeconds, Moment, Arc<[u8]>);
+type End = (UnixSeconds, Moment, SessionName);
 
 impl Revocations {
-    pub(super) fn add(&self, name: Arc<[u8]>, until: UnixSeconds, end: Moment) {
+    pub(super) fn add(&self, name: SessionName, until: UnixSeconds, end: Moment) {
         self.by_end.lock().insert((until, end, name));
     }
 
@@ -27,7 +27,7 @@ impl Revocations {
     }
 
     /// Takes one whose time has come.
-    pub(super) fn ended(&self, unix: UnixSeconds, now: Moment) -> Option<Arc<[u8]>> {
+    pub(super) fn ended(&self, unix: UnixSeconds, now: Moment) -> Option<SessionName> {
         let mut by_end = self.by_end.lock();
         let (until, end, _) = by_end.first()?;
         if *until > unix || *end > now {

@@ -4,8 +4,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
-use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
 use super::candidates::Worked;
@@ -15,6 +13,7 @@ use super::outcome::{Found, Obtained};
 use super::refusals::Refusals;
 use super::replicas::Replicas;
 use super::revocations::Revocations;
+use super::sessions::{Entries, Sessions};
 use super::turns::Turns;
 use super::wheel::Wheel;
 use crate::backend::{BackendId, Guarded};
@@ -59,54 +58,11 @@ impl Cause {
     }
 }
 
-/// A portal session's name in the store: the portal's name, a zero byte, the portal's `sid`. No
-/// portal's name holds a zero byte, so no two sessions share a name.
-pub(super) struct SessionName(SmallVec<[u8; 128]>);
-
-impl SessionName {
-    pub(super) fn new(portal: &str, session: &str) -> Self {
-        let mut name = SmallVec::new();
-        name.extend_from_slice(portal.as_bytes());
-        name.push(0);
-        name.extend_from_slice(session.as_bytes());
-        Self(name)
-    }
-
-    pub(super) fn as_slice(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// What is known of one portal session.
-#[derive(Default)]
-pub(super) struct Held {
-    /// When the portal session ends by itself, where it was ended before.
-    pub(super) revoked: Option<UnixSeconds>,
-    pub(super) entries: SmallVec<[Arc<Entry>; 1]>,
-}
-
-impl Held {
-    /// The entry that is wanted, if it is here; no entry is, once the session was ended.
-    fn find(&self, wanted: &Wanted<'_>) -> Option<Result<Arc<Entry>, Obtained>> {
-        if self.revoked.is_some() {
-            return Some(Err(Obtained::Revoked));
-        }
-        self.entries.iter().find(|entry| entry.is(wanted)).map(|entry| Ok(Arc::clone(entry)))
-    }
-
-    /// Takes out the entry that was used longest ago, one that nobody waits for if there is one.
-    fn take_idlest(&mut self) -> Arc<Entry> {
-        let idleness = |entry: &Arc<Entry>| (entry.is_busy(), entry.used());
-        let index = (0..self.entries.len()).min_by_key(|index| idleness(&self.entries[*index]));
-        self.entries.remove(index.unwrap_or_default())
-    }
-}
-
 /// All back-end sessions, sharded by portal session.
 pub struct KeyStore {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) runtime: Handle,
-    pub(super) sessions: DashMap<Arc<[u8]>, Held>,
+    pub(super) sessions: Sessions,
     pub(super) count: AtomicUsize,
     limit: AtomicUsize,
     pub(super) backends: ArcSwap<HashMap<BackendId, Arc<Guarded>>>,
@@ -127,7 +83,7 @@ impl KeyStore {
     #[must_use]
     pub fn new(limit: usize, clock: Arc<dyn Clock>, runtime: Handle) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
-            sessions: DashMap::new(),
+            sessions: Sessions::new(),
             count: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
             backends: ArcSwap::default(),
@@ -155,14 +111,7 @@ impl KeyStore {
         if gone.is_empty() {
             return;
         }
-        let mut orphans = Vec::new();
-        self.sessions.retain(|_, held| {
-            let (kept, gone) = held.entries.drain(..).partition(|entry: &Arc<Entry>| kept.contains_key(&entry.backend));
-            held.entries = kept;
-            orphans.extend::<SmallVec<[_; 1]>>(gone);
-            !held.entries.is_empty() || held.revoked.is_some()
-        });
-        for entry in orphans {
+        for entry in self.sessions.take_all(|entry| !kept.contains_key(&entry.backend)) {
             self.count.fetch_sub(1, Ordering::Relaxed);
             if let Some((_, backend)) = gone.iter().find(|(id, _)| **id == entry.backend) {
                 self.close(&entry, backend, Cause::Logout);
@@ -187,16 +136,15 @@ impl KeyStore {
         login: &str,
         client: impl FnOnce() -> Client<'c>,
     ) -> Found {
-        let name = SessionName::new(portal, session.id());
-        let Some(held) = self.sessions.get(name.as_slice()) else { return Found::Nothing };
-        if let Some(until) = held.revoked {
+        let held = self.sessions.get(portal, session.id());
+        if let Some(until) = held.revoked() {
             drop(held);
             self.revoke_longer(portal, session, until);
             return Found::Revoked;
         }
         let client = backend.binding().any().then(client);
         let wanted = Wanted::new(session, backend, login, client.as_ref());
-        let Some(entry) = held.entries.iter().find(|entry| entry.is(&wanted)) else { return Found::Nothing };
+        let Some(entry) = held.entries().find(|entry| entry.is(&wanted)) else { return Found::Nothing };
         let State::Open(keys) = &*entry.state.lock() else { return Found::Nothing };
         let now = self.clock.now();
         if entry.wants_check(now, backend) || entry.is_ending(now) {
@@ -210,15 +158,13 @@ impl KeyStore {
     /// Whether the session of this id was ended here, and would not have ended by itself.
     #[must_use]
     pub fn is_ended(&self, portal: &str, session: &str) -> bool {
-        let name = SessionName::new(portal, session);
-        self.sessions.get(name.as_slice()).is_some_and(|held| held.revoked.is_some())
+        self.sessions.get(portal, session).revoked().is_some()
     }
 
     /// Whether the session was ended here.
     #[must_use]
     pub fn is_revoked(&self, portal: &str, session: &PortalSession<'_>) -> bool {
-        let name = SessionName::new(portal, session.id());
-        let until = self.sessions.get(name.as_slice()).and_then(|held| held.revoked);
+        let until = self.sessions.get(portal, session.id()).revoked();
         if let Some(until) = until {
             self.revoke_longer(portal, session, until);
         }
@@ -236,8 +182,8 @@ impl KeyStore {
     /// What to tell those who waited for an entry that was ended under them. Only a sign-out is one;
     /// an entry that made room, or whose back-end is gone, can be had again.
     pub(super) fn why_ended(&self, entry: &Entry) -> Obtained {
-        let revoked = self.sessions.get(&entry.session).is_some_and(|held| held.revoked.is_some());
-        if revoked { Obtained::Revoked } else { Obtained::Busy }
+        let (portal, session) = entry.name();
+        if self.is_ended(portal, session) { Obtained::Revoked } else { Obtained::Busy }
     }
 
     /// Whether this back-end is configured. Requests under way may still have an older configuration.
@@ -247,20 +193,16 @@ impl KeyStore {
 
     /// The names of the back-ends at which this session is signed in, as far as this replica holds it.
     pub(super) fn open_here(&self, portal: &str, session: &PortalSession<'_>) -> Vec<String> {
-        let name = SessionName::new(portal, session.id());
-        let Some(held) = self.sessions.get(name.as_slice()) else { return Vec::new() };
+        let held = self.sessions.get(portal, session.id());
         let backends = self.backends.load();
-        let open = held.entries.iter().filter(|entry| matches!(&*entry.state.lock(), State::Open(_)));
+        let open = held.entries().filter(|entry| matches!(&*entry.state.lock(), State::Open(_)));
         open.filter_map(|entry| Some(backends.get(&entry.backend)?.name().to_owned())).collect()
     }
 
     /// Counts as a use of what this replica holds, and says how many back-end sessions that are.
     pub(super) fn touch_here(&self, portal: &str, session: &str) -> usize {
-        let name = SessionName::new(portal, session);
-        let Some(held) = self.sessions.get(name.as_slice()) else { return 0 };
-        let now = self.clock.now();
-        held.entries.iter().for_each(|entry| entry.touch(now));
-        held.entries.len()
+        let (held, now) = (self.sessions.get(portal, session), self.clock.now());
+        held.entries().inspect(|entry| entry.touch(now)).count()
     }
 
     /// Waits for keep-alives and logouts that were begun. For the end of the process.
@@ -300,10 +242,8 @@ impl KeyStore {
         self.tend_shelf(now);
         self.refusals.forget_old(now);
         while let Some(name) = self.revocations.ended(self.clock.unix(), now) {
-            self.sessions.remove_if_mut(&name, |_, held| {
-                held.revoked = held.revoked.filter(|until| *until > self.clock.unix());
-                held.revoked.is_none() && held.entries.is_empty()
-            });
+            let (portal, session) = name.parts();
+            self.sessions.change(portal, session).forget_revoked(self.clock.unix());
         }
     }
 
@@ -340,6 +280,11 @@ impl KeyStore {
         }
     }
 
+    /// Where in its window the keep-alive of the next entry lies.
+    pub(super) fn next_jitter(&self) -> u16 {
+        self.wheel.next_jitter()
+    }
+
     /// Has an entry looked at then.
     pub(super) fn schedule(&self, entry: &Arc<Entry>, at: Moment) {
         self.wheel.schedule(entry, at);
@@ -350,15 +295,17 @@ impl KeyStore {
     pub(super) fn take_in(&self, entry: Entry, is_it: impl Fn(&Entry) -> bool) -> Option<bool> {
         self.count.fetch_add(1, Ordering::Relaxed);
         let taken = self.make_room().then(|| {
-            let mut held = self.sessions.entry(Arc::clone(&entry.session)).or_default();
-            if held.revoked.is_some() || held.entries.len() == MOST_PER_SESSION {
+            let entry = Arc::new(entry);
+            let (portal, session) = entry.name();
+            let mut held = self.sessions.change(portal, session);
+            if held.revoked().is_some() || held.entries().count() == MOST_PER_SESSION {
                 return None;
             }
-            if held.entries.iter().any(|other| is_it(other)) {
+            if held.entries().any(|other| is_it(other)) {
                 return Some(None);
             }
-            let entry = Arc::new(entry);
-            held.entries.push(Arc::clone(&entry));
+            held.add(Arc::clone(&entry));
+            drop(held);
             Some(Some(entry))
         });
         match taken.flatten() {
@@ -373,23 +320,15 @@ impl KeyStore {
         }
     }
 
-    /// Takes the entry out of its session, and the session out of the map when it holds nothing more.
+    /// Takes the entry out of its session.
     pub(super) fn remove(&self, entry: &Arc<Entry>) {
-        self.sessions.remove_if_mut(&entry.session, |_, held| {
-            let before = held.entries.len();
-            held.entries.retain(|other| !Arc::ptr_eq(other, entry));
-            self.count.fetch_sub(before - held.entries.len(), Ordering::Relaxed);
-            held.entries.is_empty() && held.revoked.is_none()
-        });
-    }
-
-    /// The entry that is wanted, if it is here.
-    pub(super) fn held(&self, name: &SessionName, wanted: &Wanted<'_>) -> Option<Result<Arc<Entry>, Obtained>> {
-        self.sessions.get(name.as_slice())?.find(wanted)
+        let (portal, session) = entry.name();
+        let taken = self.sessions.change(portal, session).take(|other| Arc::ptr_eq(other, entry));
+        self.count.fetch_sub(taken.len(), Ordering::Relaxed);
     }
 
     /// The entry that is wanted, made if there is none.
-    pub(super) fn entry(&self, name: &SessionName, wanted: &Wanted<'_>) -> Result<Arc<Entry>, Obtained> {
+    pub(super) fn entry(&self, portal: &str, session: &str, wanted: &Wanted<'_>) -> Result<Arc<Entry>, Obtained> {
         // The place is taken before anybody can see the entry: once it was seen, somebody may have
         // begun a login at it, and its session would be lost if it were taken out again.
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -398,20 +337,18 @@ impl KeyStore {
             return Err(Obtained::Busy);
         }
         let (entry, surplus) = {
-            let mut held = match self.sessions.get_mut(name.as_slice()) {
-                Some(held) => held,
-                None => self.sessions.entry(name.as_slice().into()).or_default(),
-            };
+            let mut held = self.sessions.change(portal, session);
             if let Some(found) = held.find(wanted) {
                 self.count.fetch_sub(1, Ordering::Relaxed);
                 return found;
             }
-            let entry = Arc::new(Entry::new(Arc::clone(held.key()), wanted, self.clock.now()));
-            let surplus = (held.entries.len() == MOST_PER_SESSION).then(|| held.take_idlest());
-            held.entries.push(Arc::clone(&entry));
+            let entry = Arc::new(Entry::new(portal, session, wanted, self.clock.now(), self.next_jitter()));
+            let is_full = held.entries().count() == MOST_PER_SESSION;
+            let surplus = if is_full { held.take_idlest() } else { Entries::new() };
+            held.add(Arc::clone(&entry));
             (entry, surplus)
         };
-        if let Some(surplus) = surplus {
+        for surplus in surplus {
             self.count.fetch_sub(1, Ordering::Relaxed);
             if let Some(backend) = self.backends.load().get(&surplus.backend) {
                 self.close(&surplus, backend, Cause::Capacity);

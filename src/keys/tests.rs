@@ -4,6 +4,7 @@ mod crowd;
 mod ends;
 mod life;
 mod logins;
+mod queue;
 mod shared;
 
 use std::collections::{HashMap, VecDeque};

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -7,6 +8,8 @@ use crate::domain::Moment;
 
 /// Slots of one second each. What is due later waits in the farthest slot and is looked at again.
 const SLOTS: u64 = 4096;
+/// What lies behind its point, as a part of 2³².
+const GOLDEN_RATIO: u32 = 0x9e37_79b9;
 
 /// When to look at which entry again: a timing wheel, so that a million entries at rest need no
 /// timers. An entry stands in exactly one slot, and holds no memory but 8 bytes there.
@@ -14,12 +17,19 @@ pub(super) struct Wheel {
     slots: Vec<Mutex<Vec<Weak<Entry>>>>,
     /// The last second that was drained.
     drained: Mutex<u64>,
+    jitter: AtomicU32,
 }
 
 impl Wheel {
     pub(super) fn new(now: Moment) -> Self {
         let slots = (0..SLOTS).map(|_| Mutex::default()).collect();
-        Self { slots, drained: Mutex::new(second(now)) }
+        Self { slots, drained: Mutex::new(second(now)), jitter: AtomicU32::default() }
+    }
+
+    /// Where in its window the next entry is due. Multiples of the golden ratio lie as far apart as they can, however
+    /// many are due in one window: evener than chance, so that no second carries much more than another.
+    pub(super) fn next_jitter(&self) -> u16 {
+        (self.jitter.fetch_add(GOLDEN_RATIO, Ordering::Relaxed) >> 16) as u16
     }
 
     /// Has the entry looked at in the second after `due`.

@@ -221,11 +221,11 @@ impl Portal {
         }
     }
 
-    fn take_note<'a>(&'a self, verdict: Verdict<'a>) -> Verdict<'a> {
-        match verdict {
+    fn take_note<'a>(&'a self, mut verdict: Verdict<'a>) -> Verdict<'a> {
+        match &mut verdict {
             Verdict::Genuine(session) => {
                 self.metrics.genuine.inc();
-                return Verdict::Genuine(self.plan.roles.translate(session));
+                self.plan.roles.translate(&mut session.identity);
             }
             // Nobody showed anything, so nothing was looked at.
             Verdict::Rejected(Reason::NoSession) | Verdict::Unasked => {}
@@ -291,7 +291,10 @@ impl Portal {
             whose = self.plan.verifier.whose(id, now);
         }
         Ok(match whose {
-            Whose::Of(identity) => Whose::Of(self.plan.roles.of(identity).into_owned()),
+            Whose::Of(mut identity) => {
+                self.plan.roles.translate(&mut identity);
+                Whose::Of(identity.into_owned())
+            }
             other => other,
         })
     }

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::PortalSession;
 use crate::domain::Identity;
 
 /// The words of one portal for its roles, and ours. Routes, headers and back-ends know ours alone.
@@ -17,27 +16,20 @@ impl RoleMap {
         Self(map)
     }
 
-    /// The session with our words; what the map does not name is left out.
-    pub(super) fn translate<'a>(&'a self, session: PortalSession<'a>) -> PortalSession<'a> {
-        PortalSession { identity: self.of(session.identity), ..session }
-    }
-
     /// Whether no role of theirs is left out because it could not be joined with others.
     pub(super) fn has_words_for(&self, identity: &Identity<'_>) -> bool {
         !self.0.is_empty() || identity.can_be_joined()
     }
 
-    /// The identity with our words. Without a map a role with a comma is left out: where roles are joined it
-    /// would be two, and one of them somebody else's.
-    pub(super) fn of<'a>(&'a self, identity: Identity<'a>) -> Identity<'a> {
+    /// Gives the identity our words; what the map does not name is left out. Without a map a role with a comma
+    /// is left out: where roles are joined it would be two, and one of them somebody else's.
+    pub(super) fn translate<'a>(&'a self, identity: &mut Identity<'a>) {
         if !self.0.is_empty() {
             let ours = |theirs: &Cow<'_, str>| self.0.get(theirs.as_ref()).into_iter().flatten();
-            return identity.with_roles(|theirs| theirs.iter().flat_map(ours).map(Cow::from).collect());
+            identity.change_roles(|theirs| theirs.iter().flat_map(ours).map(Cow::from).collect());
+        } else if !identity.can_be_joined() {
+            identity.change_roles(|theirs| theirs.iter().filter(|role| !role.contains(',')).cloned().collect());
         }
-        if identity.can_be_joined() {
-            return identity;
-        }
-        identity.with_roles(|theirs| theirs.iter().filter(|role| !role.contains(',')).cloned().collect())
     }
 }
 
@@ -48,7 +40,8 @@ mod tests {
     fn translated(map: &[(&str, &str)], roles: &[&str]) -> Vec<String> {
         let map = RoleMap::new(map.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect());
         let roles = roles.iter().map(|role| (*role).into()).collect();
-        let identity = map.of(Identity::new("ana", "Ana", "", roles).unwrap());
+        let mut identity = Identity::new("ana", "Ana", "", roles).unwrap();
+        map.translate(&mut identity);
         assert_eq!((identity.user(), identity.name()), ("ana", "Ana"), "nothing else of them changes");
         identity.roles().iter().map(|role| role.as_ref().to_owned()).collect()
     }

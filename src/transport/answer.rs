@@ -1,12 +1,12 @@
+use std::iter;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use bytes::Bytes;
-use smallvec::SmallVec;
+use memchr::memchr;
 
-use super::headers::is_header_byte;
+use super::headers::odd_bytes;
 use super::{Live, html};
 use crate::decision::{Ask, Decision, Grant, MOST_SCRIPT_COOKIES, ScriptCookie};
 use crate::domain::{Audience, Identity, Reason, Ruling};
@@ -38,19 +38,20 @@ pub(super) enum Names {
 }
 
 /// The answer to a decision, and what it was in the end: what does not fit is unavailable. `sign_in` is the
-/// status that sends a page there, `names` are for an allow.
-pub(super) fn render<'a>(
+/// status that sends a page there, `names` are for an allow, and so is what was `begun`.
+pub(super) fn render(
     decision: &Decision<'_>,
     ask: &Ask<'_>,
-    live: &'a Live,
+    live: &Live,
     sign_in: StatusCode,
     names: Names,
-) -> (Answer<'a>, Ruling, Reason) {
+    begun: Vec<u8>,
+) -> (Answer, Ruling, Reason) {
     let (ruling, reason) = (decision.ruling(), decision.reason());
     // Looked for only where a page is shown.
     let page = || ask.audience().is_person().then(|| live.pages.speaking(&ask.browser.client().accept_language));
     let response = match decision {
-        Decision::Allow(grant) => match allow(grant, live, names) {
+        Decision::Allow(grant) => match allow(grant, live, names, begun) {
             Some(allowed) => return (Answer::Allow(allowed), ruling, reason),
             None => {
                 let response = refuse(StatusCode::SERVICE_UNAVAILABLE, too_large(live), page(), None);
@@ -90,14 +91,14 @@ pub(super) fn render<'a>(
 }
 
 /// What a door tells a web server.
-pub(super) enum Answer<'a> {
+pub(super) enum Answer {
     /// It may pass.
-    Allow(Allowed<'a>),
+    Allow(Allowed),
     /// Everything else. Its body was made at once, and is never streamed.
     Other(HttpResponse),
 }
 
-impl Answer<'_> {
+impl Answer {
     /// The same for whoever speaks HTTP by the framework.
     pub fn into_response(self) -> HttpResponse {
         match self {
@@ -108,87 +109,102 @@ impl Answer<'_> {
 }
 
 /// All that goes upstream with an allow: names in lower case and values that any header may have, each header
-/// always there.
-pub(super) struct Allowed<'a> {
-    /// One value after the other, in one piece of memory.
-    values: Vec<u8>,
-    /// Each name, and where its value ends.
-    lines: SmallVec<[(&'a str, usize); 12]>,
+/// always there. It is written once, as lines of HTTP, behind what the door has begun its answer with.
+pub(super) struct Allowed {
+    text: Vec<u8>,
+    /// Where the lines begin.
+    start: usize,
+    lines: usize,
 }
 
-impl<'a> Allowed<'a> {
-    fn new() -> Self {
+impl Allowed {
+    fn behind(begun: Vec<u8>) -> Self {
+        let (start, mut text) = (begun.len(), begun);
         // Seldom more than this, and allocators have pieces below a kibibyte at hand.
-        Self { values: Vec::with_capacity(768), lines: SmallVec::new() }
+        text.reserve(768);
+        Self { text, start, lines: 0 }
     }
 
     /// An allow of these lines.
     #[cfg(test)]
-    pub fn of(lines: &[(&'a str, &str)]) -> Self {
-        let mut allowed = Self::new();
+    pub fn of(lines: &[(&str, &str)]) -> Self {
+        let mut allowed = Self::behind(Vec::new());
         lines.iter().for_each(|(name, value)| allowed.text(name, value));
         allowed
     }
 
-    fn line(&mut self, name: &'a str, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.values);
-        self.lines.push((name, self.values.len()));
+    fn line(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.text.extend_from_slice(name.as_bytes());
+        self.text.extend_from_slice(b": ");
+        write(&mut self.text);
+        self.text.extend_from_slice(b"\r\n");
+        self.lines += 1;
     }
 
-    fn text(&mut self, name: &'a str, value: &str) {
-        self.line(name, |values| values.extend_from_slice(value.as_bytes()));
+    fn text(&mut self, name: &str, value: &str) {
+        self.line(name, |text| text.extend_from_slice(value.as_bytes()));
+    }
+
+    /// Whether no value holds what no header may: whatever there is of that are the ends of our own lines.
+    fn is_sound(&self) -> bool {
+        odd_bytes(&self.text[self.start..]) == 2 * self.lines
     }
 
     /// Every header.
-    pub fn lines(&self) -> impl Iterator<Item = (&'a str, &[u8])> {
-        let mut start = 0;
-        self.lines.iter().map(move |(name, end)| {
-            let value = &self.values[start..*end];
-            start = *end;
-            (*name, value)
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.text[self.start..];
+        iter::from_fn(move || {
+            let (colon, end) = (memchr(b':', rest)?, memchr(b'\r', rest)?);
+            let line = (&rest[..colon], &rest[colon + 2..end]);
+            rest = &rest[end + 2..];
+            Some(line)
         })
     }
 
     /// Bytes of all lines, with their punctuation.
     pub fn len(&self) -> usize {
-        self.values.len() + self.lines.iter().map(|(name, _)| name.len() + 4).sum::<usize>()
+        self.text.len() - self.start
+    }
+
+    /// The door's own beginning, and all lines.
+    pub fn into_text(self) -> Vec<u8> {
+        self.text
     }
 
     fn into_response(self) -> HttpResponse {
         let mut response = HttpResponse::new(StatusCode::OK);
         let headers = response.headers_mut();
-        headers.reserve(self.lines.len());
-        let values = Bytes::from(self.values);
-        let mut start = 0;
-        for (name, end) in self.lines {
-            let value = HeaderValue::from_maybe_shared(values.slice(start..end));
+        headers.reserve(self.lines);
+        for (name, value) in self.lines() {
             // Both were looked at before.
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                 headers.append(name, value);
             }
-            start = end;
         }
         response
     }
 }
 
 /// Everything that goes upstream, each header always there; `None` where it would be too long.
-fn allow<'a>(grant: &Grant<'_>, live: &'a Live, names: Names) -> Option<Allowed<'a>> {
-    let mut allowed = Allowed::new();
+fn allow(grant: &Grant<'_>, live: &Live, names: Names, begun: Vec<u8>) -> Option<Allowed> {
+    let mut allowed = Allowed::behind(begun);
     let (cookie, authorization) = match names {
         Names::Upstream | Names::Variables => ("x-upstream-cookie", "x-upstream-authorization"),
         Names::Plain => ("cookie", "authorization"),
     };
-    allowed.line(cookie, |values| grant.write_cookies(values));
-    let target = allowed.values.len();
-    allowed.line("x-upstream-uri", |values| grant.write_target(values));
-    let target = allowed.values.len() - target;
+    allowed.line(cookie, |text| grant.write_cookies(text));
+    let mut target = 0;
+    allowed.line("x-upstream-uri", |text| {
+        let start = text.len();
+        grant.write_target(text);
+        target = text.len() - start;
+    });
     let [user, name, email, groups] = live.identity_headers.each_ref().map(HeaderName::as_str);
     let identity = grant.identity();
     allowed.text(user, identity.map_or("", Identity::user));
     allowed.text(name, identity.map_or("", Identity::name));
     allowed.text(email, identity.map_or("", Identity::email));
-    allowed.line(groups, |values| grant.write_groups(values));
+    allowed.line(groups, |text| grant.write_groups(text));
     // Under its plain name `Authorization` is always there: where the answer has none, Envoy leaves the client's own.
     // Who has a session header takes `Authorization` as well.
     let session = grant.session_header();
@@ -199,8 +215,7 @@ fn allow<'a>(grant: &Grant<'_>, live: &'a Live, names: Names) -> Option<Allowed<
         allowed.text(name, value);
     }
     allowed.text("cache-control", "no-store");
-    let seconds = grant.session_seconds();
-    allowed.line(SESSION_SECONDS, |values| values.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes()));
+    allowed.text(SESSION_SECONDS, itoa::Buffer::new().format(grant.session_seconds()));
     for (cookie, numbered) in grant.script_cookies().map(script_cookie).zip(NUMBERED_SET_COOKIES) {
         allowed.text("set-cookie", &cookie);
         allowed.text(numbered, &cookie);
@@ -209,7 +224,7 @@ fn allow<'a>(grant: &Grant<'_>, live: &'a Live, names: Names) -> Option<Allowed<
     // Identities, keys and cookies were checked where they came in; a byte that no header may hold would be a defect,
     // and then nothing may pass.
     let fits = allowed.len() + repeated + FRAMING <= live.answer_limit;
-    (fits && allowed.values.iter().all(|byte| is_header_byte(*byte))).then_some(allowed)
+    (fits && allowed.is_sound()).then_some(allowed)
 }
 
 /// Says what to do about an answer that no web server would take.

@@ -34,7 +34,7 @@ pub(super) async fn decide<T>(
     door: &DoorState,
     peer: Option<IpAddr>,
     asked: Asked<'_, impl Headers>,
-    told: impl FnOnce(Answer<'_>) -> T,
+    told: impl FnOnce(Answer) -> T,
 ) -> T {
     let stopwatch = Stopwatch::start();
     let live = door.state.live.load();
@@ -50,13 +50,13 @@ pub(super) async fn decide<T>(
     told
 }
 
-async fn judge<'l>(
+async fn judge(
     door: &DoorState,
-    live: &'l Live,
+    live: &Live,
     peer: Option<IpAddr>,
     asked: Asked<'_, impl Headers>,
-) -> (Answer<'l>, Ruling, Reason) {
-    let Asked { headers, nearest, original, sign_in } = asked;
+) -> (Answer, Ruling, Reason) {
+    let Asked { headers, nearest, original, sign_in, begun } = asked;
     if !live.trust.is_proxy(peer) {
         tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
         return deny(Reason::UntrustedPeer);
@@ -69,15 +69,15 @@ async fn judge<'l>(
     let mut sheets = Sheets::default();
     let (decision, waited) = match live.gate.decide(&ask, door.purpose, &mut sheets) {
         Step::Decided(decision) => (decision, false),
-        Step::Waiting(waiting) => (waiting.finish().await, true),
+        // In a place of its own: it is large, and seldom there, and every question is moved about at its full size.
+        Step::Waiting(waiting) => (Box::pin(waiting.finish()).await, true),
     };
-    let answered = answer::render(&decision, &ask, live, sign_in, door.names);
-    let request_id = question::request_id(headers);
-    log(door.door, request_id, &ask, &decision, (answered.1, answered.2), waited);
+    let answered = answer::render(&decision, &ask, live, sign_in, door.names, begun);
+    log(door.door, headers, &ask, &decision, (answered.1, answered.2), waited);
     answered
 }
 
-fn deny<'l>(reason: Reason) -> (Answer<'l>, Ruling, Reason) {
+fn deny(reason: Reason) -> (Answer, Ruling, Reason) {
     (Answer::Other(answer::refuse(StatusCode::FORBIDDEN, reason, None, None)), Ruling::Deny, reason)
 }
 
@@ -85,7 +85,7 @@ fn deny<'l>(reason: Reason) -> (Answer<'l>, Ruling, Reason) {
 /// path is logged without its query, which may hold keys.
 fn log(
     door: Door,
-    request_id: Option<&str>,
+    headers: &impl Headers,
     ask: &Ask<'_>,
     decision: &Decision<'_>,
     (ruling, reason): (Ruling, Reason),
@@ -105,7 +105,7 @@ fn log(
                 method = ask.method,
                 path = ask.target.path(),
                 client = %ask.browser.client().address,
-                request_id,
+                request_id = question::request_id(headers),
                 "decided"
             )
         };

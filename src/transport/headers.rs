@@ -29,7 +29,28 @@ impl Headers for HeaderMap {
     }
 }
 
-/// Whether a header's value may hold this byte (RFC 9110, section 5.5: documented; obsolete text is taken as it comes).
-pub(super) const fn is_header_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+/// How many of these bytes no header's value may hold (RFC 9110, section 5.5: documented; obsolete text is taken as it
+/// comes).
+pub(super) fn odd_bytes(text: &[u8]) -> usize {
+    let is_odd = |byte: u8| byte != b'\t' && (byte < b' ' || byte == 0x7f);
+    // Each piece is counted to its end, in a byte, so that the compiler looks at many at once.
+    let odd = |piece: &[u8]| piece.iter().map(|byte| u8::from(is_odd(*byte))).sum::<u8>();
+    text.chunks(128).map(|piece| usize::from(odd(piece))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_odd_and_a_tab_is_not() {
+        let odd = |byte: u8| odd_bytes(&[byte]) == 1;
+        let found: Vec<u8> = (0..=u8::MAX).filter(|byte| odd(*byte)).collect();
+        let expected: Vec<u8> = (0..b'\t').chain(b'\n'..b' ').chain([0x7f]).collect();
+        assert_eq!(found, expected);
+        for length in [0, 1, 127, 128, 129, 300, 1000] {
+            assert_eq!(odd_bytes(&vec![b'\n'; length]), length);
+            assert_eq!(odd_bytes(&vec![b'a'; length]), 0);
+        }
+    }
 }

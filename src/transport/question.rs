@@ -21,6 +21,8 @@ pub(super) struct Asked<'a, H> {
     pub original: Option<Original<'a>>,
     /// The status that sends a page to sign in. nginx makes an error of any redirect.
     pub sign_in: StatusCode,
+    /// What an allow begins with, where the door writes one as it is sent.
+    pub begun: Vec<u8>,
 }
 
 /// The original request, less its headers.

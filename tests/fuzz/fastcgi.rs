@@ -118,7 +118,7 @@ fn talk(records: &[Record], mut answers: u8) {
 
 /// A stream of variables.
 fn variables(bytes: &[u8]) {
-    if let Ok(pairs) = pairs(Bytes::copy_from_slice(bytes)) {
+    if let Ok(pairs) = pairs(bytes) {
         assert!(pairs.len() <= MOST);
     }
     if let Ok(params) = Params::read(Bytes::copy_from_slice(bytes)) {

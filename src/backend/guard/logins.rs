@@ -29,6 +29,16 @@ impl Guarded {
         LoginPlace { _permit: place(&self.logins).await }
     }
 
+    /// The same where one is free.
+    pub fn free_login_place(&self) -> Option<LoginPlace<'_>> {
+        self.logins.try_acquire().ok().map(|permit| LoginPlace { _permit: Some(permit) })
+    }
+
+    /// Whether a login would ask the back-end at all, so that it needs a place.
+    pub fn would_ask(&self, attempt: &Attempt) -> bool {
+        self.backoff.pause().is_none() && self.backend.foresees(attempt).is_none()
+    }
+
     /// Signs the person in, at a place that was got before.
     ///
     /// # Errors

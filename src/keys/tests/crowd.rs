@@ -1,5 +1,6 @@
 //! Many people and little room.
 
+use super::entry::{State, Wanted};
 use super::*;
 
 #[tokio::test]
@@ -99,4 +100,34 @@ async fn under_load_with_a_tiny_cache_and_people_who_give_up_keys_are_always_one
     // Nothing was opened that is neither held nor logged out again.
     let open = format!(r#"keyward_keys{{backend="mail"}} {}"#, world.store.len());
     assert!(world.counted(&open), "{open}: {}", world.metrics.render());
+}
+
+#[tokio::test]
+async fn keep_alives_of_many_who_came_at_once_are_spread_evenly() {
+    const PEOPLE: usize = 100_000;
+    let world = World::with_limit(Script::default(), PEOPLE);
+    let (session, client) = (ANA.session(), ANA.client());
+    let wanted = Wanted::new(&session, &world.backend, "ana", Some(&client));
+    let keys = Arc::new(SessionKeys::builder().cookie("key", "x").unwrap().build().unwrap());
+    for number in 0..PEOPLE {
+        let entry = world.store.entry("portal", &format!("sid-{number}"), &wanted).unwrap();
+        *entry.state.lock() = State::Open(Arc::clone(&keys));
+    }
+    world.clock.advance(SECONDS(1));
+    world.store.sessions.all(|entry| {
+        entry.touch(world.clock.now());
+        false
+    });
+    let (mut each_second, mut before) = (Vec::new(), 0);
+    for _ in 0..340 {
+        world.pass(SECONDS(1)).await;
+        world.settle_all().await;
+        let checks = world.script.checks.load(SeqCst);
+        each_second.push(checks - before);
+        before = checks;
+    }
+    // The window is a fifth of the interval.
+    let (busiest, mean) = (each_second.iter().max().unwrap(), PEOPLE / 60);
+    assert_eq!(before, PEOPLE);
+    assert!(busiest * 10 <= mean * 13, "{busiest} in the busiest second, {mean} in the mean");
 }

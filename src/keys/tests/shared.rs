@@ -171,18 +171,16 @@ impl Replica {
     /// What this one holds was opened, confirmed and used so much earlier.
     fn age(&self, by: Duration) {
         let now = self.keys.clock.now();
-        for held in &self.keys.sessions {
-            for entry in &held.entries {
-                let ages = entry.ages(now);
-                let [opened, confirmed] = [ages.opened, ages.confirmed].map(|age| age + by);
-                entry.date(now, &Ages { opened, confirmed, used: opened.max(ages.used + by) });
-            }
+        for entry in self.keys.sessions.all(|_| true) {
+            let ages = entry.ages(now);
+            let [opened, confirmed] = [ages.opened, ages.confirmed].map(|age| age + by);
+            entry.date(now, &Ages { opened, confirmed, used: opened.max(ages.used + by) });
         }
     }
 
     /// What it holds of its one portal session.
     fn entry(&self) -> Arc<Entry> {
-        Arc::clone(&self.keys.sessions.iter().next().unwrap().entries[0])
+        self.keys.sessions.all(|_| true).remove(0)
     }
 
     /// Looks at what it holds as if it were due.

@@ -10,7 +10,7 @@ use super::conversation::Role;
 use crate::transport::answer::{Allowed, Answer};
 
 /// Headers, an empty line, body.
-pub fn write(role: Role, answer: Answer<'_>) -> Bytes {
+pub fn write(role: Role, answer: Answer) -> Bytes {
     let text = match answer {
         Answer::Allow(allowed) => write_allowed(role, &allowed),
         Answer::Other(response) => write_refusal(role, response),
@@ -18,13 +18,13 @@ pub fn write(role: Role, answer: Answer<'_>) -> Bytes {
     Bytes::from(text)
 }
 
-fn write_allowed(role: Role, allowed: &Allowed<'_>) -> Vec<u8> {
+fn write_allowed(role: Role, allowed: &Allowed) -> Vec<u8> {
     let mut text = started(StatusCode::OK, allowed.len());
     match role {
         Role::Authorizer => write_variables(&mut text, allowed),
         Role::Responder => {
             allowed.lines().for_each(|(name, value)| write_line(&mut text, name, value));
-            write_line(&mut text, "content-length", b"0");
+            write_line(&mut text, b"content-length", b"0");
         }
     }
     text.extend_from_slice(b"\r\n");
@@ -51,10 +51,10 @@ fn write_refusal(role: Role, response: HttpResponse) -> Vec<u8> {
     let is_page = |value: &header::HeaderValue| value.as_bytes().starts_with(b"text/html");
     let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(is_page);
     for (name, value) in response.headers() {
-        write_line(&mut text, name.as_str(), value.as_bytes());
+        write_line(&mut text, name.as_str().as_bytes(), value.as_bytes());
     }
     if role == Role::Responder {
-        write_line(&mut text, "content-length", body.len().to_string().as_bytes());
+        write_line(&mut text, b"content-length", body.len().to_string().as_bytes());
     }
     text.extend_from_slice(b"\r\n");
     match std::str::from_utf8(&body) {
@@ -66,33 +66,34 @@ fn write_refusal(role: Role, response: HttpResponse) -> Vec<u8> {
 
 /// What the web server remembers of the request, and cookies for the browser. Nothing else: Apache hands every other
 /// header of an allow on to the browser (seen, 2.4), keys and all.
-fn write_variables(text: &mut Vec<u8>, allowed: &Allowed<'_>) {
+fn write_variables(text: &mut Vec<u8>, allowed: &Allowed) {
     for (name, value) in allowed.lines() {
         match name {
-            "set-cookie" => write_line(text, name, value),
-            "cache-control" => {}
+            b"set-cookie" => write_line(text, name, value),
+            b"cache-control" => {}
             _ => {
                 text.extend_from_slice(b"Variable-");
-                let plain = name.strip_prefix("x-").unwrap_or(name);
-                text.extend(plain.bytes().map(|byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
+                let plain = name.strip_prefix(b"x-").unwrap_or(name);
+                text.extend(plain.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
                 write_value(text, value);
             }
         }
-        if name == "x-upstream-uri" {
+        if name == b"x-upstream-uri" {
             // For Apache's mod_rewrite and lighttpd, which change path and query apart from each other.
             let query = value.splitn(2, |byte| *byte == b'?').nth(1);
-            write_line(text, "Variable-UPSTREAM_QUERY", query.unwrap_or_default());
+            write_line(text, b"Variable-UPSTREAM_QUERY", query.unwrap_or_default());
         }
     }
 }
 
 /// A line, with its name as people write it.
-fn write_line(text: &mut Vec<u8>, name: &str, value: &[u8]) {
+fn write_line(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let mut begins_word = true;
-    for byte in name.bytes() {
-        text.push(if begins_word { byte.to_ascii_uppercase() } else { byte });
-        begins_word = byte == b'-';
-    }
+    text.extend(name.iter().map(|byte| {
+        let spelled = if begins_word { byte.to_ascii_uppercase() } else { *byte };
+        begins_word = *byte == b'-';
+        spelled
+    }));
     write_value(text, value);
 }
 
@@ -117,12 +118,12 @@ fn write_ascii(text: &mut Vec<u8>, page: &str) {
 mod tests {
     use super::*;
 
-    fn written(role: Role, answer: Answer<'_>) -> String {
+    fn written(role: Role, answer: Answer) -> String {
         String::from_utf8(write(role, answer).to_vec()).unwrap()
     }
 
     /// As every door allows.
-    fn allow(uri: &'static str) -> Answer<'static> {
+    fn allow(uri: &'static str) -> Answer {
         Answer::Allow(Allowed::of(&[
             ("cache-control", "no-store"),
             ("x-upstream-cookie", "a=1; k=2"),

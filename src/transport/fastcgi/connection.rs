@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::OptionFuture;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
     stopping: &CancellationToken,
 ) -> Result<(), Broken> {
     let mut conversation = Conversation::new(MOST_CONNECTIONS);
-    let mut deadline = Instant::now() + ASKS_WITHIN;
+    // One for the whole connection: to put it off costs less than to make another for each record.
+    let mut deadline = pin!(sleep(ASKS_WITHIN));
     // The request that waits, and its answer, which has one place for all requests instead of a box for each.
     let mut waiting: Option<u16> = None;
     let mut answering = pin!(OptionFuture::<A>::default());
@@ -82,13 +83,13 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
                 answering.set(None.into());
                 conversation.answered();
                 send(records, Reply::Answer { request, stdout }).await?;
-                deadline = Instant::now() + IDLE;
+                deadline.as_mut().reset(Instant::now() + IDLE);
                 continue;
             }
             // Whoever has just connected is about to ask.
             () = stopping.cancelled(), if unasked => return Err(Broken::Silent),
             // Before the records: there may always be another one.
-            () = sleep_until(deadline), if waiting.is_none() => return Err(Broken::Silent),
+            () = deadline.as_mut(), if waiting.is_none() => return Err(Broken::Silent),
             record = records.next(), if listens => record,
         };
         let Some(record) = record.transpose()? else {
@@ -98,7 +99,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
         let reply = match conversation.take(record)? {
             Event::Nothing => continue,
             Event::Begun => {
-                deadline = Instant::now() + ASKS_WITHIN;
+                deadline.as_mut().reset(Instant::now() + ASKS_WITHIN);
                 continue;
             }
             Event::Asked(request) => {
@@ -115,7 +116,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
         };
         send(records, reply).await?;
         if conversation.is_idle() {
-            deadline = Instant::now() + IDLE;
+            deadline.as_mut().reset(Instant::now() + IDLE);
         }
     }
     Ok(())

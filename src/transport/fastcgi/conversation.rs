@@ -211,11 +211,11 @@ impl Conversation {
         if record.kind != kind::GET_VALUES {
             return Reply::UnknownType(record.kind);
         }
-        let asked = pairs(record.content.clone()).unwrap_or_default();
+        let asked = pairs(&record.content).unwrap_or_default();
         let most = self.most_connections.to_string();
         let mut values = BytesMut::new();
         for (name, value) in [("FCGI_MAX_CONNS", most.as_str()), ("FCGI_MAX_REQS", &most), ("FCGI_MPXS_CONNS", "0")] {
-            if asked.iter().any(|(held, _)| held == name.as_bytes()) {
+            if asked.iter().any(|held| held.name(&record.content) == name.as_bytes()) {
                 put_pair(&mut values, name.as_bytes(), value.as_bytes());
             }
         }

@@ -51,6 +51,6 @@ async fn decide(request: Request, peer: Option<IpAddr>, door: Arc<DoorState>) ->
         // nginx makes an error of any redirect.
         Role::Responder => StatusCode::UNAUTHORIZED,
     };
-    let asked = Asked { headers: &headers, nearest: remote.flatten(), original, sign_in };
+    let asked = Asked { headers: &headers, nearest: remote.flatten(), original, sign_in, begun: Vec::new() };
     decisions::decide(&door, peer, asked, |answer| answer::write(request.role, answer)).await
 }

@@ -71,8 +71,9 @@ impl Gathering {
 /// The variables of one request.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Params {
-    /// In order of their names.
-    pairs: Vec<(Bytes, Bytes)>,
+    stream: Bytes,
+    /// In an order that has names that are the same side by side.
+    pairs: Vec<Pair>,
 }
 
 impl Params {
@@ -81,33 +82,35 @@ impl Params {
     /// # Errors
     /// As [`Gathering::read`].
     pub fn read(stream: Bytes) -> Result<Self, BadParams> {
-        let mut pairs = pairs(stream)?;
-        if pairs.iter().any(|(name, _)| name.is_empty()) {
+        let mut pairs = pairs(&stream)?;
+        if pairs.iter().any(|pair| pair.name(&stream).is_empty()) {
             return Err(BadParams::Nameless);
         }
         // In the order in which they came, where names are the same: lines of cookies have one.
-        pairs.sort_by(|(one, _), (other, _)| compare(one, other));
-        for ((name, _), (next, _)) in pairs.iter().zip(pairs.iter().skip(1)) {
+        pairs.sort_by(|one, other| compare(one.name(&stream), other.name(&stream)));
+        for (one, next) in pairs.iter().zip(pairs.iter().skip(1)) {
+            let (name, next) = (one.name(&stream), next.name(&stream));
             if compare(name, next) == Ordering::Equal && !may_repeat(name) {
                 let told = String::from_utf8_lossy(&name[..name.len().min(LONGEST_TOLD)]);
                 return Err(BadParams::Twice(told.into_owned()));
             }
         }
-        Ok(Self { pairs })
+        Ok(Self { stream, pairs })
     }
 
     /// The value of a variable that is there exactly once.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let mut named = self.pairs.iter().filter(|(held, _)| compare(held, name.as_bytes()) == Ordering::Equal);
+        let mut named = self.iter().filter(|(held, _)| compare(held, name.as_bytes()) == Ordering::Equal);
         let (_, value) = named.next()?;
         named.next().is_none().then_some(value)
     }
 
     /// The browser's headers: their names as CGI spells them, less `HTTP_`, and their values.
     pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let spelled = |name: &'_ Bytes| name.starts_with(HEADER) && name.len() > HEADER.len();
-        let headers = self.pairs.iter().filter(move |(name, _)| spelled(name));
-        headers.map(|(name, value)| (&name[HEADER.len()..], &**value))
+        self.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix(HEADER).filter(|name| !name.is_empty())?;
+            Some((name, value))
+        })
     }
 
     /// The values of one header of the browser, in the order in which they came. Its name is given in lower case.
@@ -116,32 +119,56 @@ impl Params {
         let is_it = move |held: &[u8]| held.len() == name.len() && held.iter().map(hyphens).eq(name.bytes());
         self.headers().filter(move |(held, _)| is_it(held)).map(|(_, value)| value)
     }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs.iter().map(|pair| (pair.name(&self.stream), pair.value(&self.stream)))
+    }
+}
+
+/// Where a pair lies in its stream: its name, and behind that its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    name: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Pair {
+    /// Its name.
+    pub fn name(self, stream: &[u8]) -> &[u8] {
+        &stream[self.name..self.value]
+    }
+
+    fn value(self, stream: &[u8]) -> &[u8] {
+        &stream[self.value..self.end]
+    }
 }
 
 /// Every pair, in order.
 ///
 /// # Errors
 /// [`BadParams::Broken`] and [`BadParams::TooMany`].
-pub fn pairs(mut stream: Bytes) -> Result<Vec<(Bytes, Bytes)>, BadParams> {
-    let mut pairs = Vec::new();
-    while !stream.is_empty() {
+pub fn pairs(stream: &[u8]) -> Result<Vec<Pair>, BadParams> {
+    let (mut pairs, mut rest) = (Vec::new(), stream);
+    while !rest.is_empty() {
         if pairs.len() == MOST {
             return Err(BadParams::TooMany);
         }
-        let name = length(&mut stream).ok_or(BadParams::Broken)?;
-        let value = length(&mut stream).ok_or(BadParams::Broken)?;
+        let name = length(&mut rest).ok_or(BadParams::Broken)?;
+        let value = length(&mut rest).ok_or(BadParams::Broken)?;
         // Neither sum nor index can wrap: both are below 2³¹, and what is there is compared first.
-        if stream.len() < name || stream.len() - name < value {
+        if rest.len() < name || rest.len() - name < value {
             return Err(BadParams::Broken);
         }
-        let name = stream.split_to(name);
-        pairs.push((name, stream.split_to(value)));
+        let start = stream.len() - rest.len();
+        pairs.push(Pair { name: start, value: start + name, end: start + name + value });
+        rest = &rest[name + value..];
     }
     Ok(pairs)
 }
 
 /// A length of one byte, or of four with the highest bit set.
-fn length(stream: &mut Bytes) -> Option<usize> {
+fn length(stream: &mut &[u8]) -> Option<usize> {
     if stream.first()? & 0x80 == 0 {
         return Some(usize::from(stream.get_u8()));
     }
@@ -163,9 +190,10 @@ pub fn put_pair(buffer: &mut BytesMut, name: &[u8], value: &[u8]) {
     buffer.put_slice(value);
 }
 
-/// Compares names of headers as every CGI program would see them, and other names as they are.
+/// Compares names of headers as every CGI program would see them, and other names as they are. By their lengths first,
+/// which tell most of them apart.
 fn compare(one: &[u8], other: &[u8]) -> Ordering {
-    folded(one).cmp(folded(other))
+    one.len().cmp(&other.len()).then_with(|| folded(one).cmp(folded(other)))
 }
 
 fn folded(name: &[u8]) -> impl Iterator<Item = u8> {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::str;
 
 use super::params::Params;
-use crate::transport::headers::{Headers, is_header_byte};
+use crate::transport::headers::{Headers, odd_bytes};
 use crate::transport::question::{Original, is_secure};
 
 /// The browser's headers; of a request that is not believed there are none.
@@ -19,7 +19,7 @@ impl<'a> BrowserHeaders<'a> {
     /// `None` where one holds what no header may: some server would then have let a line break through.
     pub fn of(params: &'a Params) -> Option<Self> {
         let is_apache = params.get("FCGI_APACHE_ROLE").is_some();
-        let fit = params.headers().all(|(_, value)| value.iter().all(|byte| is_header_byte(*byte)));
+        let fit = params.headers().all(|(_, value)| odd_bytes(value) == 0);
         fit.then_some(Self { params: Some(params), is_apache })
     }
 }

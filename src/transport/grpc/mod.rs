@@ -48,8 +48,9 @@ impl Authorization for Door {
             nearest: question.nearest(),
             original: question.original(),
             sign_in: StatusCode::FOUND,
+            begun: Vec::new(),
         };
-        let told = |answer: super::answer::Answer<'_>| Answer::new(answer.into_response(), question.headers());
+        let told = |answer: super::answer::Answer| Answer::new(answer.into_response(), question.headers());
         match decisions::decide(&self.0, peer, asked, told).await {
             Some(answer) => Ok(Response::new(answer.into())),
             None => Err(Status::internal("a header of the answer is not UTF-8")),

@@ -2,7 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -46,9 +46,10 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             Reading::Plain(head) => {
                 let keeps = head.keeps && !place.worker.is_stopping();
                 let manner = Manner { keeps, head_only: head.line.method == "HEAD" };
+                let mut answering = pin!(answer(&head, manner, &mut out));
                 let answered = tokio::select! {
                     biased;
-                    answered = answer(&head, manner, &mut out) => answered,
+                    answered = &mut answering => answered,
                     () = gone(stream, &mut next) => return None,
                 };
                 if !answered {
@@ -69,8 +70,16 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             let _ = stream.shutdown().await;
             return None;
         }
-        bytes.advance(length);
-        bytes.extend_from_slice(&next.split());
+        if length == bytes.len() {
+            // So all of the room is there again.
+            bytes.clear();
+        } else {
+            bytes.advance(length);
+        }
+        if !next.is_empty() {
+            bytes.extend_from_slice(&next);
+            next.clear();
+        }
         out.clear();
         out.shrink_to(LARGEST_KEPT);
         deadline = None;

@@ -2,6 +2,7 @@
 //! so that nothing a browser sends along under another dialect's names is ever taken for the proxy's.
 
 use actix_web::http::StatusCode;
+use memchr::memchr;
 
 use crate::transport::headers::Headers;
 use crate::transport::question::{Original, is_secure};
@@ -18,7 +19,7 @@ pub struct RequestLine<'a> {
 impl RequestLine<'_> {
     /// Its path.
     pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
+        &self.target[..memchr(b'?', self.target.as_bytes()).unwrap_or(self.target.len())]
     }
 }
 
@@ -54,12 +55,11 @@ impl Dialect {
 
 fn auth_request(headers: &impl Headers) -> Option<Original<'_>> {
     let url = headers.only("x-original-url")?;
-    let (secure, rest) = match url.split_once("://")? {
-        ("https", rest) => (true, rest),
-        ("http", rest) => (false, rest),
-        _ => return None,
+    let (secure, rest) = match url.strip_prefix("https://") {
+        Some(rest) => (true, rest),
+        None => (false, url.strip_prefix("http://")?),
     };
-    let (authority, target) = rest.split_at(rest.find('/')?);
+    let (authority, target) = rest.split_at(memchr(b'/', rest.as_bytes())?);
     Some(Original { secure, authority, target, method: headers.only("x-original-method")? })
 }
 

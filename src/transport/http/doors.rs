@@ -62,17 +62,18 @@ pub fn at<'d>(doors: &'d [HttpDoor], path: &str) -> Option<&'d HttpDoor> {
     })
 }
 
-/// Answers one request of this peer, in the words of `told`.
-pub async fn answer<T>(
-    door: &HttpDoor,
+/// Answers one request of this peer, in the words of `told`, which go on with what is `begun` where it may pass.
+pub fn answer<'a, T: 'a>(
+    door: &'a HttpDoor,
     peer: Option<IpAddr>,
-    line: RequestLine<'_>,
-    headers: &impl Headers,
-    told: impl FnOnce(Answer<'_>) -> T,
-) -> T {
+    line: RequestLine<'a>,
+    headers: &'a impl Headers,
+    begun: Vec<u8>,
+    told: impl FnOnce(Answer) -> T + 'a,
+) -> impl Future<Output = T> + 'a {
     let original = door.dialect.original(line, headers);
-    let asked = Asked { headers, nearest: peer, original, sign_in: door.dialect.sign_in() };
-    decisions::decide(&door.state, peer, asked, told).await
+    let asked = Asked { headers, nearest: peer, original, sign_in: door.dialect.sign_in(), begun };
+    decisions::decide(&door.state, peer, asked, told)
 }
 
 /// Answers one that the framework has read.
@@ -80,5 +81,5 @@ pub async fn answer_framework(request: Request, door: HttpDoor) -> HttpResponse 
     let head = request.head();
     let target = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
     let line = RequestLine { method: head.method.as_str(), target };
-    answer(&door, question::nearest(head), line, head.headers(), |answer| answer.into_response()).await
+    answer(&door, question::nearest(head), line, head.headers(), Vec::new(), Answer::into_response).await
 }

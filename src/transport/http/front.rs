@@ -2,6 +2,7 @@
 //! it is, with what has come on it.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,7 +18,6 @@ use super::doors::{self, HttpDoor};
 use super::head::Head;
 use super::reply;
 use super::worker::Worker;
-use crate::transport::answer::Answer;
 
 /// A connection, and who is at its other end. Only a Unix socket has no address.
 pub type Accepted<S> = (S, Option<SocketAddr>);
@@ -51,8 +51,9 @@ where
                     let nearest = peer.map(|peer| peer.ip());
                     let answer = async |head: &Head<'_, '_>, manner, out: &mut Vec<u8>| {
                         let Some(door) = doors::at(&doors, head.line.path()) else { return false };
-                        let write = |answer: Answer<'_>| reply::write(out, answer, manner);
-                        doors::answer(door, nearest, head.line, &head.headers, write).await;
+                        let begun = reply::begin(mem::take(out));
+                        let write = |answer| reply::write(answer, manner);
+                        *out = doors::answer(door, nearest, head.line, &head.headers, begun, write).await;
                         true
                     };
                     match connection::serve(&mut stream, &place, answer).await {

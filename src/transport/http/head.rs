@@ -54,6 +54,9 @@ impl Headers for Lines<'_, '_> {
 /// Only HTTP/1.1, and only where nobody could disagree on where the request ends: one host, no body, and no word of
 /// another protocol.
 pub fn read<'r, 'b>(bytes: &'b [u8], room: &'r mut Room<'b>) -> Reading<'r, 'b> {
+    if bytes.is_empty() {
+        return Reading::Unfinished;
+    }
     let mut request = Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(bytes, room) {
         Ok(Status::Complete(length)) => length,

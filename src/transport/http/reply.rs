@@ -1,12 +1,13 @@
 //! An answer, as the bytes of HTTP/1.1.
 
 use std::cell::Cell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use httpdate::HttpDate;
 
+use crate::domain::SystemClock;
 use crate::transport::answer::Answer;
 
 /// How an answer is to be written.
@@ -18,16 +19,23 @@ pub struct Manner {
     pub head_only: bool,
 }
 
-/// Writes an answer.
-pub fn write(out: &mut Vec<u8>, answer: Answer<'_>, manner: Manner) {
+/// Begins an allow, in the memory of an earlier answer.
+pub fn begin(mut out: Vec<u8>) -> Vec<u8> {
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n");
+    out
+}
+
+/// Writes an answer, which is begun if it is an allow.
+pub fn write(answer: Answer, manner: Manner) -> Vec<u8> {
+    let mut out = Vec::new();
     match answer {
         Answer::Allow(allowed) => {
-            out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n");
-            allowed.lines().for_each(|(name, value)| write_line(out, name, value));
-            finish(out, manner);
+            out = allowed.into_text();
+            finish(&mut out, manner);
         }
-        Answer::Other(response) => write_response(out, response, manner),
+        Answer::Other(response) => write_response(&mut out, response, manner),
     }
+    out
 }
 
 fn write_response(out: &mut Vec<u8>, response: HttpResponse, manner: Manner) {
@@ -65,19 +73,17 @@ fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// The time of day, written once a second on each thread.
-#[expect(clippy::disallowed_methods, reason = "a header for people who compare logs; nothing is judged by it")]
 fn date() -> [u8; 29] {
     thread_local! {
         static WRITTEN: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [b' '; 29])) };
     }
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemClock::wall();
     let (written, text) = WRITTEN.get();
-    if written == second {
+    if written == now {
         return text;
     }
-    let text = HttpDate::from(UNIX_EPOCH + std::time::Duration::from_secs(second)).to_string();
+    let text = HttpDate::from(UNIX_EPOCH + Duration::from_secs(now)).to_string();
     let text = <[u8; 29]>::try_from(text.as_bytes()).unwrap_or([b' '; 29]);
-    WRITTEN.set((second, text));
+    WRITTEN.set((now, text));
     text
 }

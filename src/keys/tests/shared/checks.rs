@@ -36,7 +36,7 @@ async fn soon(asked: JoinHandle<Obtained>) -> String {
 }
 
 fn is_settled(replica: &Replica) -> bool {
-    replica.keys.sessions.iter().all(|held| !held.entries.iter().any(|entry| entry.is_busy()))
+    replica.keys.sessions.all(Entry::is_busy).is_empty()
 }
 
 #[tokio::test]

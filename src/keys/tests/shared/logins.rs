@@ -129,15 +129,34 @@ async fn whoever_waits_long_for_a_place_keeps_nobody_from_signing_in() {
     let anas = crowded.begin(&ANA);
     until("the place is taken", || house.logins() == 1).await;
     let here = crowded.begin(&BEN);
+    until("he waits there", || crowded.backend.is_full() && crowded.keys.len() == 2).await;
     let there = other.begin(&BEN);
-    // Longer than a lease waits for its login, so that it is another one by then.
-    tokio::time::sleep(SECONDS(3)).await;
+    until("he is signed in where there is a place", || house.logins() == 2).await;
     house.open(3);
     assert_eq!(key(&anas.await.unwrap()), "ana-1");
     let bens = [here, there].map(|asked| async { key(&asked.await.unwrap()) });
     assert_eq!(join_all(bens).await, ["ben-2", "ben-2"]);
     assert_eq!(house.logins(), 2);
     assert!(house.logouts().is_empty());
+}
+
+#[tokio::test]
+async fn two_sessions_of_one_person_do_not_wait_for_each_other_where_there_is_one_place() {
+    const BEN_ELSEWHERE: Who = Who { sid: "sid-of-ben-0000002", ..BEN };
+    let mut house = House::new(Script { gate: Some(Semaphore::new(0)), ..Script::default() }).await;
+    house.limits.max_logins = 1;
+    house.limits.login_timeout = SECONDS(60);
+    let [crowded, _other, _third] = house.replicas().await;
+    let anas = crowded.begin(&ANA);
+    until("the place is taken", || house.logins() == 1).await;
+    let bens = [crowded.begin(&BEN), crowded.begin(&BEN_ELSEWHERE)];
+    until("they wait", || crowded.keys.len() == 3).await;
+    house.open(3);
+    assert_eq!(key(&anas.await.unwrap()), "ana-1");
+    for one in bens {
+        assert!(key(&one.await.unwrap()).starts_with("ben-"));
+    }
+    assert_eq!(house.logins(), 3);
 }
 
 #[tokio::test]
