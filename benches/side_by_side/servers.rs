@@ -267,7 +267,7 @@ backend = "mail"
         fs::write(&file, configuration)?;
         command.arg("serve").arg("-c").arg(file).env_remove("RUST_LOG");
         // FastCGI is opened after the other.
-        let process = Process::start(command, socket.map_or(address, |_| fastcgi))?;
+        let process = Process::start_until(command, address, || TcpStream::connect(fastcgi).is_ok())?;
         let http = socket.map_or(Door::Http(address), |socket| Door::HttpOverUnix(socket.to_owned()));
         Ok(Self { process, http, fastcgi: Door::Fastcgi(fastcgi) })
     }

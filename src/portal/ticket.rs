@@ -33,6 +33,7 @@
 //! ```
 
 mod claims;
+mod decoder;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,13 +41,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine;
-use base64::engine::Simd;
-use base64::engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use memchr::memchr;
 use secrecy::ExposeSecret;
 use sha2::Sha256;
+
+use decoder::Decoder;
 
 pub use claims::NewTicket;
 
@@ -237,8 +239,7 @@ fn split_at_dot(text: &str) -> Option<(&str, &str)> {
 pub struct Tickets {
     cookie: String,
     keys: Vec<TicketKey>,
-    /// Decodes payloads as `URL_SAFE_NO_PAD` does, with the instructions that this processor has for many bytes at once.
-    decoder: Simd,
+    decoder: Decoder,
     /// The most that a ticket had left when it was shown, in seconds.
     longest_left: AtomicU64,
 }
@@ -247,8 +248,7 @@ impl Tickets {
     /// A verifier for tickets in this cookie, signed with one of these keys.
     #[must_use]
     pub fn new(cookie: &str, keys: Vec<TicketKey>) -> Self {
-        let decoder = Simd::url_safe(NO_PAD);
-        Self { cookie: cookie.to_owned(), keys, decoder, longest_left: AtomicU64::new(0) }
+        Self { cookie: cookie.to_owned(), keys, decoder: decoder::decoder(), longest_left: AtomicU64::new(0) }
     }
 
     /// Reads the cookie's name and the keys out of a portal's section.
