@@ -32,7 +32,11 @@ impl Replicas {
              [[store.key]]\nid = \"a\"\nsecret = \"another one of thirty-two bytes!\"\n",
             redis.socket().display()
         );
-        let replica = || async { Setup::new(&config(&provider.issuer(), &store)).start().await };
+        let replica = || async {
+            let replica = Setup::new(&config(&provider.issuer(), &store)).start().await;
+            until("readiness", || async { replica.operator("/readyz").await.status == 200 }).await;
+            replica
+        };
         let (keyward, other) = (replica().await, replica().await);
         Self { stage: Stage { keyward, provider }, other, redis, store }
     }
