@@ -4,7 +4,7 @@
 
 use dashmap::DashMap;
 
-use super::login::OpenPassword;
+use super::order::OpenPassword;
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
 use super::store::KeyStore;

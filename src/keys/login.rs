@@ -8,14 +8,14 @@ use tokio::sync::watch;
 
 use super::candidates::Candidate;
 use super::entry::{Entry, Progress, State, Wanted};
+use super::order::{Applicant, Order};
 use super::outcome::Obtained;
 use super::refusals::Fingerprint;
 use super::shelf::{Said, Word};
 use super::store::{Cause, KeyStore};
 use super::turns::Turn;
-use crate::backend::{Attempt, Guarded, Login, LoginPlace, Outage, Refusal};
-use crate::domain::{Client, CredentialSource, Person, Secret, SessionKeys};
-use crate::portal::{NoPassword, Portal, PortalSession};
+use crate::backend::{Guarded, Login, LoginPlace, Outage, Refusal};
+use crate::domain::SessionKeys;
 
 /// How long a locked account is left alone where the back-end does not say.
 const LOCKED_FOR: Duration = Duration::from_secs(60);
@@ -28,61 +28,6 @@ const PUZZLED_FOR: Duration = Duration::from_secs(15);
 /// How long a login that nobody waits for keeps its place in the queue: longer than anybody who was told to come back
 /// is asked to stay away, so that whoever does so finds it where it was.
 const FORSAKEN_AFTER: Duration = Duration::from_secs(10);
-
-/// A request for keys that may need a login.
-pub struct Order<'a> {
-    /// The portal's name.
-    pub portal: &'a str,
-    /// Whose session.
-    pub session: &'a PortalSession<'a>,
-    /// Where.
-    pub backend: &'a Arc<Guarded>,
-    /// The name there.
-    pub login: &'a str,
-    /// For which browser.
-    pub client: &'a Client<'a>,
-    /// Opens the password. Called only when a login needs it.
-    pub password: OpenPassword,
-    /// The back-end treated the keys that are held as a stranger's, so they are to be replaced.
-    pub renew: bool,
-}
-
-/// Opens the password of a portal session, where the back-end wants one.
-pub type OpenPassword = Arc<dyn Fn() -> Result<Option<Secret>, NoPassword> + Send + Sync>;
-
-/// What opens the password that a login at this back-end uses.
-#[must_use]
-pub fn password_of(portal: &Arc<Portal>, backend: &Guarded, session: &Arc<PortalSession<'static>>) -> OpenPassword {
-    match backend.credentials() {
-        CredentialSource::Portal => {
-            let (portal, session) = (Arc::clone(portal), Arc::clone(session));
-            Arc::new(move || portal.password(&session).map(Some))
-        }
-        CredentialSource::Token => {
-            let (portal, session) = (Arc::clone(portal), Arc::clone(session));
-            Arc::new(move || portal.token(&session).map(Some))
-        }
-        // The back-end's own: derived by the store, which knows which of several was refused, or a master's.
-        CredentialSource::Derived | CredentialSource::Master | CredentialSource::None => Arc::new(|| Ok(None)),
-    }
-}
-
-/// Everything that a login needs and that outlives the request.
-#[derive(Clone)]
-pub(super) struct Applicant {
-    pub(super) login: String,
-    client: Client<'static>,
-    pub(super) password: OpenPassword,
-    pub(super) person: Arc<Person>,
-    roles: Vec<String>,
-}
-
-impl Applicant {
-    fn attempt(&self, password: Option<Secret>) -> Attempt {
-        let (login, client) = (self.login.clone(), self.client.clone());
-        Attempt { login, password, client, person: Arc::clone(&self.person), roles: self.roles.clone() }
-    }
-}
 
 /// What an entry needs.
 pub(super) enum Work {

@@ -6,11 +6,11 @@
 //! outcomes too. [`KeyStore::tick`] does what time asks for: keep-alives, expiry, clean-up; a session
 //! at rest costs no timer and no task.
 //!
-//! [`KeyStore`] is in `store`, what it does when it takes time in `login` (with which passwords: `candidates`).
-//! How sessions end is in `ends`, who asked for it in `sign_out`, what a new password ends in `changes`. One
-//! session is an `entry`, found in `sessions` and of its `holder`; what must not be forgotten meanwhile is in `refusals`, `revocations` and `turns`
-//! (one login of a person at a time); what is due when in `wheel`, what is done then in `tending`, and what nobody
-//! waits for in `chores`.
+//! [`KeyStore`] is in `store`, what it does when it takes time in `login` (for whom: `order`; with which passwords:
+//! `candidates`). How sessions end is in `ends`, who asked for it in `sign_out`, what a new password ends in `changes`.
+//! One session is an `entry`, found in `sessions` and of its `holder`; what must not be forgotten meanwhile is in
+//! `refusals`, `revocations` and `turns` (one login of a person at a time); what is due when in `wheel`, what is done
+//! then in `tending`, and what nobody waits for in `chores`.
 //!
 //! Where several replicas share a store, what each holds is a copy of a record on the `shelf`, which all of them see;
 //! an entry's `shelving` says which. `replicas` is what one knows of the others, `lease` how one of them logs in for
@@ -28,6 +28,7 @@ mod everywhere;
 mod holder;
 mod lease;
 mod login;
+mod order;
 mod outcome;
 mod outgoing;
 mod refusals;
@@ -46,7 +47,7 @@ mod wheel;
 mod tests;
 
 pub use everywhere::Told;
-pub use login::{OpenPassword, Order, password_of};
+pub use order::{OpenPassword, Order, password_of};
 pub use outcome::{Found, NoKeys, Obtained};
 pub use sign_out::{SignOut, SignOutBy};
 pub use store::KeyStore;

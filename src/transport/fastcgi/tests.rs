@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tokio_util::codec::Decoder;
 
 use super::conversation::Conversation;
-use super::params::{LONGEST, Params, put_pair};
+use super::params::{LONGEST, MOST, Params, put_pair};
 use super::record::{Record, Records};
 
 /// Every record there is, and whether the rest is none.
@@ -76,6 +76,7 @@ proptest! {
     #[test]
     fn no_bytes_are_too_much_for_variables(bytes in vec(any::<u8>(), 0..400)) {
         if let Ok(params) = Params::read(Bytes::from(bytes)) {
+            assert!(params.headers().count() <= MOST);
             params.headers().for_each(|(name, _)| assert!(!name.is_empty()));
         }
     }
