@@ -1,6 +1,10 @@
 //! What the steps of a decision from the cache cost, one by one: `cargo bench --bench decide`. What a
 //! whole process costs beside nginx is `side_by_side`'s subject.
 
+#[path = "common/mod.rs"]
+#[expect(dead_code, reason = "another bench uses more of it")]
+mod common;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::error::Error;
@@ -14,41 +18,20 @@ use keyward::backend::{Attempt, Backend, Guarded, Liveness, Login, Outage, Profi
 use keyward::config::{Document, Draft};
 use keyward::decision::{Access, Ask, Decision, Gate, Host, Purpose, Route, Router, Sheets, Step, Target, Terms};
 use keyward::domain::{
-    Audience, BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, Secret, SessionKeys,
-    SystemClock, UrlKey,
+    Audience, BackendLimits, Browser, Client, Clock, Cookies, CredentialSource, LoginName, SessionKeys, SystemClock,
+    UrlKey,
 };
 use keyward::keys::KeyStore;
 use keyward::observe::Metrics;
 use keyward::pages::Pages;
-use keyward::portal::ticket::{NewTicket, TicketKey};
 use keyward::portal::{Portal, PortalPlan, PortalSession, Portals, Scratch, Sessions, Verdict};
 use keyward::wire::Errands;
 
+use common::load::{Crowd, HOST, portal};
+
 /// How many sessions are held.
 const SESSIONS: [usize; 2] = [1, 100_000];
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const HOST: &str = "webmail.example.test";
 const TARGET: &str = "/mail/list?folder=inbox&page=2";
-
-const CONFIGURATION: &str = r#"
-[[portal]]
-name      = "customer-portal"
-kind      = "ticket"
-cookie    = "portal_session"
-login_url = "https://portal.example.test/login?next={url}"
-[[portal.key]]
-id     = "2026a"
-secret = "0123456789abcdef0123456789abcdef"
-[[backend]]
-name = "mail"
-kind = "axigen"
-url  = "http://127.0.0.1:1"
-[[route]]
-host    = "webmail.example.test"
-path    = "/"
-portal  = "customer-portal"
-backend = "mail"
-"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut criterion = Criterion::default().configure_from_args();
@@ -98,7 +81,7 @@ impl House {
     fn with(sessions: usize, runtime: &tokio::runtime::Runtime) -> Result<Self, Box<dyn Error>> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let metrics = Metrics::new();
-        let document = Document::parse("keyward.toml", CONFIGURATION).map_err(|mistake| mistake.to_string())?;
+        let document = Document::parse("keyward.toml", &portal()).map_err(|mistake| mistake.to_string())?;
         let portal = Draft::read(document).portals.pop().ok_or("no portal")?;
         let portal = PortalPlan::read(portal, &Sessions::new(0), &Errands::new(), &Pages::shipped(), &clock)
             .ok_or("no portal")?;
@@ -132,7 +115,8 @@ impl House {
             Arc::clone(&clock),
             16 * 1024,
         );
-        let cookie_lines = cookie_lines(sessions, clock.unix())?;
+        let crowd = Crowd::of(sessions)?;
+        let cookie_lines = (0..sessions).map(|person| crowd.cookies(person)).collect();
         let house = Self { gate, portal, backend, keys, clock, cookie_lines, turn: Cell::new(0) };
         runtime.block_on(house.sign_everybody_in())?;
         Ok(house)
@@ -205,19 +189,6 @@ impl House {
         self.turn.set((self.turn.get() + 7_919) % self.cookie_lines.len());
         self.turn.get()
     }
-}
-
-fn cookie_lines(sessions: usize, now: u64) -> Result<Vec<String>, Box<dyn Error>> {
-    let key = TicketKey::new("2026a", &Secret::from(SECRET))?;
-    let password = Secret::from("correct horse");
-    let line = |person: usize| {
-        let (session, user) = (format!("{:032x}", 0x5eed_0000_usize + person), format!("user{person:06}@example.test"));
-        let mut ticket = NewTicket::new(session.as_str(), user.as_str(), now, now + 8 * 3600);
-        ticket.name = Some("Ana Example".into());
-        ticket.roles = vec!["staff".into()];
-        Ok(format!("theme=dark; lang=en; portal_session={}", key.mint(&ticket, Some(&password))?))
-    };
-    (0..sessions).map(line).collect()
 }
 
 fn ask(cookie_line: &str) -> Result<Ask<'_>, Box<dyn Error>> {

@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let workspace = tempfile::tempdir()?;
     let file = workspace.path().join("keyward.toml");
-    let (mut times, mut sizes) = (Vec::new(), Vec::new());
+    let (mut times, mut sizes, mut own) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::write(&file, configuration(address)?)?;
@@ -48,11 +48,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         started.wait_for_answer(address, &stopwatch)?;
         times.push(stopwatch.seconds() * 1e3);
         std::thread::sleep(REST);
-        sizes.push(started.resident_bytes()? / MEBIBYTE);
+        sizes.push(started.mebibytes("VmRSS:")?);
+        own.push(started.mebibytes("RssAnon:")?);
     }
     println!("{ROUTES} routes, {PARTIES} portals, {PARTIES} back-ends; medians of {STARTS} starts");
     verdict("milliseconds from exec to the first answer", median(&mut times), MILLISECONDS_TARGET);
     verdict("MiB resident while idle", median(&mut sizes), MEMORY_TARGET);
+    println!("of them, MiB that are no file's: {:.1}", median(&mut own));
     verdict("MiB of the program's file", fs::metadata(PROGRAM)?.len() as f64 / MEBIBYTE, SIZE_TARGET);
     Ok(())
 }
@@ -88,10 +90,11 @@ impl Started {
         Err("it does not listen".into())
     }
 
-    fn resident_bytes(&self) -> Result<f64, Box<dyn Error>> {
+    /// A size that the kernel tells of the process under this name.
+    fn mebibytes(&self, name: &str) -> Result<f64, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("the kernel does not tell")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / MEBIBYTE)
     }
 }
 

@@ -96,7 +96,7 @@ fn the_build_is_handed_everything_that_it_reads() {
     }
     // cargo itself looks for these.
     read.extend(
-        ["src/main.rs", "Cargo.toml", "Cargo.lock", "benches/decide.rs", "benches/side_by_side/main.rs"]
+        ["src/main.rs", "build.rs", "Cargo.toml", "Cargo.lock", "benches/decide.rs", "benches/side_by_side/main.rs"]
             .map(PathBuf::from),
     );
     for file in read {

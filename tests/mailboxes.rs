@@ -52,7 +52,7 @@ impl House {
         keyward.ready(&Address::Tcp(auth)).await.unwrap();
         let web = files.directory("nginx").unwrap();
         let nginx = Nginx::start_shipped(web.path(), &site(public, auth, kind, application), public).await.unwrap();
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())

@@ -178,7 +178,9 @@ fn the_reference_names_every_metric_with_its_labels() {
     let told: BTreeMap<String, BTreeSet<String>> = told.collect();
     assert_eq!(rows.len(), told.len(), "each has one row");
     let metrics = Metrics::new();
-    let (_portal, _backend) = (metrics.portal("customers"), metrics.backend("mail"));
+    let (_portal, backend) = (metrics.portal("customers"), metrics.backend("mail"));
+    backend.show_logouts(true);
+    backend.show_account_changes();
     let (_store, _journal) = (metrics.store(), metrics.journal());
     let text = metrics.render();
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());

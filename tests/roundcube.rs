@@ -79,7 +79,7 @@ impl Stage {
     }
 
     async fn page(&self, keys: &SessionKeys) -> String {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.get(format!("{}/?_task=mail", self.servers.url())).header("Cookie", keys.cookies());
         request.send().await.unwrap().text().await.unwrap()

@@ -63,7 +63,7 @@ impl Stage {
     }
 
     async fn get(&self, keys: &SessionKeys, query: &str) -> String {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.get(format!("{}/?{query}", self.servers.url())).header("Cookie", keys.cookies());
         request.header("X-Requested-With", "XMLHttpRequest").send().await.unwrap().text().await.unwrap()

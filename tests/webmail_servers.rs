@@ -28,7 +28,7 @@ fn subject(imap: SocketAddr, name: &str, password: &str) -> Option<String> {
 
 /// Signs in with Roundcube's form; the page with the messages, if it comes.
 async fn sign_in(url: &str, name: &str, password: &str) -> (u16, Vec<String>) {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let login = format!("{url}/?_task=login");
     let page = client.get(&login).send().await.unwrap();

@@ -6,30 +6,19 @@
 //! stands for the difference: neither the start nor the login is counted, and no background chore weighs anything.
 //! Valgrind has no SHA extensions, so the ticket's HMAC counts for more here than it costs. See `benches/README.md`.
 
-#[path = "../side_by_side/connections.rs"]
+#[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "another bench uses more of it")]
-mod connections;
-#[path = "../side_by_side/fastcgi.rs"]
-mod fastcgi;
-#[path = "../side_by_side/load.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod load;
-#[path = "../side_by_side/servers.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod servers;
-#[path = "../side_by_side/webmail.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod webmail;
+mod common;
 
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use connections::{Ask, Connections};
-use load::Crowd;
-use servers::{Keyward, Shape};
-use webmail::Webmail;
+use common::connections::{Ask, Connections};
+use common::load::Crowd;
+use common::servers::{Keyward, Shape};
+use common::webmail::Webmail;
 
 /// The build that is counted. It differs from a release only in what makes that slow to build.
 const PROFILE: &str = "counted";
@@ -43,8 +32,7 @@ const QUESTIONS: [usize; 2] = [1_000, 6_000];
 const TOLERATED: f64 = 0.03;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("instructions: run it with `cargo bench --profile {PROFILE} --bench instructions`");
+    if !common::is_asked(&format!("--profile {PROFILE} --bench instructions")) {
         return Ok(ExitCode::SUCCESS);
     }
     let program = env!("CARGO_BIN_EXE_keyward");

@@ -12,7 +12,7 @@ use keyward::domain::{Clock, SystemClock};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::servers::{Pinning, Process, free_address};
+use crate::common::servers::{Pinning, Process, free_address};
 
 const MODULES: &str = "/usr/lib/apache2/modules";
 const SECRET: &str = "only-for-this-bench-and-32-bytes-or-more";

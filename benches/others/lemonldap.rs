@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use keyward::domain::{Clock, SystemClock};
 use serde_json::json;
 
-use super::HOST;
-use super::servers::{Pinning, Process, free_address};
+use crate::common::load::HOST;
+use crate::common::servers::{Pinning, Process, free_address};
 
 const PROGRAM: &str = "llng-fastcgi-server";
 /// Whom it runs as where it was started by root.

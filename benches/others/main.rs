@@ -4,24 +4,11 @@
 //! processor time of the web server and everything it asks. See `benches/README.md`.
 
 mod apache;
-#[path = "../side_by_side/connections.rs"]
+#[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "another bench uses more of it")]
-mod connections;
-#[path = "../side_by_side/fastcgi.rs"]
-mod fastcgi;
-#[path = "../side_by_side/figures.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod figures;
+mod common;
 mod lemonldap;
-#[path = "../side_by_side/load.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod load;
-#[path = "../side_by_side/servers.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod servers;
-#[path = "../side_by_side/webmail.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod webmail;
+mod oauth2_proxy;
 
 use std::error::Error;
 use std::fs;
@@ -33,11 +20,11 @@ use std::time::Duration;
 
 use keyward::observe::Stopwatch;
 
-use connections::{Ask, Connections, Door};
-use figures::median;
-use load::{Crowd, HOST};
-use servers::{Keyward, Pinning, Process, Shape, free_addresses};
-use webmail::Webmail;
+use common::connections::{Ask, Connections, Door};
+use common::figures::median;
+use common::load::{Crowd, HOST};
+use common::servers::{Keyward, Pinning, Process, Shape, free_addresses};
+use common::webmail::Webmail;
 
 /// What everybody fetches.
 const FILE: &str = "hello\n";
@@ -49,8 +36,7 @@ const ROUNDS: usize = 31;
 const LONGEST: f64 = 180.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("others: run it with `cargo bench --bench others`");
+    if !common::is_asked("--bench others") {
         return Ok(());
     }
     let (stopwatch, pinning, workspace) = (Stopwatch::start(), Pinning::take(), tempfile::tempdir()?);
@@ -67,8 +53,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keyward = Keyward::start(env!("CARGO_BIN_EXE_keyward"), home, &webmail, &pinning, &Shape::default())?;
     Connections::open(keyward.http.clone(), 1)?.ask(&crowd, [0], Ask::ForKeys)?;
     let lemonldap = lemonldap::start(home, &pinning)?;
-    let [open, by_keyward, by_lemonldap] = free_addresses()?;
-    let nginx = nginx(home, &pinning, &keyward, [open, by_keyward, by_lemonldap])?;
+    let [open, by_keyward, by_lemonldap, by_oauth2_proxy, asked] = free_addresses()?;
+    let oauth2_proxy = oauth2_proxy::start(home, asked, &pinning)?;
+    let doors = [open, by_keyward, by_lemonldap, by_oauth2_proxy];
+    let nginx = nginx(home, &pinning, [keyward.process.address, asked], doors)?;
     let Door::Fastcgi(fastcgi) = keyward.fastcgi else { return Err("FastCGI listens on a port".into()) };
     let apache = apache::start(home, fastcgi, &pinning)?;
 
@@ -94,6 +82,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             vec![&nginx, helper],
         )),
         None => println!("without LemonLDAP::NG: install lemonldap-ng-fastcgi-server for it"),
+    }
+    match &oauth2_proxy {
+        Some(proxy) => schemes.push(Scheme::of(
+            "nginx, oauth2-proxy",
+            Some(0),
+            by_oauth2_proxy,
+            "/file.txt",
+            proxy.cookie_line.clone(),
+            vec![&nginx, &proxy.process],
+        )),
+        None => println!("without oauth2-proxy: have it in PATH, or name it in {}, for it", oauth2_proxy::PROGRAM),
     }
     match &apache {
         Some(apache) => {
@@ -151,22 +150,24 @@ fn report(schemes: &[Scheme<'_>], rounds: usize) {
     }
 }
 
-/// The web server whose three doors lead to the file, past one of those programs or none.
+/// The web server whose doors lead to the file, past one of those programs or none.
 fn nginx(
     home: &Path,
     pinning: &Pinning,
-    keyward: &Keyward,
-    [open, by_keyward, by_lemonldap]: [SocketAddr; 3],
+    [keyward, oauth2_proxy]: [SocketAddr; 2],
+    [open, by_keyward, by_lemonldap, by_oauth2_proxy]: [SocketAddr; 4],
 ) -> Result<Process, Box<dyn Error>> {
     let folder = home.join("nginx");
     fs::create_dir_all(&folder)?;
     let configuration = include_str!("nginx.conf")
         .replace("@FILES@", &home.join("files").to_string_lossy())
-        .replace("@KEYWARD@", &keyward.process.address.to_string())
+        .replace("@KEYWARD@", &keyward.to_string())
         .replace("@LEMONLDAP@", &lemonldap::socket(home).to_string_lossy())
+        .replace("@OAUTH2_PROXY@", &oauth2_proxy.to_string())
         .replace("@OPEN@", &open.to_string())
         .replace("@BY_KEYWARD@", &by_keyward.to_string())
-        .replace("@BY_LEMONLDAP@", &by_lemonldap.to_string());
+        .replace("@BY_LEMONLDAP@", &by_lemonldap.to_string())
+        .replace("@BY_OAUTH2_PROXY@", &by_oauth2_proxy.to_string());
     fs::write(folder.join("nginx.conf"), configuration)?;
     let mut command = pinning.command("nginx");
     command.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(&folder);

@@ -5,35 +5,22 @@
 //! and ends well, whatever it measures. See `benches/README.md`.
 
 mod cold;
+#[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "another bench uses more of it")]
+mod common;
 mod cores;
 mod isolation;
 mod rush;
-
-#[path = "../side_by_side/connections.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod connections;
-#[path = "../side_by_side/fastcgi.rs"]
-mod fastcgi;
-#[path = "../side_by_side/figures.rs"]
-mod figures;
-#[path = "../side_by_side/load.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod load;
-#[path = "../side_by_side/servers.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod servers;
-#[path = "../side_by_side/webmail.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod webmail;
 
 use std::error::Error;
 use std::path::Path;
 
 use keyward::observe::Stopwatch;
 
-use load::Crowd;
-use servers::{Keyward, Pinning, Shape, open_files, processors};
-use webmail::Webmail;
+use common::load::Crowd;
+use common::servers::{Keyward, Pinning, Shape, open_files, processors};
+use common::webmail::Webmail;
+use common::{connections, figures, servers, webmail};
 
 /// Everybody there is.
 const PEOPLE: usize = 40_000;
@@ -41,8 +28,7 @@ const PEOPLE: usize = 40_000;
 const OTHER_FILES: usize = 600;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("reach: run it with `cargo bench --bench reach`");
+    if !common::is_asked("--bench reach") {
         return Ok(());
     }
     let stopwatch = Stopwatch::start();
@@ -50,14 +36,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stage = Stage { workspace: workspace.path(), crowd: Crowd::of(PEOPLE)? };
     // Read once: the first part keeps us from some of them.
     let processors = processors();
-    cores::measure(&stage, &processors)?;
+    if wants("cores") {
+        cores::measure(&stage, &processors)?;
+    }
     let pinning = Pinning::apart(&processors);
     println!("\nfrom here on {pinning}");
-    cold::measure(&stage, &pinning)?;
-    rush::measure(&stage, &pinning)?;
-    isolation::measure(&stage, &pinning)?;
+    if wants("cold") {
+        cold::measure(&stage, &pinning)?;
+    }
+    if wants("rush") {
+        rush::measure(&stage, &pinning)?;
+    }
+    if wants("isolation") {
+        isolation::measure(&stage, &pinning)?;
+    }
     println!("\ntook {:.0} s", stopwatch.seconds());
     Ok(())
+}
+
+/// Whether this part is measured: all are, unless some are named.
+fn wants(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|name| name == part)
 }
 
 /// What all parts need.

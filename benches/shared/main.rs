@@ -4,22 +4,11 @@
 //! Each figure is a constant of the model in `benches/README.md`, "How far it goes", and is printed beside the one that
 //! the model has. It ends well, whatever it measures.
 
-#[path = "../side_by_side/connections.rs"]
+#[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "another bench uses more of it")]
-mod connections;
-#[path = "../side_by_side/fastcgi.rs"]
-mod fastcgi;
-#[path = "../side_by_side/load.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod load;
+mod common;
 mod model;
 mod redis;
-#[path = "../side_by_side/servers.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod servers;
-#[path = "../side_by_side/webmail.rs"]
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod webmail;
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -29,12 +18,14 @@ use std::time::Duration;
 
 use keyward::observe::Stopwatch;
 
-use connections::{Ask, Connections};
-use load::Crowd;
+use common::connections::{Ask, Connections};
+use common::figures::Spread;
+use common::load::{Crowd, HOST, ORIGINAL_LINES};
+use common::servers::{Keyward, Pinning, Process, Shape, free_address};
+use common::turn::{self, CONNECTIONS};
+use common::webmail::Webmail;
 use model::Constants;
 use redis::{Counts, Redis};
-use servers::{Keyward, Pinning, Process, Shape, free_address};
-use webmail::Webmail;
 
 /// What the model has.
 const MODEL: Constants = Constants {
@@ -57,7 +48,6 @@ const MODEL: Constants = Constants {
 /// not counted.
 const SESSIONS: [usize; 2] = [10_000, 100_000];
 const SETTLED: usize = 1_000;
-const CONNECTIONS: usize = 32;
 /// Sessions that are kept alive, and signed out.
 const FEW: usize = 400;
 /// At so many replicas what each of them takes is told from what all of them do.
@@ -68,15 +58,13 @@ const LONG: &str = "1h";
 const INTERVALS: usize = 10;
 /// How long nothing happens.
 const REST: Duration = Duration::from_secs(20);
-/// Turns of warm decisions, and how many are in one.
+/// Turns of warm decisions.
 const ROUNDS: usize = 31;
-const TURN: usize = 10_000;
 /// Longest wait for something that will come.
 const COMES_WITHIN: f64 = 30.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("shared: run it with `cargo bench --bench shared`");
+    if !common::is_asked("--bench shared") {
         return Ok(());
     }
     if !Redis::is_installed() {
@@ -181,8 +169,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> Result<bool, Box<dyn Error>>) ->
 /// A whole answer.
 fn get(address: SocketAddr, path: &str, lines: &str) -> Result<String, Box<dyn Error>> {
     let mut stream = TcpStream::connect(address)?;
-    let host = load::HOST;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n{lines}Connection: close\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
@@ -296,7 +283,7 @@ fn sign_outs(stage: &Stage<'_>, found: &mut Constants) -> Result<(), Box<dyn Err
                 }
                 for replica in &flock.replicas {
                     let refused = || {
-                        let lines = format!("{cookie}{}", load::ORIGINAL_LINES);
+                        let lines = format!("{cookie}{}", ORIGINAL_LINES);
                         let answer = get(replica.process.address, "/authz/auth-request", &lines)?;
                         Ok(answer.starts_with("HTTP/1.1 401"))
                     };
@@ -340,23 +327,12 @@ fn warm(stage: &Stage<'_>) -> Result<(), Box<dyn Error>> {
     for round in 0..ROUNDS {
         let mut costs = [0.0; 2];
         for place in [round % 2, (round + 1) % 2] {
-            let mut connections = Connections::open(processes[place].address, CONNECTIONS)?;
-            connections.ask(&stage.crowd, std::iter::repeat_n(0, CONNECTIONS), Ask::ForKeys)?;
-            let before = processes[place].processor_time()?;
-            let whom = (0..TURN).map(|turn| (turn + round * TURN) * 7_919 % SETTLED);
-            connections.ask(&stage.crowd, whom, Ask::ForKeys)?;
-            costs[place] = processes[place].processor_time()?.saturating_sub(before).as_secs_f64();
+            let process = processes[place];
+            costs[place] = turn::cost(process, &process.address.into(), (&stage.crowd, SETTLED), Ask::ForKeys, round)?;
         }
         ratios.push(costs[1] / costs[0]);
     }
-    ratios.sort_by(f64::total_cmp);
-    let quarter = ratios.len() / 4;
-    println!(
-        "a decision from the cache with a store, in parts of one without: {:.3} (middle half {:.3} to {:.3})",
-        ratios[2 * quarter],
-        ratios[quarter],
-        ratios[3 * quarter]
-    );
+    println!("a decision from the cache with a store, in parts of one without: {}", Spread::of(&ratios));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use super::servers::{Pinning, Process, free_address};
+use crate::common::servers::{Pinning, Process, free_address};
 
 /// Commands that come from clients. Whatever else is counted was done within a script.
 const FROM_CLIENTS: [&str; 4] = ["evalsha", "eval", "xread", "ping"];

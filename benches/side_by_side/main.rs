@@ -7,49 +7,30 @@
 //! and the figures are ratios within one round. `cargo bench --bench side_by_side` runs it; it prints
 //! and ends well, whatever it measures. See `benches/README.md`.
 
+#[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "another bench uses more of it")]
-mod connections;
-mod fastcgi;
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod figures;
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod load;
+mod common;
 mod plot;
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod servers;
-#[expect(dead_code, reason = "another bench uses more of it")]
-mod webmail;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
 use keyward::observe::Stopwatch;
 
-use connections::{Ask, Connections, Door};
-use figures::{Spread, at_most, median, ratio, ratios};
-use load::Crowd;
+use common::connections::{Ask, Connections, Door};
+use common::figures::{Spread, at_most, grouped, median, ratio, ratios};
+use common::load::{Crowd, many};
+use common::servers::{Keyward, Nginx, Pinning, Process, Shape};
+use common::turn::{self, CONNECTIONS, TURN};
+use common::webmail::Webmail;
 use plot::Bar;
-use servers::{Keyward, Nginx, Pinning, Process, Shape, available_bytes};
-use webmail::Webmail;
 
 /// How many sessions the first Keywards hold that are compared.
 const SESSIONS: [usize; 2] = [1, 1_000];
-/// Names the number that the last one holds.
-const MOST_SESSIONS: &str = "KEYWARD_SESSIONS";
-/// Where nothing is said, and where there is no memory for so many.
-const MANY_SESSIONS: [usize; 2] = [1_000_000, 100_000];
-/// What the first takes, half of it for the tickets.
-const MEMORY_FOR_MANY: usize = 3 << 30;
 /// Sessions that are there before memory is looked at, so that what a process needs once is not
 /// counted.
 const SETTLED: usize = 1_000;
-/// Connections that are kept, about what an nginx worker holds to its upstream.
-const CONNECTIONS: usize = 32;
-/// Requests in a turn. Short turns and many rounds, so that a neighbour who makes noise for a while
-/// spoils few ratios and touches both sides of them.
-const TURN: usize = 10_000;
 /// Names other builds of the program, to be compared with this one; a colon between two.
 const OTHERS: &str = "KEYWARD_OTHERS";
 /// Names a file for the picture, beside the one under `target`.
@@ -70,8 +51,7 @@ const UNIX_TARGET: f64 = 1.0;
 const MEMORY_TARGET: f64 = 400.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("side_by_side: run it with `cargo bench --bench side_by_side`");
+    if !common::is_asked("--bench side_by_side") {
         return Ok(());
     }
     if !Nginx::is_installed() {
@@ -79,8 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let stopwatch = Stopwatch::start();
-    let default = MANY_SESSIONS[usize::from(available_bytes() < MEMORY_FOR_MANY)];
-    let most = std::env::var(MOST_SESSIONS).map_or(Ok(default), |number| number.parse())?.max(10 * SETTLED);
+    let most = many()?.max(10 * SETTLED);
     let pinning = Pinning::take();
     let workspace = tempfile::tempdir()?;
     let webmail = Webmail::start()?;
@@ -183,17 +162,8 @@ impl Side {
     }
 
     fn turn(&mut self, crowd: &Crowd, ask: Ask) -> Result<(), Box<dyn Error>> {
-        let mut connections = Connections::open(self.door.clone(), CONNECTIONS)?;
-        // Accepting them is no part of a decision.
-        connections.ask(crowd, std::iter::repeat_n(0, CONNECTIONS), ask)?;
-        let before = self.process.processor_time()?;
-        // Round and round through all sessions, in an order that no cache foresees.
-        let step = 7_919;
-        let start = self.costs.len() * TURN;
-        let whom = (start..start + TURN).map(|turn| turn * step % self.sessions);
-        connections.ask(crowd, whom, ask)?;
-        let took: Duration = self.process.processor_time()?.saturating_sub(before);
-        self.costs.push(took.as_secs_f64() * 1e6 / TURN as f64);
+        let turn = self.costs.len();
+        self.costs.push(turn::cost(&self.process, &self.door, (crowd, self.sessions), ask, turn)?);
         Ok(())
     }
 
@@ -225,14 +195,6 @@ fn report(reference: &Side, sides: &[Side]) {
         let ratio = side.against(thousand);
         at_most(&format!("{what} against HTTP over TCP, {} sessions", grouped(side.sessions)), ratio.median, target);
         println!("  {ratio}");
-    }
-}
-
-/// A number as people write it.
-fn grouped(number: usize) -> String {
-    match number / 1000 {
-        0 => number.to_string(),
-        thousands => format!("{} {:03}", grouped(thousands), number % 1000),
     }
 }
 

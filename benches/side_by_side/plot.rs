@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::figures::Spread;
+use crate::common::figures::Spread;
 
 const WIDTH: f64 = 760.0;
 /// Where bars begin, after their names.

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use futures_util::future::BoxFuture;
+use memchr::memchr;
 
 use self::accounts::CommandLine;
 use self::settings::{Settings, Surface, TokenSession};
@@ -63,7 +64,10 @@ impl Backend for Axigen {
 
     fn owns_cookie(&self, name: &[u8]) -> bool {
         // How Axigen reads cookie names is not published, so every common way of folding counts.
-        let decoded = Cow::from(percent_encoding::percent_decode(name));
+        let decoded = match memchr(b'%', name) {
+            Some(_) => Cow::from(percent_encoding::percent_decode(name)),
+            None => Cow::Borrowed(name),
+        };
         let folded = decoded.trim_ascii();
         let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(folded);
         folded.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"_h"))

@@ -238,6 +238,10 @@ impl Guarded {
     fn wrap(profile: Profile, backend: Box<dyn Backend>, metrics: &Metrics, clock: Arc<dyn Clock>) -> Self {
         let places = profile.limits.max_logins.max(1);
         let metrics = metrics.backend(&profile.name);
+        metrics.show_logouts(backend.ends_sessions());
+        if backend.accounts().is_some() {
+            metrics.show_account_changes();
+        }
         Self {
             id: BackendId::of(&profile.name, &profile.kind, profile.url.as_str()),
             metrics,

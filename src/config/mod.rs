@@ -10,6 +10,7 @@ mod authorities;
 mod backend;
 mod document;
 mod enter;
+mod fingerprint;
 mod listen;
 mod mistake;
 mod names;

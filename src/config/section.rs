@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use config::{Value, ValueKind};
 
 use super::authorities::Authorities;
 use super::document::{Document, ENVIRONMENT};
+use super::fingerprint::fingerprint;
 use super::mistake::{Mistake, Mistakes};
 use super::secret_file::read_secret_file;
 use crate::domain::{ExposeSecret, Secret};
@@ -77,15 +77,10 @@ impl Section {
         Self { authorities: self.authorities.clone(), ..section }
     }
 
-    /// Stands for everything that is written in this table and not read yet: equal tables have equal
-    /// fingerprints. Within one process.
+    /// Stands for everything that is written in this table and not read yet.
     #[must_use]
     pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for (key, value) in &self.entries {
-            hash_entry(key, value, &mut hasher);
-        }
-        hasher.finish()
+        fingerprint(&self.entries)
     }
 
     /// A text, if there is one.
@@ -471,31 +466,4 @@ fn web_address(text: &str) -> Option<url::Url> {
             && url.password().is_none()
             && url.fragment().is_none()
     })
-}
-
-/// What a file holds that is named here counts as if it stood here, so that an exchanged secret is noticed.
-fn hash_entry(key: &str, value: &Value, hasher: &mut DefaultHasher) {
-    key.hash(hasher);
-    if let (true, ValueKind::String(path)) = (key.ends_with("_file"), &value.kind) {
-        std::fs::read(path).ok().hash(hasher);
-    }
-    hash_value(value, hasher);
-}
-
-fn hash_value(value: &Value, hasher: &mut DefaultHasher) {
-    match &value.kind {
-        ValueKind::Table(table) => {
-            let sorted: BTreeMap<&String, &Value> = table.iter().collect();
-            for (key, value) in sorted {
-                hash_entry(key, value, hasher);
-            }
-        }
-        ValueKind::Array(items) => {
-            items.len().hash(hasher);
-            for item in items {
-                hash_value(item, hasher);
-            }
-        }
-        other => format!("{other:?}").hash(hasher),
-    }
 }

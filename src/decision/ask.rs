@@ -38,7 +38,7 @@ impl Ask<'_> {
     #[must_use]
     pub fn url_without(&self, query_key: Option<&str>) -> String {
         let mut target = Vec::with_capacity(self.target.raw.len());
-        write_upstream_target(&mut target, self.target.raw, query_key, "");
+        write_upstream_target(&mut target, self.target.raw, query_key, b"");
         format!("{}{}", self.host.origin(self.secure), String::from_utf8_lossy(&target))
     }
 }
@@ -87,7 +87,7 @@ impl<'a> Host<'a> {
         if !valid {
             return Err(AskError::Host);
         }
-        let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let name = if name.bytes().fold(false, |so_far, byte| so_far | byte.is_ascii_uppercase()) {
             Cow::Owned(name.to_ascii_lowercase())
         } else {
             Cow::Borrowed(name)
@@ -115,15 +115,11 @@ impl<'a> Host<'a> {
 /// Labels with a dot between each two. Underscores are no part of host names, but of names that people use inside
 /// their networks.
 fn is_name(name: &str) -> bool {
-    let mut label = 0;
-    for byte in name.bytes() {
-        label = match byte {
-            b'.' if label > 0 => 0,
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' if label < 63 => label + 1,
-            _ => return false,
-        };
-    }
-    label > 0 && name.len() <= 253
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_' | b'.');
+    // Every byte is looked at, since the compiler takes many at once where no early end is wanted.
+    name.len() <= 253
+        && name.bytes().fold(true, |so_far, byte| so_far & allowed(byte))
+        && name.as_bytes().split(|byte| *byte == b'.').all(|label| (1..=63).contains(&label.len()))
 }
 
 /// A path and query, byte for byte as the browser sent it.

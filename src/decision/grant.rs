@@ -14,7 +14,7 @@ pub struct Grant<'a> {
     portals: &'a [Arc<Portal>],
     identity: Option<Identity<'a>>,
     backend: Option<&'a Arc<Guarded>>,
-    keys: Option<Arc<SessionKeys>>,
+    keys: Option<SessionKeys>,
     session_seconds: u64,
     covers_credentials: bool,
 }
@@ -25,7 +25,7 @@ impl<'a> Grant<'a> {
         portals: &'a [Arc<Portal>],
         identity: Option<Identity<'a>>,
         backend: Option<&'a Arc<Guarded>>,
-        keys: Option<Arc<SessionKeys>>,
+        keys: Option<SessionKeys>,
         session_seconds: u64,
     ) -> Self {
         Self { ask, portals, identity, backend, keys, session_seconds, covers_credentials: false }
@@ -64,13 +64,13 @@ impl<'a> Grant<'a> {
                 // Whatever the connector knows of its names: ours must be the only one of each.
                 || self.keys.as_ref().is_some_and(|keys| keys.has_cookie(name))
         };
-        write_upstream_cookies(out, &self.ask.cookies, cut, self.keys.as_ref().map_or("", |keys| keys.cookies()));
+        write_upstream_cookies(out, &self.ask.cookies, cut, self.keys.as_ref().map_or(&[], |keys| keys.cookie_bytes()));
     }
 
     /// Appends the complete upstream path and query.
     pub fn write_target(&self, out: &mut Vec<u8>) {
         let query_key = self.backend.and_then(|backend| backend.query_key());
-        let pair = self.keys.as_ref().map_or("", |keys| keys.query());
+        let pair: &[u8] = self.keys.as_ref().map_or(&[], |keys| keys.query_bytes());
         write_upstream_target(out, self.ask.target.raw(), query_key, pair);
     }
 

@@ -161,7 +161,7 @@ impl Gate {
         terms: &Terms,
         identity: Identity<'a>,
         seconds: u64,
-        opened: Option<(&'a Arc<Guarded>, Arc<SessionKeys>)>,
+        opened: Option<(&'a Arc<Guarded>, SessionKeys)>,
     ) -> Decision<'a> {
         let (backend, keys) = opened.map_or((None, None), |(backend, keys)| (Some(backend), Some(keys)));
         let grant = Grant::new(ask, &self.portals, Some(identity), backend, keys, seconds);

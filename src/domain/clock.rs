@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -57,26 +57,29 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// The operating system's clocks.
+///
+/// They are read as the system last wrote them down, some milliseconds ago at most: that takes a fifth of the time, and
+/// every decision asks several times.
 #[derive(Debug)]
 pub struct SystemClock {
-    start: Instant,
+    start: Duration,
 }
 
 impl SystemClock {
     /// A clock whose own time line starts now.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Self::read(ClockId::MonotonicCoarse) }
     }
 
     /// Wall-clock time for whoever has no [`Clock`] and judges nothing by it, such as a header that people read.
-    ///
-    /// It is read as the system last wrote it down, some milliseconds ago at most: whole seconds lose nothing by that,
-    /// it takes a fifth of the time, and every decision asks several times.
     #[must_use]
     pub fn wall() -> UnixSeconds {
-        UnixSeconds::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or(0)
+        Self::read(ClockId::RealtimeCoarse).as_secs()
+    }
+
+    fn read(clock: ClockId) -> Duration {
+        clock_gettime(clock).try_into().unwrap_or_default()
     }
 }
 
@@ -92,7 +95,8 @@ impl Clock for SystemClock {
     }
 
     fn now(&self) -> Moment {
-        Moment(HEAD_START.saturating_add(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)))
+        let passed = Self::read(ClockId::MonotonicCoarse).saturating_sub(self.start);
+        Moment(HEAD_START.saturating_add(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 

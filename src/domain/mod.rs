@@ -22,6 +22,7 @@ mod reason;
 mod service;
 mod session_keys;
 mod settled_clock;
+mod short_text;
 mod text;
 mod url_key;
 
@@ -47,5 +48,6 @@ pub use secrecy::{ExposeSecret, SecretString as Secret};
 pub use service::{Answered, Call, Desk, KnownAs, Reach, Reply, Service, Unclear};
 pub use session_keys::{SessionKeys, SessionKeysBuilder, SessionKeysError};
 pub use settled_clock::SettledClock;
+pub use short_text::ShortText;
 pub use text::{decode_hex, escape, is_control, is_printable, is_token};
 pub use url_key::UrlKey;

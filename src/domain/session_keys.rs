@@ -1,8 +1,9 @@
 use std::fmt;
+use std::ops::Range;
 
 use memchr::memchr;
 
-use super::is_token;
+use super::{ShortText, is_token};
 
 /// Longest cookie, query pair or authorization value, in bytes. A SOGo session cookie has 4053.
 const LONGEST_KEY: usize = 6 * 1024;
@@ -10,6 +11,8 @@ const LONGEST_KEY: usize = 6 * 1024;
 const LONGEST_COOKIES: usize = 12 * 1024;
 /// Longest memo, in bytes.
 const LONGEST_MEMO: usize = 2 * 1024;
+/// Keys that are longer together have a place of their own. Those that are but a session's number or two fit.
+const MOST_IN_PLACE: usize = 86;
 
 /// Why something that a back-end sent cannot be a session key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,11 +35,12 @@ pub enum SessionKeysError {
 ///
 /// They are rendered once, here, as they travel upstream, and never printed.
 ///
-/// All in one piece of memory, one after the other: there may be a million of them, and whoever asks
-/// for one wants all of it.
+/// All in one piece of memory, one after the other, and that of their owner where they are short: there may be a
+/// million of them, and whoever asks for one wants all of it. Copies cost next to nothing, and equal keys open the
+/// same session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionKeys {
-    text: Box<str>,
+    text: ShortText<MOST_IN_PLACE>,
     /// Where cookies, query, authorization and session end; the memo is the rest.
     ends: [u16; 4],
 }
@@ -57,6 +61,12 @@ impl SessionKeys {
         self.part(0)
     }
 
+    /// The same for whoever writes them, and need not know that they are text.
+    #[must_use]
+    pub fn cookie_bytes(&self) -> &[u8] {
+        self.bytes(0)
+    }
+
     /// The value of one of the cookies.
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
@@ -69,7 +79,7 @@ impl SessionKeys {
     /// Whether one of the cookies has this name.
     #[must_use]
     pub fn has_cookie(&self, name: &[u8]) -> bool {
-        let mut rest = self.cookies().as_bytes();
+        let mut rest = self.cookie_bytes();
         while !rest.is_empty() {
             if rest.strip_prefix(name).is_some_and(|after| after.starts_with(b"=")) {
                 return true;
@@ -85,6 +95,12 @@ impl SessionKeys {
     #[must_use]
     pub fn query(&self) -> &str {
         self.part(1)
+    }
+
+    /// The same for whoever writes it, and need not know that it is text.
+    #[must_use]
+    pub fn query_bytes(&self) -> &[u8] {
+        self.bytes(1)
     }
 
     /// The whole `Authorization` value, or empty.
@@ -151,9 +167,16 @@ impl SessionKeys {
     }
 
     fn part(&self, index: usize) -> &str {
-        let end = |index: usize| self.ends.get(index).map_or(self.text.len(), |end| usize::from(*end));
-        let start = index.checked_sub(1).map_or(0, end);
-        self.text.get(start..end(index)).unwrap_or_default()
+        self.text.part(self.place(index))
+    }
+
+    fn bytes(&self, index: usize) -> &[u8] {
+        self.text.bytes().get(self.place(index)).unwrap_or_default()
+    }
+
+    fn place(&self, index: usize) -> Range<usize> {
+        let end = |index: usize| self.ends.get(index).map_or(self.text.bytes().len(), |end| usize::from(*end));
+        index.checked_sub(1).map_or(0, end)..end(index)
     }
 }
 
@@ -274,7 +297,7 @@ impl SessionKeysBuilder {
             return Err(SessionKeysError::Empty);
         }
         text.push_str(&self.memo);
-        Ok(SessionKeys { text: text.into(), ends })
+        Ok(SessionKeys { text: text.as_str().into(), ends })
     }
 }
 
@@ -386,6 +409,20 @@ mod tests {
     fn a_memo_alone_opens_nothing() {
         let built = SessionKeys::builder().memo("memo".to_owned()).unwrap().build();
         assert_eq!(built.err(), Some(SessionKeysError::Empty));
+    }
+
+    #[test]
+    fn keys_are_the_same_wherever_their_text_stands() {
+        for length in [1, MOST_IN_PLACE - 3, MOST_IN_PLACE - 2, MOST_IN_PLACE - 1, MOST_IN_PLACE, LONGEST_KEY] {
+            let with = |last: &str| {
+                let value = format!("{}{last}", "x".repeat(length - 1));
+                SessionKeys::builder().cookie("k", &value).unwrap().build().unwrap()
+            };
+            let keys = with("a");
+            assert_eq!((keys.cookies().len(), keys.cookie("k").unwrap().len()), (length + 2, length));
+            assert!(keys.has_cookie(b"k") && keys.memo().is_empty());
+            assert!(keys == keys.clone() && keys == with("a") && keys != with("b"), "{length}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub enum NotRegistered {
 /// Keys that were asked for.
 pub struct Opened {
     /// What opens the application.
-    pub keys: Arc<SessionKeys>,
+    pub keys: SessionKeys,
     /// The host of the first route that leads the person there.
     pub host: String,
     /// Where the browser goes first at that host: path, query and fragment.

@@ -272,7 +272,7 @@ impl Reception {
         })
     }
 
-    async fn obtain(&self, visitor: &Visitor<'_>, visit: &Visit<'_>) -> Result<Arc<SessionKeys>, Arrival> {
+    async fn obtain(&self, visitor: &Visitor<'_>, visit: &Visit<'_>) -> Result<SessionKeys, Arrival> {
         let Visitor { entrance, portal, session, .. } = visitor;
         let (backend, own) = (&entrance.backend, entrance.portals.first());
         let Some(login) = backend.login_name(session.identity()) else { return Err(refused(Reason::NoCredentials)) };

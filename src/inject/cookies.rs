@@ -4,7 +4,7 @@ use crate::domain::{Cookies, is_token};
 
 /// Appends the complete upstream `Cookie` value: the browser's cookies that are not `cut`, then
 /// `keys` (already rendered as `a=1; b=2`, or empty).
-pub fn write_upstream_cookies(out: &mut Vec<u8>, sent: &Cookies<'_>, cut: impl Fn(&[u8]) -> bool, keys: &str) {
+pub fn write_upstream_cookies(out: &mut Vec<u8>, sent: &Cookies<'_>, cut: impl Fn(&[u8]) -> bool, keys: &[u8]) {
     let start = out.len();
     for (name, pair) in sent.pairs() {
         if !cut(name) && !hides(name, pair, &cut) {
@@ -18,7 +18,7 @@ pub fn write_upstream_cookies(out: &mut Vec<u8>, sent: &Cookies<'_>, cut: impl F
         if out.len() > start {
             out.extend_from_slice(b"; ");
         }
-        out.extend_from_slice(keys.as_bytes());
+        out.extend_from_slice(keys);
     }
 }
 
@@ -47,7 +47,12 @@ mod tests {
     fn upstream(lines: &[&str], keys: &str) -> String {
         let sent = Cookies::new(lines.iter().map(|line| line.as_bytes()));
         let mut out = Vec::new();
-        write_upstream_cookies(&mut out, &sent, |name| [&b"portal"[..], b"_hmail", b"ID1/app"].contains(&name), keys);
+        write_upstream_cookies(
+            &mut out,
+            &sent,
+            |name| [&b"portal"[..], b"_hmail", b"ID1/app"].contains(&name),
+            keys.as_bytes(),
+        );
         String::from_utf8(out).unwrap()
     }
 

@@ -159,7 +159,7 @@ impl KeyStore {
         }
         let count = keys.len();
         for keys in keys {
-            self.log_out_for(backend, Arc::new(keys), Cause::Logout, sign_out);
+            self.log_out_for(backend, keys, Cause::Logout, sign_out);
         }
         count
     }
@@ -219,14 +219,14 @@ impl KeyStore {
     }
 
     /// Ends a session at the back-end, in the background, and goes on trying while it does not answer.
-    pub(super) fn log_out(&self, backend: &Arc<Guarded>, keys: Arc<SessionKeys>, cause: Cause) {
+    pub(super) fn log_out(&self, backend: &Arc<Guarded>, keys: SessionKeys, cause: Cause) {
         self.log_out_for(backend, keys, cause, None);
     }
 
     pub(super) fn log_out_for(
         &self,
         backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
+        keys: SessionKeys,
         cause: Cause,
         sign_out: Option<&Arc<SignOut>>,
     ) {
@@ -241,7 +241,7 @@ impl KeyStore {
         backend.metrics().logouts_waiting.inc();
         let at = Arc::clone(backend);
         let errand = move || {
-            let (at, keys) = (Arc::clone(&at), Arc::clone(&keys));
+            let (at, keys) = (Arc::clone(&at), keys.clone());
             async move { at.logout(&keys, cause).await }
         };
         let (from, sign_out) = (Arc::clone(backend), sign_out.cloned());

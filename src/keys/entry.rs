@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::holder::Holder;
 use super::outcome::Obtained;
@@ -43,7 +44,11 @@ pub(super) struct Progress {
     /// What came of it, at the end.
     pub obtained: Option<Obtained>,
     /// Keys that are being checked. Not knowing is no reason to take them away from whoever cannot wait longer.
-    pub checked: Option<Arc<SessionKeys>>,
+    pub checked: Option<SessionKeys>,
+    /// Until when the place in the queue is kept for somebody who was told to come back.
+    pub kept_until: Option<Instant>,
+    /// When somebody last left, whether they hung up or had an answer.
+    pub left: Option<Instant>,
 }
 
 impl Progress {
@@ -59,7 +64,7 @@ pub(super) enum State {
     /// A login, a check or a renewal is under way, and requests wait for it.
     Busy(Arc<watch::Sender<Progress>>),
     /// The session is open.
-    Open(Arc<SessionKeys>),
+    Open(SessionKeys),
     /// It is no longer in the store, or about to be taken out by whoever sees this; what comes too
     /// late is thrown away.
     Ended,
@@ -134,6 +139,11 @@ impl Entry {
     /// The portal and the session.
     pub(super) fn name(&self) -> (&str, &str) {
         self.holder.name()
+    }
+
+    /// Whether it is one of that portal and that session.
+    pub(super) fn is_named(&self, name: (&str, &str)) -> bool {
+        self.holder.is_named(name)
     }
 
     /// The name at the back-end.

@@ -30,7 +30,7 @@ impl Told {
 }
 
 /// What was held of a session that was ended, and is on the shelf.
-pub(super) type Held = (Arc<Entry>, Arc<Guarded>, Arc<SessionKeys>);
+pub(super) type Held = (Arc<Entry>, Arc<Guarded>, SessionKeys);
 
 /// A portal session that was ended here, on its way to the others.
 pub(super) struct Ending {
@@ -51,7 +51,7 @@ impl KeyStore {
         &self,
         entry: &Entry,
         backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
+        keys: SessionKeys,
         cause: Cause,
         sign_out: Option<&Arc<SignOut>>,
     ) {
@@ -65,14 +65,7 @@ impl KeyStore {
     }
 
     /// Takes a record off the shelf, and ends its session if it was us who did.
-    pub(super) fn take_out(
-        &self,
-        spot: Spot,
-        fence: Fence,
-        backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
-        cause: Cause,
-    ) {
+    pub(super) fn take_out(&self, spot: Spot, fence: Fence, backend: &Arc<Guarded>, keys: SessionKeys, cause: Cause) {
         self.take_out_for(spot, fence, backend, keys, cause, None);
     }
 
@@ -81,7 +74,7 @@ impl KeyStore {
         spot: Spot,
         fence: Fence,
         backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
+        keys: SessionKeys,
         cause: Cause,
         sign_out: Option<&Arc<SignOut>>,
     ) {
@@ -90,7 +83,7 @@ impl KeyStore {
             let Some(replicas) = store.replicas.get() else { return };
             match replicas.shelf.take(&spot, fence).await {
                 Ok(Taken::Ours(taken)) => {
-                    store.log_out_for(&backend, Arc::new(taken.record.keys), cause, sign_out.as_ref());
+                    store.log_out_for(&backend, taken.record.keys, cause, sign_out.as_ref());
                 }
                 Ok(Taken::Gone | Taken::InUse(_)) => {}
                 // Nobody is to use it, and that much can be done.
@@ -121,7 +114,7 @@ impl KeyStore {
             for taken in ended.unwrap_or_default() {
                 done.insert((taken.spot.entry, taken.fence));
                 if let Some(backend) = store.backend_of(&taken.record) {
-                    store.log_out_for(&backend, Arc::new(taken.record.keys), Cause::Logout, sign_out.as_ref());
+                    store.log_out_for(&backend, taken.record.keys, Cause::Logout, sign_out.as_ref());
                 }
             }
             for (entry, backend, keys) in held {
@@ -171,7 +164,7 @@ impl KeyStore {
                 Unsaid::Beside(backend, session) => {
                     let OpenedBeside { keys, is_all } = backend.opened_beside(session).await;
                     for keys in keys {
-                        self.log_out(backend, Arc::new(keys), Cause::Logout);
+                        self.log_out(backend, keys, Cause::Logout);
                     }
                     if is_all { Ok(Vec::new()) } else { Err(StoreOutage::Down) }
                 }
@@ -180,7 +173,7 @@ impl KeyStore {
                 (Ok(taken), Unsaid::Session { done, .. }) => {
                     for taken in taken.into_iter().filter(|one| !done.contains(&(one.spot.entry, one.fence))) {
                         if let Some(backend) = self.backend_of(&taken.record) {
-                            self.log_out(&backend, Arc::new(taken.record.keys), Cause::Logout);
+                            self.log_out(&backend, taken.record.keys, Cause::Logout);
                         }
                     }
                 }
@@ -206,7 +199,7 @@ impl KeyStore {
             let Some(replicas) = store.replicas.get() else { return };
             for found in replicas.shelf.of_session(&portal, &session).await.unwrap_or_default() {
                 if let Some(backend) = store.backend_of(&found.record).filter(|_| found.record.holding.user != user) {
-                    store.take_out(found.spot, found.fence, &backend, Arc::new(found.record.keys), Cause::Logout);
+                    store.take_out(found.spot, found.fence, &backend, found.record.keys, Cause::Logout);
                 }
             }
         });

@@ -2,14 +2,17 @@ use std::net::IpAddr;
 
 use super::entry::Wanted;
 use super::shelf::Holding;
-use crate::domain::Client;
+use crate::domain::{Client, ShortText};
+
+/// Names that are longer together have a place of their own. Nearly none are.
+const MOST_IN_PLACE: usize = 94;
 
 /// Whose keys these are: besides the session, everything that a ticket of the same session could
 /// say differently. Keys are handed to exactly this holder.
 pub(super) struct Holder {
     /// Portal, session, user, and the name at the back-end where it is not the user's. All in one piece of memory:
     /// there may be a million of them, and whoever looks for one compares all.
-    text: Box<str>,
+    text: ShortText<MOST_IN_PLACE>,
     session_at: u32,
     user_at: u32,
     user_end: u32,
@@ -49,7 +52,7 @@ impl Holder {
         let user_at = portal.len() + session.len();
         let user_end = user_at + user.len();
         Self {
-            text: [portal, session, user, own_login].concat().into(),
+            text: [portal, session, user, own_login].concat().as_str().into(),
             session_at: at(portal.len()),
             user_at: at(user_at),
             user_end: at(user_end),
@@ -70,17 +73,28 @@ impl Holder {
 
     /// The name at the back-end.
     pub(super) fn login(&self) -> &str {
-        self.text.get(self.login_at as usize..).unwrap_or_default()
+        self.text.part(self.login_at as usize..self.text.bytes().len())
     }
 
     fn part(&self, start: u32, end: u32) -> &str {
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+        self.text.part(start as usize..end as usize)
+    }
+
+    fn bytes(&self, start: u32, end: u32) -> &[u8] {
+        self.text.bytes().get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Whether this is a holder in that session of that portal.
+    pub(super) fn is_named(&self, (portal, session): (&str, &str)) -> bool {
+        self.bytes(0, self.session_at) == portal.as_bytes()
+            && self.bytes(self.session_at, self.user_at) == session.as_bytes()
     }
 
     /// Whether this is exactly who wants keys, of one and the same session.
     pub(super) fn is(&self, wanted: &Wanted<'_>) -> bool {
-        self.user() == wanted.user
-            && self.login() == wanted.login
+        let login = self.text.bytes().get(self.login_at as usize..);
+        self.bytes(self.user_at, self.user_end) == wanted.user.as_bytes()
+            && login == Some(wanted.login.as_bytes())
             && self.bound.as_ref().is_none_or(|bound| wanted.client.is_some_and(|client| bound.fits(client)))
     }
 
@@ -116,5 +130,60 @@ impl Bound {
         self.user_agent.as_ref().is_none_or(|held| **held == *client.user_agent)
             && self.address.is_none_or(|held| held == client.address)
             && self.accept_language.as_ref().is_none_or(|held| **held == *client.accept_language)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(portal: &str, session: &str, user: &str, login: &str) {
+        let holding = Holding {
+            user: user.to_owned(),
+            login: login.to_owned(),
+            user_agent: None,
+            address: None,
+            accept_language: None,
+        };
+        let holder = Holder::of(portal, session, &holding);
+        assert_eq!((holder.name(), holder.user(), holder.login()), ((portal, session), user, login));
+        assert!(holder.is_named((portal, session)) && holder.holds(&holding));
+        for other in [("", session), (portal, ""), (session, portal), (portal, user)] {
+            assert_eq!(holder.is_named(other), other == (portal, session), "{other:?}");
+        }
+        for other in [String::new(), format!("{user}x"), format!("x{login}")] {
+            let [mut user_differs, mut login_differs] = [holder.holding(), holder.holding()];
+            user_differs.user.clone_from(&other);
+            login_differs.login.clone_from(&other);
+            assert_eq!(holder.holds(&user_differs), other == user, "{other:?}");
+            assert_eq!(holder.holds(&login_differs), other == login, "{other:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_of_any_length_come_out_as_they_went_in(
+            portal in ".{0,30}", session in ".{0,60}", user in ".{0,30}", login in ".{0,30}",
+        ) {
+            check(&portal, &session, &user, &login);
+            check(&portal, &session, &user, &user);
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart_where_one_ends_and_the_next_begins() {
+        let long = "é".repeat(32 * 1024);
+        for (portal, session, user, login) in [
+            ("", "", "", ""),
+            ("portal", "session", "", "login"),
+            ("portal", "session", "user", ""),
+            ("port", "alsession", "user", "use"),
+            ("portal", "session", &long, "login"),
+            (&long, &long, &long, &long),
+        ] {
+            check(portal, session, user, login);
+        }
     }
 }

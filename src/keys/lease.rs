@@ -27,7 +27,7 @@ enum Next {
     /// Somebody else's keys.
     Use(Box<Shelved>),
     /// Keys that are to be checked first.
-    Check(Arc<SessionKeys>),
+    Check(SessionKeys),
     /// Keys that are newer than these.
     Get(Fence),
 }
@@ -142,7 +142,6 @@ impl Task {
 
     /// Puts what was got onto the shelf. Nothing where somebody else has got other keys meanwhile.
     async fn commit(&mut self, replicas: &Replicas, lease: Lease, keys: SessionKeys) -> Option<Obtained> {
-        let keys = Arc::new(keys);
         if self.has_ended() {
             lease.give_back(replicas).await;
             self.throw_away(keys);
@@ -185,7 +184,7 @@ impl Task {
     }
 
     /// Keys that nobody has seen.
-    fn throw_away(&self, keys: Arc<SessionKeys>) {
+    fn throw_away(&self, keys: SessionKeys) {
         self.store.log_out(&self.backend, keys, Cause::Late);
     }
 
@@ -194,13 +193,13 @@ impl Task {
         self.opened();
         self.entry.shelving.expire_at(self.applicant.person.expires);
         self.entry.shelving.keep_apart(0);
-        self.keep(Arc::new(keys))
+        self.keep(keys)
     }
 
     /// Goes on with keys that another replica has got.
     fn take_over(&mut self, replicas: &Replicas, found: Shelved) -> Next {
         let Shelved { spot, fence, record, ages } = found;
-        let (now, keys) = (self.store.clock.now(), Arc::new(record.keys));
+        let (now, keys) = (self.store.clock.now(), record.keys);
         let is_for_us = self.entry.holds(self.backend.id(), &record.holding);
         if !is_for_us || replicas.is_outdated(&self.backend, self.entry.login(), now.minus(ages.opened)) {
             self.store.take_out(spot, fence, &self.backend, keys, Cause::Logout);
@@ -227,14 +226,14 @@ impl Task {
         self.backend.metrics().keys.inc();
         self.found_on_shelf = true;
         if wants_check {
-            self.held = Some(Arc::clone(&keys));
+            self.held = Some(keys.clone());
             return Next::Check(keys);
         }
         Next::Done(self.keep(keys))
     }
 
     /// Has overdue keys checked, by us or by whoever is just doing so.
-    async fn check_for_all(&mut self, replicas: &Replicas, keys: &Arc<SessionKeys>) -> Next {
+    async fn check_for_all(&mut self, replicas: &Replicas, keys: &SessionKeys) -> Next {
         let (store, backend) = (Arc::clone(&self.store), Arc::clone(&self.backend));
         let Some(fence) = self.entry.shelving.fence() else {
             return self.check_apart(keys).await;
@@ -249,7 +248,7 @@ impl Task {
                 Ok(Tend::Theirs(_)) if now.since(began) > Replicas::turn(&backend) * 2 => {
                     // Not knowing is no reason to take keys away.
                     self.entry.excuse(now, backend.limits());
-                    return Next::Done(self.keep(Arc::clone(keys)));
+                    return Next::Done(self.keep(keys.clone()));
                 }
                 Ok(Tend::Theirs(left)) => {
                     // Whether it is settled or they took too long: whoever asks now knows.
@@ -258,7 +257,7 @@ impl Task {
                 Ok(Tend::Rest(ages)) => {
                     self.entry.learn(now, &ages);
                     self.entry.touch(now);
-                    return Next::Done(self.keep(Arc::clone(keys)));
+                    return Next::Done(self.keep(keys.clone()));
                 }
                 Ok(Tend::Newer(found)) => return Next::Use(found),
                 Ok(Tend::Unknown) => {
@@ -276,10 +275,10 @@ impl Task {
     }
 
     /// Checks keys where nobody else can be asked.
-    async fn check_apart(&mut self, keys: &Arc<SessionKeys>) -> Next {
+    async fn check_apart(&mut self, keys: &SessionKeys) -> Next {
         match self.check(keys).await {
             Checked::Dead => self.was_dead(),
-            Checked::Alive | Checked::Unknown => Next::Done(self.keep(Arc::clone(keys))),
+            Checked::Alive | Checked::Unknown => Next::Done(self.keep(keys.clone())),
             Checked::Renewed(keys) => {
                 self.entry.shelving.keep_apart(0);
                 Next::Done(self.keep(keys))
@@ -288,7 +287,7 @@ impl Task {
     }
 
     /// Checks keys for everybody.
-    async fn check_in_turn(&mut self, replicas: &Replicas, spot: &Spot, fence: Fence, keys: &Arc<SessionKeys>) -> Next {
+    async fn check_in_turn(&mut self, replicas: &Replicas, spot: &Spot, fence: Fence, keys: &SessionKeys) -> Next {
         match self.check(keys).await {
             Checked::Dead => {
                 self.let_go();
@@ -298,7 +297,7 @@ impl Task {
             }
             Checked::Alive => {
                 replicas.confirm(&self.entry, &self.backend, spot, fence, None).await.note(&self.entry);
-                Next::Done(self.keep(Arc::clone(keys)))
+                Next::Done(self.keep(keys.clone()))
             }
             Checked::Renewed(keys) => {
                 replicas.confirm(&self.entry, &self.backend, spot, fence, Some(&keys)).await.note(&self.entry);
@@ -307,7 +306,7 @@ impl Task {
             Checked::Unknown => {
                 // Where the store cannot be told, the turn ends by itself.
                 let _ = replicas.shelf.hand_back(spot, fence).await;
-                Next::Done(self.keep(Arc::clone(keys)))
+                Next::Done(self.keep(keys.clone()))
             }
         }
     }
@@ -369,7 +368,7 @@ impl From<Liveness> for Checked {
     fn from(liveness: Liveness) -> Self {
         match liveness {
             Liveness::Alive => Self::Alive,
-            Liveness::Renewed(keys) => Self::Renewed(Arc::new(keys)),
+            Liveness::Renewed(keys) => Self::Renewed(keys),
             Liveness::Dead => Self::Dead,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::candidates::Candidate;
 use super::entry::{Entry, Progress, State, Wanted};
@@ -14,6 +15,7 @@ use super::refusals::Fingerprint;
 use super::shelf::{Said, Word};
 use super::store::{Cause, KeyStore};
 use super::turns::Turn;
+use super::waiting::Waiting;
 use crate::backend::{Guarded, Login, LoginPlace, Outage, Refusal};
 use crate::domain::SessionKeys;
 
@@ -25,17 +27,13 @@ const LOCKED_FOR: Duration = Duration::from_secs(60);
 /// same password waits twice as long each time, up to `refused_for`.
 const PUZZLED_FOR: Duration = Duration::from_secs(15);
 
-/// How long a login that nobody waits for keeps its place in the queue: longer than anybody who was told to come back
-/// is asked to stay away, so that whoever does so finds it where it was.
-const FORSAKEN_AFTER: Duration = Duration::from_secs(10);
-
 /// What an entry needs.
 pub(super) enum Work {
     Login,
     /// The keys are overdue: ask first whether they still open anything.
-    Check(Arc<SessionKeys>),
+    Check(SessionKeys),
     /// The keys open nothing any more, says the web server: get others.
-    Renew(Arc<SessionKeys>),
+    Renew(SessionKeys),
 }
 
 enum Begun {
@@ -43,34 +41,18 @@ enum Begun {
     Wait(Waiting),
 }
 
-/// Somebody who waits for what comes of an entry.
-struct Waiting {
-    store: Arc<KeyStore>,
-    entry: Arc<Entry>,
-    progress: watch::Receiver<Progress>,
-}
-
-impl Drop for Waiting {
-    /// Whoever leaves without an answer was here until now.
-    fn drop(&mut self) {
-        if !self.progress.borrow().is_done() {
-            self.entry.touch(self.store.clock.now());
-        }
-    }
-}
-
 impl KeyStore {
     /// Gets keys: held ones, those of a login under way, or those of a new login. Waits at most the
     /// back-end's `login_timeout`; what was begun goes on for the next request.
     ///
     /// What asks the back-end is never broken off. What only waits to do so, for a place or for another login of
-    /// the same person, ends without asking when nobody has waited for it for ten seconds.
+    /// the same person, makes way for others once nobody waits for it any more and nobody was told to come back.
     pub async fn obtain(self: &Arc<Self>, order: Order<'_>) -> Obtained {
         let mut waiting = match self.begin(&order) {
             Begun::Done(obtained) => return obtained,
             Begun::Wait(waiting) => waiting,
         };
-        let settled = tokio::time::timeout(
+        let settled = timeout(
             order.backend.limits().login_timeout,
             waiting.progress.wait_for(Progress::is_done).map_ok(|progress| progress.obtained.clone()),
         );
@@ -78,11 +60,14 @@ impl KeyStore {
             Ok(Ok(obtained)) => obtained.unwrap_or(Obtained::Busy),
             // The task is gone without a word: it panicked.
             Ok(Err(_)) => Obtained::Unavailable(Outage::Protocol("the login broke off".to_owned())),
-            Err(_) => match waiting.progress.borrow().checked.clone().filter(|_| waiting.entry.is_busy()) {
-                Some(keys) => Obtained::Keys(keys),
-                None if order.backend.is_full() => Obtained::Busy,
-                None => Obtained::Unavailable(Outage::TimedOut),
-            },
+            Err(_) => {
+                waiting.keep_place();
+                match waiting.progress.borrow().checked.clone().filter(|_| waiting.entry.is_busy()) {
+                    Some(keys) => Obtained::Keys(keys),
+                    None if order.backend.is_full() => Obtained::Busy,
+                    None => Obtained::Unavailable(Outage::TimedOut),
+                }
+            }
         };
         if let Some(why) = obtained.outage() {
             tracing::debug!(backend = order.backend.name(), %why, "no keys at the moment");
@@ -132,28 +117,28 @@ impl KeyStore {
             State::Ended => return None,
             State::Busy(sender) => {
                 metrics.joined.inc();
-                return Some(Begun::Wait(self.waiting(entry, sender)));
+                return Some(Begun::Wait(Waiting::new(entry, sender)));
             }
             State::Vacant => Work::Login,
             State::Open(keys) if order.renew && entry.may_renew(now, limits.keep_alive_interval) => {
                 entry.begin_renewal(now);
-                Work::Renew(Arc::clone(keys))
+                Work::Renew(keys.clone())
             }
-            State::Open(keys) if entry.is_ending(now) => Work::Renew(Arc::clone(keys)),
-            State::Open(keys) if !order.renew && entry.wants_check(now, order.backend) => Work::Check(Arc::clone(keys)),
+            State::Open(keys) if entry.is_ending(now) => Work::Renew(keys.clone()),
+            State::Open(keys) if !order.renew && entry.wants_check(now, order.backend) => Work::Check(keys.clone()),
             State::Open(keys) => {
                 entry.touch(now);
                 metrics.hit.inc();
-                return Some(Begun::Done(Obtained::Keys(Arc::clone(keys))));
+                return Some(Begun::Done(Obtained::Keys(keys.clone())));
             }
         };
         // Where there are other replicas, one of them may have what is wanted.
         if self.replicas.get().is_none() {
             metrics.miss.inc();
         }
-        let checked = if let Work::Check(keys) = &work { Some(Arc::clone(keys)) } else { None };
-        let sender = Arc::new(watch::Sender::new(Progress { obtained: None, checked }));
-        let waiting = self.waiting(entry, &sender);
+        let checked = if let Work::Check(keys) = &work { Some(keys.clone()) } else { None };
+        let sender = Arc::new(watch::Sender::new(Progress { checked, ..Progress::default() }));
+        let waiting = Waiting::new(entry, &sender);
         *state = State::Busy(Arc::clone(&sender));
         drop(state);
         let task = Task {
@@ -163,17 +148,13 @@ impl KeyStore {
             applicant: applicant.clone(),
             held: match &work {
                 Work::Login => None,
-                Work::Check(keys) | Work::Renew(keys) => Some(Arc::clone(keys)),
+                Work::Check(keys) | Work::Renew(keys) => Some(keys.clone()),
             },
             found_on_shelf: false,
             sender,
         };
         self.runtime.spawn(task.run(work));
         Some(Begun::Wait(waiting))
-    }
-
-    fn waiting(self: &Arc<Self>, entry: &Arc<Entry>, sender: &watch::Sender<Progress>) -> Waiting {
-        Waiting { store: Arc::clone(self), entry: Arc::clone(entry), progress: sender.subscribe() }
     }
 
     /// The passwords that a login would try, in this order, less those known to be in vain.
@@ -211,17 +192,17 @@ pub(super) struct Task {
     pub(super) backend: Arc<Guarded>,
     pub(super) applicant: Applicant,
     /// The keys that were there before, as long as they are worth keeping.
-    pub(super) held: Option<Arc<SessionKeys>>,
+    pub(super) held: Option<SessionKeys>,
     /// Another replica had what was wanted.
     pub(super) found_on_shelf: bool,
-    sender: Arc<watch::Sender<Progress>>,
+    pub(super) sender: Arc<watch::Sender<Progress>>,
 }
 
 /// What a check found out.
 pub(super) enum Checked {
     Alive,
     /// They live on as these.
-    Renewed(Arc<SessionKeys>),
+    Renewed(SessionKeys),
     Dead,
     /// The back-end could not be asked.
     Unknown,
@@ -255,7 +236,6 @@ impl Task {
         }
         match self.log_in().await {
             Ok(keys) => {
-                let keys = Arc::new(keys);
                 self.opened();
                 self.keep(keys)
             }
@@ -289,34 +269,11 @@ impl Task {
         Ok(first.is_some_and(|first| self.backend.would_ask(&self.applicant.attempt(first.password))))
     }
 
-    /// Waits for something, unless nobody waits for us or the entry has ended by then.
-    async fn unless_forsaken<T>(&self, something: impl Future<Output = T>) -> Result<T, Obtained> {
-        let got = tokio::select! {
-            biased;
-            () = self.forsaken() => return Err(Obtained::Busy),
-            got = something => got,
-        };
-        if self.has_ended() { Err(Obtained::Busy) } else { Ok(got) }
-    }
-
-    /// Waits until nobody waits for us, nor has for a while.
-    async fn forsaken(&self) {
-        loop {
-            self.sender.closed().await;
-            let alone = self.store.clock.now().since(self.entry.used());
-            let left = FORSAKEN_AFTER.saturating_sub(alone);
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left).await;
-        }
-    }
-
-    pub(super) async fn check(&self, keys: &Arc<SessionKeys>) -> Checked {
+    pub(super) async fn check(&self, keys: &SessionKeys) -> Checked {
         // Longer than the check's own deadline, which tells the back-end's failure from a queue: only
         // then does everybody else know of it. A queue alone must not cost people their turn.
         let patience = self.backend.check_timeout().mul_f64(1.5);
-        let checked = tokio::time::timeout(patience, self.backend.check(keys)).await;
+        let checked = timeout(patience, self.backend.check(keys)).await;
         let now = self.store.clock.now();
         self.entry.touch(now);
         let Ok(Ok(liveness)) = checked else {
@@ -334,6 +291,10 @@ impl Task {
     /// Opens a session with one of the passwords that are not known to be in vain.
     pub(super) async fn try_passwords(&self, place: Option<&LoginPlace<'_>>) -> Result<SessionKeys, Obtained> {
         let store = &self.store;
+        // Other replicas may have been asked since our turn came.
+        if self.is_forsaken() {
+            return Err(Obtained::Busy);
+        }
         // Also because the same password may have been refused while we waited for our turn.
         let candidates = store.prepare(&self.backend, &self.applicant)?;
         let mut obtained = Obtained::Busy;
@@ -413,7 +374,7 @@ impl Task {
 
     /// Puts the keys into the entry, unless it was ended meanwhile, or its back-end is no longer
     /// configured: then nobody may have them, and the back-end is told.
-    pub(super) fn keep(&mut self, keys: Arc<SessionKeys>) -> Obtained {
+    pub(super) fn keep(&mut self, keys: SessionKeys) -> Obtained {
         self.held = None;
         let mut state = self.entry.state.lock();
         if matches!(&*state, State::Ended) || !self.store.knows(&self.backend) {
@@ -425,7 +386,7 @@ impl Task {
             return self.store.why_ended(&self.entry);
         }
         self.store.note_end(&self.entry, &self.backend, &keys);
-        *state = State::Open(Arc::clone(&keys));
+        *state = State::Open(keys.clone());
         Obtained::Keys(keys)
     }
 
@@ -444,7 +405,7 @@ impl Task {
     }
 
     /// The keys that were held are not good any more: nobody is given them while others are got.
-    pub(super) fn let_go(&mut self) -> Option<Arc<SessionKeys>> {
+    pub(super) fn let_go(&mut self) -> Option<SessionKeys> {
         self.sender.send_modify(|progress| progress.checked = None);
         self.held.take()
     }

@@ -1,5 +1,4 @@
 use std::fmt::Display;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{Outage, Refusal};
@@ -14,7 +13,7 @@ const BUSY_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub enum Obtained {
     /// Here they are.
-    Keys(Arc<SessionKeys>),
+    Keys(SessionKeys),
     /// The back-end said no, now or a while ago.
     Refused(Refusal),
     /// The back-end could not be asked.
@@ -57,7 +56,7 @@ impl Obtained {
     ///
     /// # Errors
     /// [`NoKeys`], which says the same to everybody who asks.
-    pub fn into_keys(self) -> Result<Arc<SessionKeys>, NoKeys> {
+    pub fn into_keys(self) -> Result<SessionKeys, NoKeys> {
         let (reason, retry_after) = match self {
             Self::Keys(keys) => return Ok(keys),
             Self::Refused(_) => (Reason::CredentialsRefused, BUSY_FOR),
@@ -77,7 +76,7 @@ impl Obtained {
 #[derive(Debug)]
 pub enum Found {
     /// Keys to use now.
-    Keys(Arc<SessionKeys>),
+    Keys(SessionKeys),
     /// Nothing that could be used now; [`super::KeyStore::obtain`] may get it.
     Nothing,
     /// The session was ended.

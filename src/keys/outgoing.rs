@@ -24,7 +24,7 @@ pub(super) struct Outgoing {
     /// Under whose name it was.
     entry: Arc<Entry>,
     backend: Arc<Guarded>,
-    keys: Arc<SessionKeys>,
+    keys: SessionKeys,
     /// When it is looked at.
     at: Moment,
     /// When it ends at the latest.
@@ -33,13 +33,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(
-        entry: &Arc<Entry>,
-        backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
-        at: Moment,
-        cause: Cause,
-    ) -> Self {
+    pub(super) fn new(entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: SessionKeys, at: Moment, cause: Cause) -> Self {
         let (entry, backend) = (Arc::clone(entry), Arc::clone(backend));
         Self { entry, backend, keys, at, until: at.plus(LONGEST_KEPT), cause }
     }
@@ -57,13 +51,7 @@ impl Outgoing {
 impl KeyStore {
     /// Ends the session of an entry's keys that are not on the shelf, because others are there. They may have been
     /// there before the store lost them, and then others may give them to people until they look themselves.
-    pub(super) fn give_way(
-        &self,
-        replicas: &Replicas,
-        entry: &Arc<Entry>,
-        backend: &Arc<Guarded>,
-        keys: Arc<SessionKeys>,
-    ) {
+    pub(super) fn give_way(&self, replicas: &Replicas, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: SessionKeys) {
         // Whoever signed in counts it, so that it is counted once.
         if entry.shelving.is_own() {
             backend.metrics().leases_lost.inc();
@@ -98,7 +86,7 @@ impl KeyStore {
         let due: Vec<_> = replicas.outgoing.lock().extract_if(.., |one| one.is_due(now)).collect();
         for mut one in due {
             match replicas.shelf.find(&replicas.spot_of(&one.entry)).await {
-                Ok(Some(found)) if found.record.keys == *one.keys => {}
+                Ok(Some(found)) if found.record.keys == one.keys => {}
                 Err(_) if now < one.until => {
                     one.at = now.plus(AGAIN);
                     self.end_later(replicas, one);

@@ -321,14 +321,14 @@ impl KeyStore {
         let now = self.clock.now();
         let is_outdated = replicas.is_outdated(&backend, &record.holding.login, now.minus(ages.opened));
         if is_outdated || self.is_ended(&record.portal, &record.session) {
-            self.take_out(spot, fence, &backend, Arc::new(record.keys), Cause::Logout);
+            self.take_out(spot, fence, &backend, record.keys, Cause::Logout);
             return false;
         }
         let entry = Entry::of_record(backend.id(), &record, now, self.next_jitter());
         entry.date(now, &ages);
         entry.shelving.put(fence, replicas.losses());
         entry.shelving.expire_at(record.expires);
-        let keys = Arc::new(record.keys);
+        let keys = record.keys;
         self.note_end(&entry, &backend, &keys);
         *entry.state.lock() = State::Open(keys);
         let held = self.take_in(entry, |other| other.holds(backend.id(), &record.holding));

@@ -121,7 +121,7 @@ impl<S: Deref<Target = Shard>> Held<'_, S> {
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.shard.entries.iter_hash(self.hash).filter(|entry| entry.name() == self.name)
+        self.shard.entries.iter_hash(self.hash).filter(|entry| entry.is_named(self.name))
     }
 
     /// The entry that is wanted, if it is here; no entry is, once the session was ended.
@@ -143,7 +143,7 @@ impl<S: DerefMut<Target = Shard>> Held<'_, S> {
     pub(super) fn take(&mut self, is_it: impl Fn(&Arc<Entry>) -> bool) -> Entries {
         let mut taken = Entries::new();
         let name = self.name;
-        let is_one = |entry: &Arc<Entry>| entry.name() == name && is_it(entry);
+        let is_one = |entry: &Arc<Entry>| entry.is_named(name) && is_it(entry);
         while let Ok(found) = self.shard.entries.find_entry(self.hash, is_one) {
             taken.push(found.remove().0);
         }

@@ -152,7 +152,7 @@ impl KeyStore {
         }
         entry.touch(now);
         backend.metrics().hit.inc();
-        Found::Keys(Arc::clone(keys))
+        Found::Keys(keys.clone())
     }
 
     /// Whether the session of this id was ended here, and would not have ended by itself.

@@ -38,7 +38,7 @@ impl KeyStore {
         });
     }
 
-    async fn refresh_alone(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
+    async fn refresh_alone(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &SessionKeys) {
         let liveness = backend.check(keys).await;
         let renewed = matches!(liveness, Ok(Liveness::Renewed(_)));
         if let Some(keys) = self.settle_refresh(entry, backend, keys, liveness)
@@ -54,7 +54,7 @@ impl KeyStore {
         replicas: &Replicas,
         entry: &Arc<Entry>,
         backend: &Arc<Guarded>,
-        keys: &Arc<SessionKeys>,
+        keys: &SessionKeys,
     ) {
         let Some(fence) = entry.shelving.fence() else {
             self.offer(replicas, entry, backend, keys).await;
@@ -91,7 +91,7 @@ impl KeyStore {
         replicas: &Replicas,
         entry: &Arc<Entry>,
         backend: &Arc<Guarded>,
-        keys: &Arc<SessionKeys>,
+        keys: &SessionKeys,
         (spot, fence): (&Spot, Fence),
     ) {
         let liveness = backend.check(keys).await;
@@ -118,7 +118,7 @@ impl KeyStore {
     }
 
     /// Gives up a copy of keys that others may have. Says whether these were the keys.
-    fn drop_copy(&self, entry: &Arc<Entry>, backend: &Guarded, keys: &Arc<SessionKeys>, cause: Cause) -> bool {
+    fn drop_copy(&self, entry: &Arc<Entry>, backend: &Guarded, keys: &SessionKeys, cause: Cause) -> bool {
         self.drop_copy_unless(entry, backend, keys, cause, |_| false)
     }
 
@@ -126,14 +126,14 @@ impl KeyStore {
         &self,
         entry: &Arc<Entry>,
         backend: &Guarded,
-        keys: &Arc<SessionKeys>,
+        keys: &SessionKeys,
         cause: Cause,
         is_wanted: impl FnOnce(&Entry) -> bool,
     ) -> bool {
         {
             let mut state = entry.state.lock();
             // Whoever is given keys is so under this lock.
-            if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys)) || is_wanted(entry) {
+            if !matches!(&*state, State::Open(current) if current == keys) || is_wanted(entry) {
                 return false;
             }
             *state = State::Ended;
@@ -144,9 +144,9 @@ impl KeyStore {
     }
 
     /// Ends a session that only we hold, since its portal session was ended elsewhere.
-    fn end_copy(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
+    fn end_copy(&self, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &SessionKeys) {
         if self.drop_copy(entry, backend, keys, Cause::Logout) {
-            self.log_out(backend, Arc::clone(keys), Cause::Logout);
+            self.log_out(backend, keys.clone(), Cause::Logout);
         }
     }
 
@@ -156,34 +156,34 @@ impl KeyStore {
         replicas: &Replicas,
         entry: &Arc<Entry>,
         backend: &Arc<Guarded>,
-        keys: &Arc<SessionKeys>,
+        keys: &SessionKeys,
         found: Shelved,
     ) {
         let Shelved { spot, fence, record, ages } = found;
-        let (now, theirs) = (self.clock.now(), Arc::new(record.keys));
+        let (now, theirs) = (self.clock.now(), record.keys);
         if replicas.is_outdated(backend, entry.login(), now.minus(ages.opened)) {
             self.take_out(spot, fence, backend, theirs, Cause::Logout);
             return;
         }
         let mut state = entry.state.lock();
-        if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys)) {
+        if !matches!(&*state, State::Open(current) if current == keys) {
             return;
         }
         // After the store has lost things, somebody else may have offered the very same keys.
-        if entry.shelving.fence().is_none() && *theirs != **keys {
-            self.give_way(replicas, entry, backend, Arc::clone(keys));
+        if entry.shelving.fence().is_none() && theirs != *keys {
+            self.give_way(replicas, entry, backend, keys.clone());
         }
         let used = entry.used();
         entry.date(now, &ages);
         entry.touch(used.max(entry.used()));
         entry.shelving.put(fence, replicas.losses());
-        entry.shelving.are_own(entry.shelving.is_own() && *theirs == **keys);
+        entry.shelving.are_own(entry.shelving.is_own() && theirs == *keys);
         self.note_end(entry, backend, &theirs);
         *state = State::Open(theirs);
     }
 
     /// Offers keys that are not on the shelf, unless somebody else's are there.
-    async fn offer(&self, replicas: &Replicas, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &Arc<SessionKeys>) {
+    async fn offer(&self, replicas: &Replicas, entry: &Arc<Entry>, backend: &Arc<Guarded>, keys: &SessionKeys) {
         let (spot, now) = (replicas.spot_of(entry), self.clock.now());
         if !replicas.may_ask(now) {
             return;
@@ -250,7 +250,7 @@ impl KeyStore {
         replicas: &Replicas,
         entry: &Arc<Entry>,
         backend: &Arc<Guarded>,
-        (keys, fence): (&Arc<SessionKeys>, Fence),
+        (keys, fence): (&SessionKeys, Fence),
         cause: Cause,
     ) {
         let (spot, now, limits) = (replicas.spot_of(entry), self.clock.now(), backend.limits());
@@ -263,7 +263,7 @@ impl KeyStore {
         match replicas.shelf.take_idle(&spot, fence, used, idle, oldest).await {
             Ok(Taken::Ours(taken)) => {
                 let came_back = |entry: &Entry| cause == Cause::Idle && entry.used() > last;
-                let theirs = Arc::new(taken.record.keys);
+                let theirs = taken.record.keys;
                 if !self.drop_copy_unless(entry, backend, keys, cause, came_back) && is_open_with(entry, keys) {
                     // Somebody was given them while we asked.
                     while_open_with(entry, keys, |entry| entry.shelving.keep_apart(fence));
@@ -311,21 +311,21 @@ impl KeyStore {
         &self,
         entry: &Arc<Entry>,
         backend: &Guarded,
-        checked: &Arc<SessionKeys>,
+        checked: &SessionKeys,
         liveness: Result<Liveness, Outage>,
-    ) -> Option<Arc<SessionKeys>> {
-        let mut held = Arc::clone(checked);
+    ) -> Option<SessionKeys> {
+        let mut held = checked.clone();
         let mut state = entry.state.lock();
         // Somebody ended or replaced the session meanwhile; the answer is about keys of the past.
-        if !matches!(&*state, State::Open(current) if Arc::ptr_eq(current, checked)) {
+        if !matches!(&*state, State::Open(current) if current == checked) {
             return None;
         }
         match liveness {
             Ok(Liveness::Alive) => entry.confirm(self.clock.now()),
             Ok(Liveness::Renewed(keys)) => {
                 self.note_end(entry, backend, &keys);
-                held = Arc::new(keys);
-                *state = State::Open(Arc::clone(&held));
+                held = keys;
+                *state = State::Open(held.clone());
                 entry.confirm(self.clock.now());
             }
             Ok(Liveness::Dead) => {
@@ -377,24 +377,24 @@ impl KeyStore {
 }
 
 /// Notes something of these keys, if they are still held. Says whether they are.
-fn while_open_with(entry: &Entry, keys: &Arc<SessionKeys>, note: impl FnOnce(&Entry)) -> bool {
+fn while_open_with(entry: &Entry, keys: &SessionKeys, note: impl FnOnce(&Entry)) -> bool {
     let state = entry.state.lock();
-    let is_open = matches!(&*state, State::Open(current) if Arc::ptr_eq(current, keys));
+    let is_open = matches!(&*state, State::Open(current) if current == keys);
     if is_open {
         note(entry);
     }
     is_open
 }
 
-fn open_keys(entry: &Entry) -> Option<Arc<SessionKeys>> {
+fn open_keys(entry: &Entry) -> Option<SessionKeys> {
     match &*entry.state.lock() {
-        State::Open(keys) => Some(Arc::clone(keys)),
+        State::Open(keys) => Some(keys.clone()),
         _ => None,
     }
 }
 
-fn is_open_with(entry: &Entry, keys: &Arc<SessionKeys>) -> bool {
-    matches!(&*entry.state.lock(), State::Open(current) if Arc::ptr_eq(current, keys))
+fn is_open_with(entry: &Entry, keys: &SessionKeys) -> bool {
+    matches!(&*entry.state.lock(), State::Open(current) if current == keys)
 }
 
 /// A keep-alive under way; there is at most one for an entry, however it ends.

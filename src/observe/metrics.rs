@@ -145,6 +145,25 @@ impl BackendMetrics {
         self.logouts.with_label_values(&[self.name.as_str(), cause, outcome]).inc();
     }
 
+    /// Shows that there was no logout yet, by what can become of one here: whether the back-end can be told. What
+    /// cannot happen has no series, because each takes most of a kilobyte.
+    pub fn show_logouts(&self, can_be_told: bool) {
+        for cause in LOGOUT_CAUSES {
+            for outcome in if can_be_told { LOGOUT_OUTCOMES } else { &[LOGOUT_LEFT] } {
+                self.logouts.with_label_values(&[self.name.as_str(), cause, outcome]);
+            }
+        }
+    }
+
+    /// Shows that no account has been changed yet, where they can be.
+    pub fn show_account_changes(&self) {
+        for change in ACCOUNT_CHANGES {
+            for outcome in ACCOUNT_OUTCOMES {
+                self.account_changes.with_label_values(&[self.name.as_str(), change, outcome]);
+            }
+        }
+    }
+
     /// Counts one change of an account, both words from the lists below.
     pub fn count_account_change(&self, change: &'static str, outcome: &'static str) {
         self.account_changes.with_label_values(&[self.name.as_str(), change, outcome]).inc();
@@ -157,7 +176,8 @@ const LOGOUT_CAUSES: [&str; 6] = ["idle", "age", "capacity", "logout", "dead", "
 
 const ACCOUNT_CHANGES: [&str; 3] = ["password", "put", "remove"];
 const ACCOUNT_OUTCOMES: [&str; 4] = ["done", "refused", "pending", "replaced"];
-const LOGOUT_OUTCOMES: [&str; 4] = ["done", "failed", "given_up", "left"];
+const LOGOUT_OUTCOMES: &[&str] = &["done", "failed", "given_up"];
+const LOGOUT_LEFT: &str = "left";
 
 impl Metrics {
     /// Makes all metrics, none with a series yet but those of the doors.
@@ -345,16 +365,6 @@ impl Metrics {
         let login = |outcome| self.logins.with_label_values(&[name, outcome]);
         let keep_alive = |outcome| self.keep_alives.with_label_values(&[name, outcome]);
         let eviction = |cause| self.evictions.with_label_values(&[name, cause]);
-        for cause in LOGOUT_CAUSES {
-            for outcome in LOGOUT_OUTCOMES {
-                self.logouts.with_label_values(&[name, cause, outcome]);
-            }
-        }
-        for change in ACCOUNT_CHANGES {
-            for outcome in ACCOUNT_OUTCOMES {
-                self.account_changes.with_label_values(&[name, change, outcome]);
-            }
-        }
         let up = self.backend_up.with_label_values(&[name]);
         up.set(1);
         BackendMetrics {
@@ -448,8 +458,14 @@ mod tests {
     #[test]
     fn series_of_known_names_exist_from_the_start() {
         let metrics = Metrics::new();
-        let _ = metrics.backend("mail");
+        let backend = metrics.backend("mail");
         let _ = metrics.portal("customers");
+        for later in ["keyward_account_changes_total", "keyward_logouts_total"] {
+            assert!(!metrics.render().contains(later), "it is not known yet what can become of {later}");
+        }
+        backend.show_account_changes();
+        backend.show_logouts(true);
+        metrics.backend("shop").show_logouts(false);
         assert!(!metrics.render().contains("keyward_store"), "there is none");
         let _ = metrics.store();
         let _ = metrics.store();
@@ -459,6 +475,8 @@ mod tests {
             r#"keyward_key_lookups_total{backend="mail",result="joined"} 0"#,
             r#"keyward_logouts_total{backend="mail",cause="idle",outcome="done"} 0"#,
             r#"keyward_portal_validations_total{portal="customers",verdict="genuine"} 0"#,
+            r#"keyward_logouts_total{backend="shop",cause="idle",outcome="left"} 0"#,
+            r#"keyward_account_changes_total{backend="mail",change="put",outcome="done"} 0"#,
             r#"keyward_backend_up{backend="mail"} 1"#,
             r#"keyward_config_reloads_total{outcome="applied"} 0"#,
             r#"keyward_store_calls_total{outcome="timed_out"} 0"#,
@@ -466,6 +484,13 @@ mod tests {
             "keyward_store_seconds_count 0",
         ] {
             assert!(text.contains(series), "{series} is missing in\n{text}");
+        }
+        for series in [
+            r#"keyward_logouts_total{backend="mail",cause="idle",outcome="left"}"#,
+            r#"keyward_logouts_total{backend="shop",cause="idle",outcome="done"}"#,
+            r#"keyward_account_changes_total{backend="shop""#,
+        ] {
+            assert!(!text.contains(series), "{series} cannot be, and is in\n{text}");
         }
     }
 

@@ -127,8 +127,8 @@ impl Allowed {
 
     /// An allow of these lines.
     #[cfg(test)]
-    pub fn of(lines: &[(&str, &str)]) -> Self {
-        let mut allowed = Self::behind(Vec::new());
+    pub fn of(begun: Vec<u8>, lines: &[(&str, &str)]) -> Self {
+        let mut allowed = Self::behind(begun);
         lines.iter().for_each(|(name, value)| allowed.text(name, value));
         allowed
     }

@@ -1,5 +1,5 @@
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 
 use super::answer::{Answer, Names};
 use super::headers::Headers;
-use super::question::{Asked, Forwarded};
+use super::question::{Asked, Forwarded, Original};
 use super::{Live, State, answer, question};
 use crate::decision::{Ask, Decision, Purpose, Sheets, Step};
 use crate::domain::{Reason, Ruling};
@@ -30,55 +30,92 @@ impl DoorState {
 
 /// Answers one question of this peer, whatever happens, in the words of `told`. The peer of a Unix socket has no
 /// address.
+///
+/// What needs no waiting is done without a future of its own: each would be moved about at its full size.
 pub(super) async fn decide<T>(
     door: &DoorState,
     peer: Option<IpAddr>,
     asked: Asked<'_, impl Headers>,
-    told: impl FnOnce(Answer) -> T,
+    told: impl Fn(Answer) -> T,
 ) -> T {
     let stopwatch = Stopwatch::start();
     let live = door.state.live.load();
-    let caught = AssertUnwindSafe(judge(door, &live, peer, asked)).catch_unwind().await;
-    let (answer, ruling, reason) = caught.unwrap_or_else(|_| {
-        let reason = Reason::BackendUnavailable;
-        let refusal = answer::refuse(StatusCode::SERVICE_UNAVAILABLE, reason, None, None);
-        (Answer::Other(refusal), Ruling::Unavailable, reason)
+    let Asked { headers, nearest, original, sign_in, begun } = asked;
+    let browser = Forwarded::new(headers, nearest, &live.trust);
+    let mut sheets = Sheets::default();
+    let tell = |answer, ruling, reason| {
+        door.metrics.count(ruling, reason);
+        told(answer)
+    };
+    let answered = match caught(|| understand(door, &live, peer, original, &browser)) {
+        Err(refusal) => Err(refusal),
+        Ok(ask) => {
+            let finish = |decision: &Decision<'_>, waited| {
+                let (answer, ruling, reason) = answer::render(decision, &ask, &live, sign_in, door.names, begun);
+                log(door.door, headers, &ask, decision, (ruling, reason), waited);
+                tell(answer, ruling, reason)
+            };
+            let step = caught(|| match live.gate.decide(&ask, door.purpose, &mut sheets) {
+                Step::Decided(decision) => Ok(Progress::Answered(finish(&decision, false))),
+                Step::Waiting(waiting) => Ok(Progress::Waiting(Box::pin(waiting.finish()), finish)),
+            });
+            match step {
+                Ok(Progress::Answered(told)) => Ok(told),
+                Ok(Progress::Waiting(waiting, finish)) => match AssertUnwindSafe(waiting).catch_unwind().await {
+                    Ok(decision) => caught(|| Ok(finish(&decision, true))),
+                    Err(_) => Err(PANICKED),
+                },
+                Err(refusal) => Err(refusal),
+            }
+        }
+    };
+    let told = answered.unwrap_or_else(|Refusal { status, ruling, reason }| {
+        tell(Answer::Other(answer::refuse(status, reason, None, None)), ruling, reason)
     });
-    door.metrics.count(ruling, reason);
-    let told = told(answer);
     door.metrics.seconds.observe(stopwatch.seconds());
     told
 }
 
-async fn judge(
+/// How far a question has come.
+enum Progress<T, W, F> {
+    Answered(T),
+    Waiting(W, F),
+}
+
+/// An answer where nothing was judged.
+struct Refusal {
+    status: StatusCode,
+    ruling: Ruling,
+    reason: Reason,
+}
+
+const PANICKED: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    ruling: Ruling::Unavailable,
+    reason: Reason::BackendUnavailable,
+};
+
+fn caught<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(PANICKED))
+}
+
+/// The question; a refusal where it is none, or not this peer's to ask.
+fn understand<'a>(
     door: &DoorState,
     live: &Live,
     peer: Option<IpAddr>,
-    asked: Asked<'_, impl Headers>,
-) -> (Answer, Ruling, Reason) {
-    let Asked { headers, nearest, original, sign_in, begun } = asked;
+    original: Option<Original<'a>>,
+    browser: &'a Forwarded<'_, impl Headers>,
+) -> Result<Ask<'a>, Refusal> {
+    let refused = |reason| Refusal { status: StatusCode::FORBIDDEN, ruling: Ruling::Deny, reason };
     if !live.trust.is_proxy(peer) {
         tracing::warn!(door = door.door.as_str(), ?peer, "decision refused to a peer that is not in [trust] proxies");
-        return deny(Reason::UntrustedPeer);
+        return Err(refused(Reason::UntrustedPeer));
     }
-    let browser = Forwarded::new(headers, nearest, &live.trust);
-    let Some(ask) = original.and_then(|original| original.into_ask(&browser)) else {
+    original.and_then(|original| original.into_ask(browser)).ok_or_else(|| {
         tracing::info!(door = door.door.as_str(), "a question was not understood; compare the web server's headers");
-        return deny(Reason::BadRequest);
-    };
-    let mut sheets = Sheets::default();
-    let (decision, waited) = match live.gate.decide(&ask, door.purpose, &mut sheets) {
-        Step::Decided(decision) => (decision, false),
-        // In a place of its own: it is large, and seldom there, and every question is moved about at its full size.
-        Step::Waiting(waiting) => (Box::pin(waiting.finish()).await, true),
-    };
-    let answered = answer::render(&decision, &ask, live, sign_in, door.names, begun);
-    log(door.door, headers, &ask, &decision, (answered.1, answered.2), waited);
-    answered
-}
-
-fn deny(reason: Reason) -> (Answer, Ruling, Reason) {
-    (Answer::Other(answer::refuse(StatusCode::FORBIDDEN, reason, None, None)), Ruling::Deny, reason)
+        refused(Reason::BadRequest)
+    })
 }
 
 /// One line for each decision that is more than a look into the cache, and for all at debug. The

@@ -35,12 +35,12 @@ async fn a_connection_has_an_end_however_it_is_used() {
     let house = FastcgiHouse::start().await;
     let alice = Ticket::of("alice").cookie();
     let mut peer = house.connect().await;
-    for _ in 0..64 {
+    for _ in 0..1000 {
         peer.ask(apache(INBOX).cookie(&alice).request(1, AUTHORIZER, KEEP)).await.one("Variable-REMOTE_USER");
     }
     peer.assert_closed().await;
     let mut peer = house.connect().await;
-    for _ in 0..32 {
+    for _ in 0..500 {
         peer.send([record(GET_VALUES, 0, b""), record(99, 0, b"")].concat()).await;
         assert_eq!(peer.next().await.unwrap().0, 10);
         assert_eq!(peer.next().await.unwrap().0, UNKNOWN_TYPE);
@@ -49,14 +49,20 @@ async fn a_connection_has_an_end_however_it_is_used() {
 }
 
 #[tokio::test]
-async fn a_peer_that_sends_no_more_gets_its_answer_all_the_same() {
+async fn a_peer_that_sends_no_more_gets_its_answer_if_it_is_there_and_waits_for_none() {
     let house = FastcgiHouse::start().await;
-    let alice = Ticket::of("alice").cookie();
+    let (alice, bob) = (Ticket::of("alice").cookie(), Ticket::of("bob").cookie());
+    house.ask(lighttpd(INBOX).cookie(&alice).request(1, AUTHORIZER, 0)).await.one("Variable-REMOTE_USER");
+    house.house.office.misbehave(Some(Fault::Hang));
     for flags in [0, KEEP] {
         let mut peer = house.connect().await;
         peer.send(lighttpd(INBOX).cookie(&alice).request(1, AUTHORIZER, flags)).await;
         peer.half_close().await;
         assert_eq!(peer.reply().await.answer().one("Variable-REMOTE_USER"), "alice");
+        peer.assert_closed().await;
+        let mut peer = house.connect().await;
+        peer.send(lighttpd(INBOX).cookie(&bob).request(1, AUTHORIZER, flags)).await;
+        peer.half_close().await;
         peer.assert_closed().await;
     }
 }

@@ -45,7 +45,7 @@ impl Keycloak {
         for realm in realms {
             import.write(&format!("{}.json", name(realm)), &realm.to_string())?;
         }
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
         // Every test has a runtime of its own, and a connection ends with the one in which it was made.
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         let address = free_address()?;

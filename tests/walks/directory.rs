@@ -47,7 +47,7 @@ async fn directory(at: &Path) -> Slapd {
 /// What a program is told that signs in with each request.
 async fn asks(web_server: SocketAddr, user: &str, password: &str) -> (u16, String) {
     // Where somebody has chosen one before, it is the same.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true);
     let client = client.resolve(CALENDARS, web_server).build().unwrap();
     let url = format!("https://{CALENDARS}:{}/today", web_server.port());

@@ -108,10 +108,10 @@ async fn keep_alives_of_many_who_came_at_once_are_spread_evenly() {
     let world = World::with_limit(Script::default(), PEOPLE);
     let (session, client) = (ANA.session(), ANA.client());
     let wanted = Wanted::new(&session, &world.backend, "ana", Some(&client));
-    let keys = Arc::new(SessionKeys::builder().cookie("key", "x").unwrap().build().unwrap());
+    let keys = SessionKeys::builder().cookie("key", "x").unwrap().build().unwrap();
     for number in 0..PEOPLE {
         let entry = world.store.entry("portal", &format!("sid-{number}"), &wanted).unwrap();
-        *entry.state.lock() = State::Open(Arc::clone(&keys));
+        *entry.state.lock() = State::Open(keys.clone());
     }
     world.clock.advance(SECONDS(1));
     world.store.sessions.all(|entry| {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::Rejection;
+use super::{Rejection, plain};
 use crate::domain::{Identity, IdentityError, UnixSeconds, is_printable};
 use crate::portal::{Password, PortalSession};
 
@@ -63,10 +63,8 @@ impl<'a> NewTicket<'a> {
             return Err(Rejection::NoObject);
         }
         // As a text it is looked at once for UTF-8, else each of its strings would be by itself.
-        Ok(match std::str::from_utf8(json) {
-            Ok(text) => serde_json::from_str(text)?,
-            Err(_) => serde_json::from_slice(json)?,
-        })
+        let Ok(text) = std::str::from_utf8(json) else { return Ok(serde_json::from_slice(json)?) };
+        plain::read(text).map_or_else(|| Ok(serde_json::from_str(text)?), Ok)
     }
 
     /// The session it stands for, if every field is what it must be at this time.

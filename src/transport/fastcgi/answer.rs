@@ -4,36 +4,42 @@ use actix_web::HttpResponse;
 use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
-use bytes::Bytes;
 
 use super::conversation::Role;
+use super::record::{begin_answer, end_answer};
 use crate::transport::answer::{Allowed, Answer};
 
-/// Headers, an empty line, body.
-pub fn write(role: Role, answer: Answer) -> Bytes {
-    let text = match answer {
-        Answer::Allow(allowed) => write_allowed(role, &allowed),
-        Answer::Other(response) => write_refusal(role, response),
-    };
-    Bytes::from(text)
+/// What an allow says of itself to a web server that reads headers.
+const ALLOWED: &[u8] = b"Status: 200 OK\r\ncontent-length: 0\r\n";
+
+/// Begins an allow, in the memory of an earlier answer. Only a responder's goes on with lines as they are.
+pub fn begin(role: Role, mut out: Vec<u8>) -> Vec<u8> {
+    if role == Role::Responder {
+        begin_answer(&mut out);
+        out.extend_from_slice(ALLOWED);
+    }
+    out
 }
 
-fn write_allowed(role: Role, allowed: &Allowed) -> Vec<u8> {
-    let mut text = started(StatusCode::OK, allowed.len());
-    match role {
-        Role::Authorizer => write_variables(&mut text, allowed),
-        Role::Responder => {
-            allowed.lines().for_each(|(name, value)| write_line(&mut text, name, value));
-            write_line(&mut text, b"content-length", b"0");
+/// Writes the answer to this request, which is begun if it is an allow: headers, an empty line, body.
+pub fn write(request: u16, role: Role, answer: Answer) -> Vec<u8> {
+    let mut out = match (answer, role) {
+        (Answer::Allow(allowed), Role::Responder) => {
+            let mut text = allowed.into_text();
+            text.extend_from_slice(b"\r\n");
+            text
         }
-    }
-    text.extend_from_slice(b"\r\n");
-    text
+        (Answer::Allow(allowed), Role::Authorizer) => write_variables(&allowed),
+        (Answer::Other(response), role) => write_refusal(role, response),
+    };
+    end_answer(&mut out, request);
+    out
 }
 
 /// `Status` and its line's end; more is to follow.
 fn started(status: StatusCode, more: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(256 + more);
+    begin_answer(&mut text);
     text.extend_from_slice(b"Status: ");
     text.extend_from_slice(status.as_str().as_bytes());
     text.push(b' ');
@@ -66,24 +72,27 @@ fn write_refusal(role: Role, response: HttpResponse) -> Vec<u8> {
 
 /// What the web server remembers of the request, and cookies for the browser. Nothing else: Apache hands every other
 /// header of an allow on to the browser (seen, 2.4), keys and all.
-fn write_variables(text: &mut Vec<u8>, allowed: &Allowed) {
+fn write_variables(allowed: &Allowed) -> Vec<u8> {
+    let mut text = started(StatusCode::OK, allowed.len());
     for (name, value) in allowed.lines() {
         match name {
-            b"set-cookie" => write_line(text, name, value),
+            b"set-cookie" => write_line(&mut text, name, value),
             b"cache-control" => {}
             _ => {
                 text.extend_from_slice(b"Variable-");
                 let plain = name.strip_prefix(b"x-").unwrap_or(name);
                 text.extend(plain.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
-                write_value(text, value);
+                write_value(&mut text, value);
             }
         }
         if name == b"x-upstream-uri" {
             // For Apache's mod_rewrite and lighttpd, which change path and query apart from each other.
             let query = value.splitn(2, |byte| *byte == b'?').nth(1);
-            write_line(text, b"Variable-UPSTREAM_QUERY", query.unwrap_or_default());
+            write_line(&mut text, b"Variable-UPSTREAM_QUERY", query.unwrap_or_default());
         }
     }
+    text.extend_from_slice(b"\r\n");
+    text
 }
 
 /// A line, with its name as people write it.
@@ -116,15 +125,20 @@ fn write_ascii(text: &mut Vec<u8>, page: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::{cut_off, kind};
     use super::*;
 
+    /// What a web server reads of an answer.
     fn written(role: Role, answer: Answer) -> String {
-        String::from_utf8(write(role, answer).to_vec()).unwrap()
+        let answer = write(7, role, answer);
+        let stdout = cut_off(&mut &answer[..]).unwrap().unwrap();
+        assert_eq!((stdout.kind, stdout.request), (kind::STDOUT, 7));
+        String::from_utf8(stdout.content.to_vec()).unwrap()
     }
 
     /// As every door allows.
-    fn allow(uri: &'static str) -> Answer {
-        Answer::Allow(Allowed::of(&[
+    fn allow(role: Role, uri: &'static str) -> Answer {
+        let lines = [
             ("cache-control", "no-store"),
             ("x-upstream-cookie", "a=1; k=2"),
             ("x-upstream-uri", uri),
@@ -133,12 +147,13 @@ mod tests {
             ("set-cookie", "s=1; Path=/"),
             ("set-cookie", "t=2; Path=/"),
             ("x-set-cookie-1", "s=1; Path=/"),
-        ]))
+        ];
+        Answer::Allow(Allowed::of(begin(role, Vec::new()), &lines))
     }
 
     #[test]
     fn an_authorizers_allow_is_variables_and_cookies() {
-        let text = written(Role::Authorizer, allow("/a?b=c?d&e"));
+        let text = written(Role::Authorizer, allow(Role::Authorizer, "/a?b=c?d&e"));
         let (status, rest) = text.split_once("\r\n").unwrap();
         let mut lines: Vec<&str> = rest.strip_suffix("\r\n\r\n").unwrap().split("\r\n").collect();
         lines.sort_unstable();
@@ -156,18 +171,18 @@ mod tests {
                 "Variable-UPSTREAM_URI: /a?b=c?d&e",
             ]
         );
-        let text = written(Role::Authorizer, allow("/a"));
+        let text = written(Role::Authorizer, allow(Role::Authorizer, "/a"));
         assert!(text.contains("\r\nVariable-UPSTREAM_QUERY: \r\n"), "always there, so that nothing else stays: {text}");
     }
 
     #[test]
     fn a_responders_allow_is_what_http_would_say() {
-        let text = written(Role::Responder, allow("/a"));
+        let text = written(Role::Responder, allow(Role::Responder, "/a"));
         assert!(text.starts_with("Status: 200 OK\r\n"));
-        for line in ["X-Upstream-Uri: /a", "Remote-Groups: ", "Content-Length: 0", "Cache-Control: no-store"] {
+        for line in ["x-upstream-uri: /a", "remote-groups: ", "content-length: 0", "cache-control: no-store"] {
             assert!(text.contains(&format!("\r\n{line}\r\n")), "{line} is not in {text}");
         }
-        assert!(!text.contains("Variable-"), "{text}");
+        assert!(!text.contains("Variable-") && text.ends_with("\r\n\r\n"), "{text}");
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! One connection, from its first byte to its last.
 
+use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::OptionFuture;
-use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink};
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::codec::Framed;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::io::poll_read_buf;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::conversation::{Conversation, Event, Nonsense, Request};
-use super::record::{BadRecord, Records, Reply};
+use super::record::{BadVersion, Record, cut_off};
 use super::server::MOST_CONNECTIONS;
 
 /// Longest wait for the first record, and for all variables of a request once it has begun: a web server on the
@@ -26,107 +26,204 @@ const IDLE: Duration = Duration::from_secs(75);
 const TAKES_WITHIN: Duration = Duration::from_secs(10);
 /// How long we listen on after we have closed our side.
 const LINGER: Duration = Duration::from_secs(2);
-/// Bytes read at once. More are taken where a record is longer.
+/// Bytes read at once: most requests are shorter. More are taken where a record is longer.
 const BUFFER: usize = 4096;
+/// Most memory for records, and for an answer, that is kept for the next.
+const LARGEST_KEPT: usize = 16 * 1024;
 
 /// Why a connection ended before its time.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error(transparent)]
-    Record(#[from] BadRecord),
+    Record(#[from] BadVersion),
     #[error(transparent)]
     Nonsense(#[from] Nonsense),
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
     #[error("nobody takes the answer")]
     NotTaken,
     #[error("nothing came in time")]
     Silent,
 }
 
+/// Who answers.
+pub trait Desk: Send + Sync {
+    /// Writes the answer to a request, with the end of that.
+    fn answer(&self, request: &mut Request, out: &mut Vec<u8>) -> impl Future<Output = ()> + Send;
+}
+
 /// Serves a connection until it ends: by its peer, after one request or the last one, or in time. When `stopping`,
 /// it ends as soon as nobody waits for an answer.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: Option<IpAddr>,
-    answer: impl Fn(Request) -> A,
+    desk: &impl Desk,
     stopping: CancellationToken,
 ) {
-    let mut records = Framed::with_capacity(stream, Records, BUFFER);
-    match converse(&mut records, answer, &stopping).await {
-        Ok(()) => close(records.into_inner()).await,
+    let mut wire = Wire { stream, bytes: Vec::with_capacity(BUFFER), taken: 0 };
+    match converse(&mut wire, desk, stopping).await {
+        Ok(()) => close(wire.stream).await,
         // Nobody waits for anything, and nothing is unread.
         Err(Broken::Silent) => {}
         // Web servers hang up whenever they like; nginx does after each answer's headers.
-        Err(Broken::Record(BadRecord::Io(error))) => tracing::debug!(%error, "a FastCGI peer went away"),
+        Err(Broken::Io(error)) => tracing::debug!(%error, "a FastCGI peer went away"),
         Err(problem) => tracing::info!(%problem, ?peer, "a FastCGI connection was ended"),
     }
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin, A: Future<Output = Bytes>>(
-    records: &mut Framed<S, Records>,
-    answer: impl Fn(Request) -> A,
-    stopping: &CancellationToken,
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    desk: &impl Desk,
+    stopping: CancellationToken,
 ) -> Result<(), Broken> {
-    let mut conversation = Conversation::new(MOST_CONNECTIONS);
-    // One for the whole connection: to put it off costs less than to make another for each record.
-    let mut deadline = pin!(sleep(ASKS_WITHIN));
-    // The request that waits, and its answer, which has one place for all requests instead of a box for each.
-    let mut waiting: Option<u16> = None;
-    let mut answering = pin!(OptionFuture::<A>::default());
-    // A peer that sends no more may still wait for its answer.
-    let mut listens = true;
-    while !conversation.is_over() && (listens || waiting.is_some()) {
-        let unasked = conversation.is_idle() && !conversation.is_fresh();
-        let record = tokio::select! {
-            biased;
-            Some((stdout, request)) = async { answering.as_mut().await.zip(waiting) }, if waiting.is_some() => {
-                waiting = None;
-                answering.set(None.into());
-                conversation.answered();
-                send(records, Reply::Answer { request, stdout }).await?;
-                deadline.as_mut().reset(Instant::now() + IDLE);
-                continue;
+    let (mut conversation, mut out) = (Conversation::new(MOST_CONNECTIONS), Vec::new());
+    // How long the peer is waited for from now on; nothing where what came last has changed nothing about that.
+    let mut within = Some(ASKS_WITHIN);
+    let mut until = Instant::now() + ASKS_WITHIN;
+    let (alarm, stopped) = (pin!(sleep_until(until)), pin!(stopping.cancelled_owned()));
+    let mut patience = Patience { alarm, stopped };
+    while !conversation.is_over() {
+        let Some(record) = wire.next()? else {
+            match within.take() {
+                Some(within) => until = Instant::now() + within,
+                // There may always be more of what comes to nothing.
+                None if Instant::now() >= until => return Err(Broken::Silent),
+                None => {}
             }
             // Whoever has just connected is about to ask.
-            () = stopping.cancelled(), if unasked => return Err(Broken::Silent),
-            // Before the records: there may always be another one.
-            () = deadline.as_mut(), if waiting.is_none() => return Err(Broken::Silent),
-            record = records.next(), if listens => record,
-        };
-        let Some(record) = record.transpose()? else {
-            listens = false;
+            let may_stop = conversation.is_idle() && !conversation.is_fresh();
+            if wire.more(&mut patience, until, may_stop).await? == 0 {
+                return Ok(());
+            }
             continue;
         };
-        let reply = match conversation.take(record)? {
+        match conversation.take(record)? {
             Event::Nothing => continue,
-            Event::Begun => {
-                deadline.as_mut().reset(Instant::now() + ASKS_WITHIN);
-                continue;
+            Event::Begun => within = Some(ASKS_WITHIN),
+            Event::Asked(mut request) => {
+                let aborted = {
+                    let mut answering = pin!(desk.answer(&mut request, &mut out));
+                    tokio::select! {
+                        biased;
+                        () = &mut answering => false,
+                        aborted = wire.until_aborted(&mut conversation) => aborted.map(|()| true)?,
+                    }
+                };
+                conversation.reuse(request.variables);
+                if !aborted {
+                    conversation.answered();
+                    wire.send(&out).await?;
+                }
+                out.clear();
+                out.shrink_to(LARGEST_KEPT);
             }
-            Event::Asked(request) => {
-                waiting = Some(request.id);
-                answering.set(Some(answer(request)).into());
-                continue;
-            }
-            Event::Aborted(reply) => {
-                waiting = None;
-                answering.set(None.into());
-                reply
-            }
-            Event::Reply(reply) => reply,
-        };
-        send(records, reply).await?;
+            Event::Aborted(reply) | Event::Reply(reply) => wire.send(&reply.to_bytes()).await?,
+        }
         if conversation.is_idle() {
-            deadline.as_mut().reset(Instant::now() + IDLE);
+            within = Some(IDLE);
         }
     }
     Ok(())
 }
 
-/// Sends a reply in one piece.
-async fn send<S: AsyncRead + AsyncWrite + Unpin>(records: &mut Framed<S, Records>, reply: Reply) -> Result<(), Broken> {
-    match timeout(TAKES_WITHIN, records.send(reply)).await {
-        Ok(sent) => Ok(sent?),
-        Err(_) => Err(Broken::NotTaken),
+/// What a connection that waits for its peer waits for beside.
+struct Patience<'a> {
+    /// Goes off no later than it should, and is then put off: to do that once in a while costs less than every time.
+    alarm: Pin<&'a mut Sleep>,
+    stopped: Pin<&'a mut WaitForCancellationFutureOwned>,
+}
+
+impl Patience<'_> {
+    fn poll_end(&mut self, task: &mut Context<'_>, until: Instant, may_stop: bool) -> Poll<()> {
+        if may_stop && self.stopped.as_mut().poll(task).is_ready() {
+            return Poll::Ready(());
+        }
+        if until < self.alarm.deadline() {
+            self.alarm.as_mut().reset(until);
+        }
+        while self.alarm.as_mut().poll(task).is_ready() {
+            if self.alarm.deadline() == until {
+                return Poll::Ready(());
+            }
+            self.alarm.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}
+
+/// A stream, and what of it was read and not yet taken.
+struct Wire<S> {
+    stream: S,
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// The next record that is there whole.
+    fn next(&mut self) -> Result<Option<Record<'_>>, BadVersion> {
+        let mut rest = &self.bytes[self.taken..];
+        let record = cut_off(&mut rest)?;
+        self.taken = self.bytes.len() - rest.len();
+        Ok(record)
+    }
+
+    /// Reads more; 0 bytes are the end.
+    fn poll_read(&mut self, task: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.taken == self.bytes.len() {
+            self.bytes.clear();
+            self.bytes.shrink_to(LARGEST_KEPT);
+        } else {
+            self.bytes.drain(..self.taken);
+        }
+        self.taken = 0;
+        // With room to spare, since a read that fills its buffer is followed by another one.
+        if self.bytes.capacity() - self.bytes.len() < BUFFER / 4 {
+            self.bytes.reserve(BUFFER);
+        }
+        poll_read_buf(Pin::new(&mut self.stream), task, &mut self.bytes)
+    }
+
+    async fn more(&mut self, patience: &mut Patience<'_>, until: Instant, may_stop: bool) -> Result<usize, Broken> {
+        poll_fn(|task| match self.poll_read(task) {
+            Poll::Ready(read) => Poll::Ready(Ok(read?)),
+            Poll::Pending => patience.poll_end(task, until, may_stop).map(|()| Err(Broken::Silent)),
+        })
+        .await
+    }
+
+    /// Listens while an answer is on its way: ends when nobody wants that any more, and has been told so unless it has
+    /// hung up.
+    async fn until_aborted(&mut self, conversation: &mut Conversation) -> Result<(), Broken> {
+        loop {
+            while let Some(record) = self.next()? {
+                match conversation.take(record)? {
+                    Event::Reply(reply) => self.send(&reply.to_bytes()).await?,
+                    Event::Aborted(reply) => return self.send(&reply.to_bytes()).await,
+                    // No request is taken beside another.
+                    Event::Nothing | Event::Begun | Event::Asked(_) => {}
+                }
+            }
+            if poll_fn(|task| self.poll_read(task)).await? == 0 {
+                // Web servers hang up when their browser has, and nobody waits on for the answer.
+                return Err(Broken::Silent);
+            }
+        }
+    }
+
+    /// Sends all of this.
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        // At once, nearly always: the timer is for the rest.
+        let sent = poll_fn(|task| match Pin::new(&mut self.stream).poll_write(task, bytes) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => Poll::Ready(Ok(0)),
+        });
+        let sent = sent.await?;
+        if sent < bytes.len() {
+            let rest = self.stream.write_all(&bytes[sent..]);
+            timeout(TAKES_WITHIN, rest).await.map_err(|_| Broken::NotTaken)??;
+        }
+        Ok(())
     }
 }
 
@@ -142,13 +239,30 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
 mod tests {
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
     use tokio::task::JoinHandle;
+    use tokio::time::sleep;
 
+    use super::super::record::{begin_answer, end_answer};
     use super::*;
 
     /// A request that is kept, and its answer.
     const ASKED: &[u8] = b"\x01\x01\0\x01\0\x08\0\0\0\x02\x01\0\0\0\0\0\x01\x04\0\x01\0\0\0\0";
     const ANSWERED: &[u8] =
         b"\x01\x06\0\x01\0\x03\0\0yes\x01\x06\0\x01\0\0\0\0\x01\x03\0\x01\0\x08\0\0\0\0\0\0\0\0\0\0";
+
+    /// Says yes, again and again up to this length, after this time.
+    struct Yes {
+        takes: Duration,
+        length: usize,
+    }
+
+    impl Desk for Yes {
+        async fn answer(&self, request: &mut Request, out: &mut Vec<u8>) {
+            sleep(self.takes).await;
+            begin_answer(out);
+            out.extend(b"yes".iter().cycle().take(self.length));
+            end_answer(out, request.id);
+        }
+    }
 
     struct Connected {
         stream: DuplexStream,
@@ -162,11 +276,8 @@ mod tests {
         fn with(takes: Duration) -> Self {
             let (stream, theirs) = duplex(64);
             let stopping = CancellationToken::new();
-            let answer = move |_| async move {
-                tokio::time::sleep(takes).await;
-                Bytes::from_static(b"yes")
-            };
-            let served = tokio::spawn(serve(theirs, None, answer, stopping.clone()));
+            let told = stopping.clone();
+            let served = tokio::spawn(async move { serve(theirs, None, &Yes { takes, length: 3 }, told).await });
             Self { stream, served, stopping, since: Instant::now() }
         }
 
@@ -209,7 +320,7 @@ mod tests {
         let talk = async {
             // A body to a request that is not there.
             while stream.write_all(b"\x01\x05\0\x09\0\x01\0\0x").await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                sleep(Duration::from_millis(300)).await;
             }
         };
         tokio::select! {
@@ -245,12 +356,42 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_no_answer_is_left() {
         let (mut stream, theirs) = duplex(64);
-        let answer = |_| async { Bytes::from(vec![b'x'; 1000]) };
-        let served = tokio::spawn(serve(theirs, None, answer, CancellationToken::new()));
+        let long = Yes { takes: Duration::ZERO, length: 1000 };
+        let served = tokio::spawn(async move { serve(theirs, None, &long, CancellationToken::new()).await });
         let since = Instant::now();
         stream.write_all(ASKED).await.unwrap();
         served.await.unwrap();
         assert_eq!(since.elapsed(), TAKES_WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nor_is_one_whose_last_answer_lies_there_still() {
+        let (mut stream, theirs) = duplex(64);
+        // As long as what can be on its way.
+        let filling = Yes { takes: Duration::ZERO, length: 64 - ANSWERED.len() + b"yes".len() };
+        let served = tokio::spawn(async move { serve(theirs, None, &filling, CancellationToken::new()).await });
+        let since = Instant::now();
+        stream.write_all(&ASKED.repeat(2)).await.unwrap();
+        served.await.unwrap();
+        assert_eq!(since.elapsed(), TAKES_WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_answered_in_turn_however_they_come() {
+        let mut peer = Connected::with(Duration::ZERO);
+        for size in [1, 7, 16, 24, 48] {
+            let (mut reading, mut writing) = tokio::io::split(&mut peer.stream);
+            let asking = async {
+                for piece in ASKED.repeat(4).chunks(size) {
+                    writing.write_all(piece).await.unwrap();
+                }
+            };
+            let mut answers = vec![0; 4 * ANSWERED.len()];
+            let (_, read) = tokio::join!(asking, reading.read_exact(&mut answers));
+            read.unwrap();
+            assert_eq!(answers, ANSWERED.repeat(4), "{size}");
+        }
+        assert_eq!(peer.since.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -274,13 +415,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_sends_no_more_gets_its_answer() {
-        let takes = Duration::from_secs(3);
-        let mut peer = Connected::with(takes);
-        peer.send(ASKED).await;
-        peer.stream.shutdown().await.unwrap();
-        peer.answer().await;
-        assert_eq!(peer.closed_after().await, takes);
+    async fn a_peer_that_hangs_up_has_given_up_unless_its_answer_is_there() {
+        for takes in [Duration::ZERO, Duration::from_secs(3600)] {
+            let mut peer = Connected::with(takes);
+            peer.send(ASKED).await;
+            peer.stream.shutdown().await.unwrap();
+            if takes.is_zero() {
+                peer.answer().await;
+            }
+            assert_eq!(peer.closed_after().await, Duration::ZERO);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,14 +2,14 @@
 //! what is answered at once, and when enough was said. It answers one request at a time: no web server there is
 //! asks for more on a connection (seen: Apache, lighttpd, nginx), and the specification lets us decline.
 
-use bytes::{Bytes, BytesMut};
+use std::mem;
 
-use super::params::{BadParams, Gathering, Params, pairs, put_pair};
+use super::params::{Gathering, find_pairs, put_pair};
 use super::record::{Ending, Record, Reply, kind};
 
-/// Most requests on one connection, and other questions with them. What leaks in whoever is connected for long has
-/// an end so, and so has somebody who asks for management records only.
-pub const MOST_REQUESTS: u32 = 64;
+/// Most requests on one connection, and other questions with them: as many as nginx takes on one by default. What leaks
+/// in whoever is connected for long has an end so, and so has somebody who asks for management records only.
+pub const MOST_REQUESTS: u32 = 1000;
 /// The flag by which the web server keeps the connection.
 const KEEP_CONNECTION: u8 = 1;
 
@@ -40,7 +40,7 @@ pub struct Request {
     /// How to answer.
     pub role: Role,
     /// What is known of it.
-    pub params: Result<Params, BadParams>,
+    pub variables: Gathering,
 }
 
 /// What comes of a record.
@@ -78,7 +78,7 @@ pub enum Nonsense {
 #[derive(Debug)]
 enum State {
     Idle,
-    Reading { id: u16, role: Role, params: Gathering },
+    Reading { id: u16, role: Role },
     Answering { id: u16 },
 }
 
@@ -86,6 +86,8 @@ enum State {
 #[derive(Debug)]
 pub struct Conversation {
     state: State,
+    /// What came of the request that is being read.
+    variables: Gathering,
     questions: u32,
     is_kept: bool,
     /// What to tell of how many connections are taken.
@@ -94,22 +96,22 @@ pub struct Conversation {
 
 impl Conversation {
     /// Of a new connection, one of so many at most.
-    pub const fn new(most_connections: usize) -> Self {
-        Self { state: State::Idle, questions: 0, is_kept: true, most_connections }
+    pub fn new(most_connections: usize) -> Self {
+        Self { state: State::Idle, variables: Gathering::default(), questions: 0, is_kept: true, most_connections }
     }
 
     /// Takes the next record.
     ///
     /// # Errors
     /// What cannot be gone on after: the connection is to be closed.
-    pub fn take(&mut self, record: Record) -> Result<Event, Nonsense> {
+    pub fn take(&mut self, record: Record<'_>) -> Result<Event, Nonsense> {
         if record.request == 0 {
             self.count()?;
-            return Ok(Event::Reply(self.manage(&record)));
+            return Ok(Event::Reply(self.manage(record)));
         }
         match record.kind {
-            kind::BEGIN_REQUEST => self.begin(&record),
-            kind::PARAMS => self.params(&record),
+            kind::BEGIN_REQUEST => self.begin(record),
+            kind::PARAMS => self.params(record),
             kind::ABORT_REQUEST => Ok(self.abort(record.request)),
             // A body that came along, which nothing depends on, and whatever is newer than this.
             _ => Ok(Event::Nothing),
@@ -119,6 +121,11 @@ impl Conversation {
     /// The answer to the request that waited for it is out.
     pub fn answered(&mut self) {
         self.state = State::Idle;
+    }
+
+    /// Takes back what a request has left, for the next.
+    pub fn reuse(&mut self, variables: Gathering) {
+        self.variables = variables.emptied();
     }
 
     /// Whether no request is under way.
@@ -138,11 +145,8 @@ impl Conversation {
 
     /// Bytes held for a request that is not complete.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tests, and for tests/fuzz"))]
-    pub fn held(&self) -> usize {
-        match &self.state {
-            State::Reading { params, .. } => params.len(),
-            _ => 0,
-        }
+    pub const fn held(&self) -> usize {
+        self.variables.len()
     }
 
     fn count(&mut self) -> Result<(), Nonsense> {
@@ -153,7 +157,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn begin(&mut self, record: &Record) -> Result<Event, Nonsense> {
+    fn begin(&mut self, record: Record<'_>) -> Result<Event, Nonsense> {
         self.count()?;
         let id = record.request;
         let Some([role1, role0, flags, ..]) = record.content.first_chunk::<8>() else {
@@ -170,22 +174,21 @@ impl Conversation {
         let Some(role) = Role::of(u16::from_be_bytes([*role1, *role0])) else {
             return Ok(Event::Reply(Reply::End { request: id, ending: Ending::UnknownRole }));
         };
-        self.state = State::Reading { id, role, params: Gathering::default() };
+        self.state = State::Reading { id, role };
         Ok(Event::Begun)
     }
 
-    fn params(&mut self, record: &Record) -> Result<Event, Nonsense> {
-        match &mut self.state {
-            State::Reading { id, params, .. } if *id == record.request && !record.content.is_empty() => {
-                params.add(&record.content);
+    fn params(&mut self, record: Record<'_>) -> Result<Event, Nonsense> {
+        match self.state {
+            State::Reading { id, .. } if id == record.request && !record.content.is_empty() => {
+                self.variables.add(record.content);
                 Ok(Event::Nothing)
             }
-            State::Reading { id, role, params } if *id == record.request => {
-                let (id, role, params) = (*id, *role, std::mem::take(params));
+            State::Reading { id, role } if id == record.request => {
                 self.state = State::Answering { id };
-                Ok(Event::Asked(Request { id, role, params: params.read() }))
+                Ok(Event::Asked(Request { id, role, variables: mem::take(&mut self.variables) }))
             }
-            State::Answering { id } if *id == record.request => Err(Nonsense::LateParams),
+            State::Answering { id } if id == record.request => Err(Nonsense::LateParams),
             // Of a request that is over, or was declined.
             _ => Ok(Event::Nothing),
         }
@@ -196,6 +199,7 @@ impl Conversation {
         match self.state {
             State::Reading { id, .. } if id == request => {
                 self.state = State::Idle;
+                self.variables = mem::take(&mut self.variables).emptied();
                 Event::Reply(end)
             }
             State::Answering { id } if id == request => {
@@ -207,33 +211,31 @@ impl Conversation {
     }
 
     /// Answers what is about no request.
-    fn manage(&self, record: &Record) -> Reply {
+    fn manage(&self, record: Record<'_>) -> Reply {
         if record.kind != kind::GET_VALUES {
             return Reply::UnknownType(record.kind);
         }
-        let asked = pairs(&record.content).unwrap_or_default();
-        let most = self.most_connections.to_string();
-        let mut values = BytesMut::new();
-        for (name, value) in [("FCGI_MAX_CONNS", most.as_str()), ("FCGI_MAX_REQS", &most), ("FCGI_MPXS_CONNS", "0")] {
-            if asked.iter().any(|held| held.name(&record.content) == name.as_bytes()) {
-                put_pair(&mut values, name.as_bytes(), value.as_bytes());
+        let (mut asked, mut values) = (Vec::new(), Vec::new());
+        if find_pairs(record.content, &mut asked).is_ok() {
+            let most = self.most_connections.to_string();
+            let known = [("FCGI_MAX_CONNS", most.as_str()), ("FCGI_MAX_REQS", &most), ("FCGI_MPXS_CONNS", "0")];
+            for (name, value) in known {
+                if asked.iter().any(|held| held.name(record.content) == name.as_bytes()) {
+                    put_pair(&mut values, name.as_bytes(), value.as_bytes());
+                }
             }
         }
-        Reply::Values(Bytes::from(values))
+        Reply::Values(values)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::params::LONGEST;
+    use super::super::params::{BadParams, LONGEST};
     use super::*;
 
     const NOT_KEPT: &[u8] = &[0, 2, 0, 0, 0, 0, 0, 0];
     const KEPT: &[u8] = &[0, 2, 1, 0, 0, 0, 0, 0];
-
-    fn record(kind: u8, request: u16, content: &[u8]) -> Record {
-        Record { kind, request, content: Bytes::copy_from_slice(content) }
-    }
 
     fn end(request: u16, ending: Ending) -> Event {
         Event::Reply(Reply::End { request, ending })
@@ -242,7 +244,7 @@ mod tests {
     /// Says several things, of which the last one's outcome counts.
     fn say(conversation: &mut Conversation, records: &[(u8, u16, &[u8])]) -> Result<Event, Nonsense> {
         let say = |conversation: &mut Conversation, (kind, request, content): &(u8, u16, &[u8])| {
-            conversation.take(record(*kind, *request, content))
+            conversation.take(Record { kind: *kind, request: *request, content })
         };
         let (last, before) = records.split_last().unwrap();
         for one in before {
@@ -251,9 +253,14 @@ mod tests {
         say(conversation, last)
     }
 
-    fn params_of(event: Result<Event, Nonsense>) -> Params {
-        match event {
-            Ok(Event::Asked(request)) => request.params.unwrap(),
+    /// The value of a variable of the request that was asked; whoever asked has its memory back.
+    fn asked(conversation: &mut Conversation, records: &[(u8, u16, &[u8])], name: &str) -> Option<Vec<u8>> {
+        match say(conversation, records) {
+            Ok(Event::Asked(mut request)) => {
+                let value = request.variables.read().unwrap().get(name).map(<[u8]>::to_vec);
+                conversation.reuse(request.variables);
+                value
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -265,8 +272,8 @@ mod tests {
         assert_eq!(say(&mut conversation, &[(1, 3, NOT_KEPT)]), Ok(Event::Begun));
         assert!(!conversation.is_idle());
         // Cut in the middle of a pair.
-        let asked = say(&mut conversation, &[(4, 3, b"\x01\x03A"), (4, 3, b"xy"), (4, 3, b"z"), (4, 3, b"")]);
-        assert_eq!(params_of(asked).get("A"), Some(&b"xyz"[..]));
+        let pieces: [(_, _, &[u8]); 4] = [(4, 3, b"\x01\x03A"), (4, 3, b"xy"), (4, 3, b"z"), (4, 3, b"")];
+        assert_eq!(asked(&mut conversation, &pieces, "A").unwrap(), b"xyz");
         assert!(!conversation.is_over());
         conversation.answered();
         assert!(conversation.is_over());
@@ -280,20 +287,20 @@ mod tests {
         {
             assert_eq!(say(&mut conversation, &[ignored]), Ok(Event::Nothing), "{ignored:?}");
         }
-        let asked = say(
-            &mut conversation,
-            &[
-                (1, 1, NOT_KEPT),
-                (5, 1, b"body"),
-                (4, 2, b"\x01\x01Bb"),
-                (4, 2, b""),
-                (4, 1, b"\x01\x01Aa"),
-                (8, 1, b"data"),
-                (99, 1, b""),
-                (4, 1, b""),
-            ],
-        );
-        assert_eq!((params_of(asked)), Params::read(Bytes::from_static(b"\x01\x01Aa")).unwrap());
+        let among: [(_, _, &[u8]); 8] = [
+            (1, 1, NOT_KEPT),
+            (5, 1, b"body"),
+            (4, 2, b"\x01\x01Bb"),
+            (4, 2, b""),
+            (4, 1, b"\x01\x01Aa"),
+            (8, 1, b"data"),
+            (99, 1, b""),
+            (4, 1, b""),
+        ];
+        let Ok(Event::Asked(request)) = say(&mut conversation, &among) else { panic!("nothing was asked") };
+        let mut alone = Gathering::default();
+        alone.add(b"\x01\x01Aa");
+        assert_eq!(request.variables, alone);
         assert_eq!(say(&mut conversation, &[(5, 1, b"body"), (5, 1, b""), (4, 2, b"x")]), Ok(Event::Nothing));
     }
 
@@ -302,8 +309,9 @@ mod tests {
         let mut conversation = Conversation::new(9);
         for number in 1..=MOST_REQUESTS {
             assert!(!conversation.is_over(), "{number}");
-            let asked = say(&mut conversation, &[(1, 1, KEPT), (4, 1, b"\x01\x01Aa"), (4, 1, b"")]);
-            assert_eq!(params_of(asked).get("A"), Some(&b"a"[..]));
+            let one = [&b"\x01\x01Aa"[..], b"\x01\x01Bb"][number as usize % 2];
+            let found = asked(&mut conversation, &[(1, 1, KEPT), (4, 1, one), (4, 1, b"")], "A");
+            assert_eq!(found.is_some(), number % 2 == 0, "nothing is left of the one before");
             conversation.answered();
         }
         assert!(conversation.is_over());
@@ -316,8 +324,8 @@ mod tests {
         let mut conversation = Conversation::new(9);
         let begun = [(1, 1, KEPT), (4, 1, b"\x01\x01Aa"), (1, 2, NOT_KEPT)];
         assert_eq!(say(&mut conversation, &begun), Ok(end(2, Ending::NotBesideAnother)));
-        let asked = say(&mut conversation, &[(4, 2, b"\x01\x01Bb"), (4, 2, b""), (2, 2, b""), (4, 1, b"")]);
-        assert_eq!(params_of(asked).get("B"), None);
+        let other = [(4, 2, &b"\x01\x01Bb"[..]), (4, 2, b""), (2, 2, b""), (4, 1, b"")];
+        assert_eq!(asked(&mut conversation, &other, "B"), None);
         assert_eq!(say(&mut conversation, &[(1, 2, NOT_KEPT)]), Ok(end(2, Ending::NotBesideAnother)));
         conversation.answered();
         assert!(!conversation.is_over(), "the first one keeps the connection");
@@ -338,8 +346,8 @@ mod tests {
         for role in [1, 2] {
             let mut conversation = Conversation::new(9);
             let asked = say(&mut conversation, &[(1, 1, &[0, role, 0, 0, 0, 0, 0, 0]), (4, 1, b"")]);
-            let expected = if role == 1 { Role::Responder } else { Role::Authorizer };
-            assert_eq!(asked, Ok(Event::Asked(Request { id: 1, role: expected, params: Ok(Params::default()) })));
+            let role = if role == 1 { Role::Responder } else { Role::Authorizer };
+            assert_eq!(asked, Ok(Event::Asked(Request { id: 1, role, variables: Gathering::default() })));
         }
     }
 
@@ -351,26 +359,26 @@ mod tests {
         let end = Reply::End { request: 1, ending: Ending::Complete };
         assert_eq!(say(&mut conversation, &[(1, 1, KEPT), (4, 1, b""), (2, 1, b"")]), Ok(Event::Aborted(end)));
         assert!(conversation.is_idle() && !conversation.is_over());
-        let asked = say(&mut conversation, &[(1, 1, NOT_KEPT), (4, 1, b"\x01\x01Aa"), (4, 1, b"")]);
-        assert_eq!(params_of(asked).get("A"), Some(&b"a"[..]), "nothing is left of those before");
+        let next = [(1, 1, NOT_KEPT), (4, 1, &b"\x01\x01Aa"[..]), (4, 1, b"")];
+        assert_eq!(asked(&mut conversation, &next, "A").unwrap(), b"a", "nothing is left of those before");
     }
 
     #[test]
     fn management_is_answered_at_any_time() {
         let mut conversation = Conversation::new(9);
-        let asked = b"\x0f\0FCGI_MPXS_CONNS\x07\0NOTHING\x0d\0FCGI_MAX_REQS\x0f\0FCGI_MPXS_CONNS";
-        let values = Bytes::from_static(b"\x0d\x01FCGI_MAX_REQS9\x0f\x01FCGI_MPXS_CONNS0");
-        assert_eq!(say(&mut conversation, &[(9, 0, asked)]), Ok(Event::Reply(Reply::Values(values.clone()))));
-        assert_eq!(say(&mut conversation, &[(1, 1, KEPT), (9, 0, asked)]), Ok(Event::Reply(Reply::Values(values))));
+        let names = b"\x0f\0FCGI_MPXS_CONNS\x07\0NOTHING\x0d\0FCGI_MAX_REQS\x0f\0FCGI_MPXS_CONNS";
+        let values = b"\x0d\x01FCGI_MAX_REQS9\x0f\x01FCGI_MPXS_CONNS0".to_vec();
+        assert_eq!(say(&mut conversation, &[(9, 0, names)]), Ok(Event::Reply(Reply::Values(values.clone()))));
+        assert_eq!(say(&mut conversation, &[(1, 1, KEPT), (9, 0, names)]), Ok(Event::Reply(Reply::Values(values))));
         for (strange, bytes) in [(9, &b"\x80"[..]), (9, b""), (9, b"\x0f\xff\xff\xff\xffFCGI_MPXS_CONNS")] {
-            let nothing = Ok(Event::Reply(Reply::Values(Bytes::new())));
+            let nothing = Ok(Event::Reply(Reply::Values(Vec::new())));
             assert_eq!(say(&mut conversation, &[(strange, 0, bytes)]), nothing, "{bytes:?}");
         }
         for kind in [0, 1, 2, 4, 10, 11, 12, 255] {
             let unknown = Ok(Event::Reply(Reply::UnknownType(kind)));
             assert_eq!(say(&mut conversation, &[(kind, 0, b"")]), unknown);
         }
-        params_of(say(&mut conversation, &[(4, 1, b"")]));
+        assert_eq!(asked(&mut conversation, &[(4, 1, b"")], "A"), None);
     }
 
     #[test]
@@ -398,8 +406,7 @@ mod tests {
             say(&mut conversation, &[(4, 1, &[b'x'; 65_535])]).unwrap();
             assert!(conversation.held() <= LONGEST);
         }
-        let asked = say(&mut conversation, &[(4, 1, b"")]);
-        let refused = Request { id: 1, role: Role::Authorizer, params: Err(BadParams::TooLong) };
-        assert_eq!(asked, Ok(Event::Asked(refused)));
+        let Ok(Event::Asked(mut request)) = say(&mut conversation, &[(4, 1, b"")]) else { panic!("nothing was asked") };
+        assert_eq!(request.variables.read(), Err(BadParams::TooLong));
     }
 }

@@ -18,12 +18,13 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use bytes::Bytes;
 
+use self::connection::Desk;
 use self::conversation::{Request, Role};
 use self::params::Params;
 use self::question::BrowserHeaders;
@@ -32,25 +33,35 @@ use super::question::Asked;
 
 pub(super) use server::FastcgiServer;
 
-/// Asks for a decision, and puts it into the words of CGI. What was not understood is asked about all the same, so
-/// that it is counted, and a stranger is told nothing else.
-async fn decide(request: Request, peer: Option<IpAddr>, door: Arc<DoorState>) -> Bytes {
-    let params = request.params.unwrap_or_else(|problem| {
-        tracing::info!(%problem, "the variables of a FastCGI request are not believed");
-        Params::default()
-    });
-    let headers = BrowserHeaders::of(&params);
-    let remote = question::remote(&params);
-    let original = match (&headers, remote) {
-        (Some(_), Some(_)) => question::original(&params),
-        _ => None,
-    };
-    let headers = headers.unwrap_or_default();
-    let sign_in = match request.role {
-        Role::Authorizer => StatusCode::FOUND,
-        // nginx makes an error of any redirect.
-        Role::Responder => StatusCode::UNAUTHORIZED,
-    };
-    let asked = Asked { headers: &headers, nearest: remote.flatten(), original, sign_in, begun: Vec::new() };
-    decisions::decide(&door, peer, asked, |answer| answer::write(request.role, answer)).await
+/// The door, for one peer.
+struct Decisions {
+    door: Arc<DoorState>,
+    peer: Option<IpAddr>,
+}
+
+impl Desk for Decisions {
+    /// Asks for a decision, and puts it into the words of CGI. What was not understood is asked about all the same, so
+    /// that it is counted, and a stranger is told nothing else.
+    async fn answer(&self, request: &mut Request, out: &mut Vec<u8>) {
+        let (id, role) = (request.id, request.role);
+        let params = request.variables.read().unwrap_or_else(|problem| {
+            tracing::info!(%problem, "the variables of a FastCGI request are not believed");
+            Params::default()
+        });
+        let headers = BrowserHeaders::of(params);
+        let remote = question::remote(&params);
+        let original = match (&headers, remote) {
+            (Some(_), Some(_)) => question::original(&params),
+            _ => None,
+        };
+        let headers = headers.unwrap_or_default();
+        let sign_in = match role {
+            Role::Authorizer => StatusCode::FOUND,
+            // nginx makes an error of any redirect.
+            Role::Responder => StatusCode::UNAUTHORIZED,
+        };
+        let begun = answer::begin(role, mem::take(out));
+        let asked = Asked { headers: &headers, nearest: remote.flatten(), original, sign_in, begun };
+        *out = decisions::decide(&self.door, self.peer, asked, |answer| answer::write(id, role, answer)).await;
+    }
 }

@@ -9,26 +9,25 @@ use crate::transport::question::{Original, is_secure};
 
 /// The browser's headers; of a request that is not believed there are none.
 #[derive(Default)]
-pub struct BrowserHeaders<'a> {
-    params: Option<&'a Params>,
-    /// Only Apache says who it is, and no browser can.
-    is_apache: bool,
-}
+pub struct BrowserHeaders<'a>(Params<'a>);
 
 impl<'a> BrowserHeaders<'a> {
     /// `None` where one holds what no header may: some server would then have let a line break through.
-    pub fn of(params: &'a Params) -> Option<Self> {
-        let is_apache = params.get("FCGI_APACHE_ROLE").is_some();
-        let fit = params.headers().all(|(_, value)| odd_bytes(value) == 0);
-        fit.then_some(Self { params: Some(params), is_apache })
+    pub fn of(params: Params<'a>) -> Option<Self> {
+        let fit = !params.has_controls() || params.headers().all(|(_, value)| odd_bytes(value) == 0);
+        fit.then_some(Self(params))
+    }
+
+    /// Whether several lines are one. Only Apache says who it is, and no browser can.
+    fn is_joined(&self, name: &str) -> bool {
+        name == "cookie" && self.0.get("FCGI_APACHE_ROLE").is_some()
     }
 }
 
 impl Headers for BrowserHeaders<'_> {
     fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let is_joined = self.is_apache && name == "cookie";
-        let values = self.params.into_iter().flat_map(move |params| params.header(name));
-        values.flat_map(move |value| Apart { rest: Some(value), is_joined })
+        let is_joined = self.is_joined(name);
+        self.0.header(name).flat_map(move |value| Apart { rest: Some(value), is_joined })
     }
 }
 
@@ -62,7 +61,7 @@ fn begins_a_cookie(text: &[u8]) -> bool {
 /// The address that the web server saw; `Some(None)` where it was asked over a Unix socket.
 ///
 /// A server that does not say who asked is not set up, and to guess would be to believe the browser.
-pub fn remote(params: &Params) -> Option<Option<IpAddr>> {
+pub fn remote(params: &Params<'_>) -> Option<Option<IpAddr>> {
     let address = text(params, "REMOTE_ADDR")?;
     // nginx says "unix:", lighttpd the socket's name, which is empty for those who connect.
     if address.is_empty() || address.starts_with("unix:") || address.starts_with('/') {
@@ -77,7 +76,7 @@ pub fn remote(params: &Params) -> Option<Option<IpAddr>> {
 /// in nginx's subrequests. The host is the one that goes upstream, `HTTP_HOST`. `SERVER_NAME` is never taken in its
 /// place: it may be the first name in the server's configuration (nginx), and so lead to a route that the browser
 /// did not ask for. Whoever sends no host gets no decision.
-pub fn original(params: &Params) -> Option<Original<'_>> {
+pub fn original<'a>(params: &Params<'a>) -> Option<Original<'a>> {
     let secure = match text(params, "REQUEST_SCHEME") {
         Some(scheme) => is_secure(scheme)?,
         // Older servers say this only, and leave it out where it is not so.
@@ -95,15 +94,13 @@ pub fn original(params: &Params) -> Option<Original<'_>> {
     })
 }
 
-fn text<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
+fn text<'a>(params: &Params<'a>, name: &str) -> Option<&'a str> {
     str::from_utf8(params.get(name)?).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
-
-    use super::super::params::put_pair;
+    use super::super::params::{Gathering, put_pair};
     use super::*;
 
     const USUAL: [(&str, &str); 5] = [
@@ -115,8 +112,8 @@ mod tests {
     ];
 
     /// The usual variables, with these in the place of those of the same name; without a value there is none.
-    fn params(changes: &[(&str, Option<&str>)]) -> Params {
-        let mut stream = BytesMut::new();
+    fn gathered(changes: &[(&str, Option<&str>)]) -> Gathering {
+        let mut stream = Vec::new();
         let usual = USUAL.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
         usual.for_each(|(name, value)| put_pair(&mut stream, name.as_bytes(), value.as_bytes()));
         for (name, value) in changes {
@@ -124,11 +121,14 @@ mod tests {
                 put_pair(&mut stream, name.as_bytes(), value.as_bytes());
             }
         }
-        Params::read(stream.freeze()).unwrap()
+        let mut gathered = Gathering::default();
+        gathered.add(&stream);
+        gathered
     }
 
     fn told(changes: &[(&str, Option<&str>)]) -> Option<String> {
-        let params = params(changes);
+        let mut gathered = gathered(changes);
+        let params = gathered.read().unwrap();
         let Original { secure, authority, target, method } = original(&params)?;
         Some(format!("{method} {}://{authority}{target}", if secure { "https" } else { "http" }))
     }
@@ -175,7 +175,8 @@ mod tests {
             (Some("198.51.100.7, 6.6.6.6"), None),
             (None, None),
         ] {
-            let found = remote(&params(&[("REMOTE_ADDR", address), ("HTTP_X_FORWARDED_FOR", Some("6.6.6.6"))]));
+            let mut gathered = gathered(&[("REMOTE_ADDR", address), ("HTTP_X_FORWARDED_FOR", Some("6.6.6.6"))]);
+            let found = remote(&gathered.read().unwrap());
             let found = found.map(|found| found.map(|address| address.to_string()));
             assert_eq!(found, expected.map(|expected| expected.map(str::to_owned)), "{address:?}");
         }
@@ -183,8 +184,9 @@ mod tests {
 
     #[test]
     fn headers_are_the_browsers_byte_for_byte_and_whole() {
-        let params = params(&[("HTTP_COOKIE", Some("a=ü; b")), ("HTTP_SEC_FETCH_MODE", Some("navigate"))]);
-        let found = BrowserHeaders::of(&params).unwrap();
+        let usual = [("HTTP_COOKIE", Some("a=ü; b")), ("HTTP_SEC_FETCH_MODE", Some("navigate"))];
+        let mut usual = gathered(&usual);
+        let found = BrowserHeaders::of(usual.read().unwrap()).unwrap();
         assert_eq!(found.only("cookie"), Some("a=ü; b"));
         assert_eq!(found.only("sec-fetch-mode"), Some("navigate"));
         assert_eq!(found.only("host"), Some("app.test:8443"));
@@ -192,15 +194,19 @@ mod tests {
             assert!(!found.has(absent), "{absent}");
         }
         for value in ["a\r\nX: y", "a\0", "a\n", "\u{7f}"] {
-            assert!(BrowserHeaders::of(&self::params(&[("HTTP_X_ANY", Some(value))])).is_none(), "{value:?}");
+            let of = |name| BrowserHeaders::of(gathered(&[(name, Some(value))]).read().unwrap()).is_some();
+            assert!(!of("HTTP_X_ANY"), "{value:?}");
+            assert!(of("SSL_CLIENT_CERT"), "{value:?} in a variable of the web server's own");
         }
+        let mut tabbed = gathered(&[("HTTP_X_ANY", Some("a\tb"))]);
+        assert_eq!(BrowserHeaders::of(tabbed.read().unwrap()).unwrap().only("x-any"), Some("a\tb"));
     }
 
     #[test]
     fn lines_that_apache_joined_are_apart_again() {
         let lines = |role: Option<&str>, joined: &str| {
-            let params = params(&[("FCGI_APACHE_ROLE", role), ("HTTP_COOKIE", Some(joined))]);
-            let found = BrowserHeaders::of(&params).unwrap();
+            let mut gathered = gathered(&[("FCGI_APACHE_ROLE", role), ("HTTP_COOKIE", Some(joined))]);
+            let found = BrowserHeaders::of(gathered.read().unwrap()).unwrap();
             let line = |line: &[u8]| String::from_utf8(line.to_vec()).unwrap();
             found.all("cookie").map(line).collect::<Vec<_>>()
         };

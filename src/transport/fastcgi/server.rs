@@ -7,8 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
-use super::decide;
+use super::{Decisions, connection};
 use crate::decision::Purpose;
 use crate::domain::ListenAddress;
 use crate::observe::Door;
@@ -70,10 +69,11 @@ impl FastcgiServer {
                 () = self.stopping.cancelled() => return,
                 accepted = self.acceptor.next() => accepted,
             };
-            let (door, stopping) = (Arc::clone(&self.door), self.stopping.clone());
-            let answer = move |request| decide(request, peer, Arc::clone(&door));
+            let desk = Decisions { door: Arc::clone(&self.door), peer };
+            // One for each, since every look at one takes a lock.
+            let stopping = self.stopping.child_token();
             connections.spawn(async move {
-                connection::serve(stream, peer, answer, stopping).await;
+                connection::serve(stream, peer, &desk, stopping).await;
                 drop(place);
             });
         }

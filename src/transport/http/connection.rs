@@ -126,7 +126,11 @@ async fn gone<S: AsyncRead + Unpin>(stream: &mut S, next: &mut BytesMut) {
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, answer: &[u8]) -> io::Result<()> {
     // At once, nearly always: the timer is for the rest.
-    match Pin::new(&mut *stream).write(answer).await? {
+    let sent = poll_fn(|task| match Pin::new(&mut *stream).poll_write(task, answer) {
+        Poll::Ready(sent) => Poll::Ready(sent),
+        Poll::Pending => Poll::Ready(Ok(0)),
+    });
+    match sent.await? {
         sent if sent == answer.len() => Ok(()),
         sent => timeout(TAKES_WITHIN, stream.write_all(&answer[sent..])).await?,
     }
@@ -286,5 +290,20 @@ mod tests {
             assert_eq!(peer.ended().await, (None, Duration::from_secs(3)));
         })
         .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_no_answer_is_left_even_if_the_one_before_lies_there_still() {
+        for length in [64, 1000] {
+            let (mut stream, mut theirs) = duplex(64);
+            stream.write_all(&ASKED.repeat(2)).await.unwrap();
+            let place = Rc::<Worker>::default().place();
+            let since = Instant::now();
+            let served = serve(&mut theirs, &place, async |_, _, out| {
+                out.resize(length, b'.');
+                true
+            });
+            assert_eq!((served.await, since.elapsed()), (None, TAKES_WITHIN), "{length}");
+        }
     }
 }

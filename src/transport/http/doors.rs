@@ -69,7 +69,7 @@ pub fn answer<'a, T: 'a>(
     line: RequestLine<'a>,
     headers: &'a impl Headers,
     begun: Vec<u8>,
-    told: impl FnOnce(Answer) -> T + 'a,
+    told: impl Fn(Answer) -> T + 'a,
 ) -> impl Future<Output = T> + 'a {
     let original = door.dialect.original(line, headers);
     let asked = Asked { headers, nearest: peer, original, sign_in: door.dialect.sign_in(), begun };

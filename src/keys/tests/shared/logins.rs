@@ -172,3 +172,20 @@ async fn keys_that_are_dead_when_they_are_found_are_replaced_before_anybody_sees
     *house.script.dead.lock().unwrap() = false;
     assert_eq!(one.insist(&ANA).await, "ana-2");
 }
+
+#[tokio::test]
+async fn whoever_hangs_up_while_the_store_is_asked_is_not_signed_in() {
+    let house = House::new(Script::default()).await;
+    let [one, other, _third] = house.replicas().await;
+    // Longer than this takes.
+    house.server.say(&["CLIENT", "PAUSE", "4000", "WRITE"]);
+    let asked = one.begin(&ANA);
+    until("she waits", || one.keys.len() == 1).await;
+    asked.abort();
+    assert!(asked.await.is_err());
+    house.server.say(&["CLIENT", "UNPAUSE"]);
+    until("she is forgotten", || one.keys.is_empty()).await;
+    assert_eq!(house.logins(), 0);
+    // Nothing of her keeps her from signing in elsewhere.
+    assert_eq!(key(&other.ask(&ANA).await), "ana-1");
+}

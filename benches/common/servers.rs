@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::connections::Door;
-use super::load::{COOKIE, HOST, TICKET_KEY, TICKET_SECRET};
+use super::load::{HOST, portal};
 use super::webmail::Webmail;
 
 /// Which processors are the servers'. Each runs as many threads as it thinks right for them.
@@ -238,14 +238,7 @@ ops     = "{ops}"
 keys = 10000000
 [log]
 level = "error"
-[[portal]]
-name      = "customer-portal"
-kind      = "ticket"
-cookie    = "{COOKIE}"
-login_url = "https://portal.example.test/login?next={{url}}"
-[[portal.key]]
-id     = "{TICKET_KEY}"
-secret = "{TICKET_SECRET}"
+{}
 [[backend]]
 name        = "mail"
 kind        = "axigen"
@@ -261,6 +254,7 @@ portal  = "customer-portal"
 backend = "mail"
 {more}
 "#,
+            portal(),
             webmail.address
         );
         let file = workspace.join(format!("keyward-{}.toml", fastcgi.port()));

@@ -54,3 +54,11 @@ pub fn quantile(values: &[f64], part: f64) -> f64 {
     sorted.sort_by(f64::total_cmp);
     sorted.get((sorted.len() as f64 * part) as usize).copied().unwrap_or_default()
 }
+
+/// A number as people write it.
+pub fn grouped(number: usize) -> String {
+    match number / 1000 {
+        0 => number.to_string(),
+        thousands => format!("{} {:03}", grouped(thousands), number % 1000),
+    }
+}

@@ -1,15 +1,17 @@
 //! The people, and what their browsers and the web server send for them.
 
 use std::error::Error;
+use std::num::ParseIntError;
 
 use keyward::domain::{Clock, Secret, SystemClock};
 use keyward::portal::ticket::{NewTicket, TicketKey};
 
 use super::fastcgi;
+use super::servers::available_bytes;
 
-pub const TICKET_SECRET: &str = "only for this bench, and 32 bytes or more";
-pub const TICKET_KEY: &str = "2026a";
-pub const COOKIE: &str = "portal_session";
+const TICKET_SECRET: &str = "only for this bench, and 32 bytes or more";
+const TICKET_KEY: &str = "2026a";
+const COOKIE: &str = "portal_session";
 pub const HOST: &str = "webmail.example.test";
 
 /// What the shipped nginx examples send for a browser that fetches something within a page, around its host and its
@@ -45,6 +47,38 @@ pub const ORIGINAL_LINES: &str = "X-Original-URL: https://webmail.example.test:4
 X-Original-Method: GET\r\n\
 X-Forwarded-For: 198.51.100.7\r\n";
 
+/// Names how many sessions are many.
+const SESSIONS: &str = "KEYWARD_SESSIONS";
+/// Where nothing is said, and where there is no memory for so many.
+const MANY: [usize; 2] = [1_000_000, 100_000];
+/// What the first takes, half of it for the tickets.
+const MEMORY_FOR_MANY: usize = 3 << 30;
+
+/// How many sessions are many.
+///
+/// # Errors
+/// Something else than a number in `KEYWARD_SESSIONS`.
+pub fn many() -> Result<usize, ParseIntError> {
+    let default = MANY[usize::from(available_bytes() < MEMORY_FOR_MANY)];
+    std::env::var(SESSIONS).map_or(Ok(default), |number| number.parse())
+}
+
+/// The portal that everybody's ticket is from, as Keyward knows it.
+pub fn portal() -> String {
+    format!(
+        r#"
+[[portal]]
+name      = "customer-portal"
+kind      = "ticket"
+cookie    = "{COOKIE}"
+login_url = "https://portal.example.test/login?next={{url}}"
+[[portal.key]]
+id     = "{TICKET_KEY}"
+secret = "{TICKET_SECRET}"
+"#
+    )
+}
+
 /// Everybody who has a ticket.
 pub struct Crowd {
     tickets: Vec<String>,
@@ -69,6 +103,11 @@ impl Crowd {
         format!("Cookie: {COOKIE}={}\r\n", self.tickets[person])
     }
 
+    /// All cookies of somebody's browser.
+    pub fn cookies(&self, person: usize) -> String {
+        format!("theme=dark; lang=en; {COOKIE}={}", self.tickets[person])
+    }
+
     /// What the web server asks for somebody over HTTP.
     pub fn write_http(&self, out: &mut Vec<u8>, host: &str, person: usize) {
         for part in [BEFORE_HOST, host, BEFORE_TICKET, &self.tickets[person], AFTER_TICKET] {
@@ -78,7 +117,7 @@ impl Crowd {
 
     /// The same over FastCGI.
     pub fn write_fastcgi(&self, out: &mut Vec<u8>, host: &str, person: usize) {
-        let cookies = format!("theme=dark; lang=en; {COOKIE}={}", self.tickets[person]);
+        let cookies = self.cookies(person);
         let own = [("HTTP_HOST", host), ("HTTP_COOKIE", &cookies)];
         fastcgi::write_request(out, VARIABLES.into_iter().chain(own));
     }
