@@ -7,7 +7,8 @@
 //! at rest costs no timer and no task.
 //!
 //! [`KeyStore`] is in `store`, what it does when it takes time in `login` (for whom: `order`; with which passwords:
-//! `candidates`; who waits for it, and what becomes of it when they leave: `waiting`). How sessions end is in `ends`, who asked for it in `sign_out`, what a new password ends in `changes`.
+//! `candidates`; who waits for it, and what becomes of it when they leave: `waiting`). How sessions end is in `ends`,
+//! who asked for it in `sign_out`, what a new password ends in `changes`.
 //! One session is an `entry`, found in `sessions` and of its `holder`; what must not be forgotten meanwhile is in
 //! `refusals`, `revocations` and `turns` (one login of a person at a time); what is due when in `wheel`, what is done
 //! then in `tending`, and what nobody waits for in `chores`.

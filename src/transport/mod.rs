@@ -8,7 +8,7 @@
 //!   whose script calls, `set_cookie` writes cookies.
 //! - `api`: the portal's API. `services`: calls that back-ends and portals offer. `ops`: health and metrics.
 //! - `listener`: all servers, opened and ended together, on what `socket` opens;
-//!   `accept` takes connections where no web server's own does.
+//!   `accept` takes connections where no web server's own does, and `send` is how answers leave on those.
 
 mod accept;
 mod answer;
@@ -32,6 +32,7 @@ mod origin;
 mod pages;
 mod problem;
 mod question;
+mod send;
 mod services;
 mod set_cookie;
 mod socket;

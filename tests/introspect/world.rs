@@ -70,11 +70,6 @@ impl World {
         Self { script, clock, sessions, portal, keys, house, errands }
     }
 
-    /// Waits until nothing is asked any more.
-    pub async fn settle(&self) {
-        self.errands.finish().await;
-    }
-
     /// Another portal of the same kind at the same address, after a reload.
     pub fn reloaded(&self, more: &str) -> Arc<Portal> {
         plan("p", &self.script, more, &self.clock, &self.sessions, &self.errands)

@@ -55,7 +55,7 @@ async fn a_primary_that_is_gone_or_hangs_costs_only_its_own_things() {
     let elsewhere = (0..NAMES).map(|number| number.to_string());
     let elsewhere =
         elsewhere.filter(|name| cluster.holder(self::slot(&cluster, &replica, name)) != holder).collect::<Vec<_>>();
-    cluster.nodes[holder].say(&["WAIT", "1", "5000"]);
+    replica.until("a replica that has it", async || cluster.nodes[holder].is_replicated()).await;
 
     cluster.nodes[holder].pause();
     replica.until("an outage", async || replica.has("0").await == Err(StoreOutage::Down)).await;
@@ -73,7 +73,7 @@ async fn a_primary_that_is_gone_or_hangs_costs_only_its_own_things() {
     replica.until("all of it", async || replica.has("0").await == Ok(true) && others().await).await;
 
     let holder = cluster.holder(slot);
-    cluster.nodes[holder].say(&["WAIT", "1", "5000"]);
+    replica.until("a replica that has it", async || cluster.nodes[holder].is_replicated()).await;
     cluster.nodes[holder].kill();
     cluster.failed_over(slot, holder).await;
     replica.until("its successor's answer", async || replica.has("0").await == Ok(true)).await;

@@ -31,7 +31,7 @@ async fn sentinels_of_valkey_are_followed() {
     let replica = Replica::new(&crate::sentinel::lines(&sentinel));
     replica.can_put("ana").await;
     let primary = &sentinel.servers[0];
-    replica.until("a replica that has it", async || primary.say(&["WAIT", "1", "1000"]) == "1").await;
+    replica.until("a replica that has it", async || primary.is_replicated()).await;
     sentinel.servers[0].kill();
     sentinel.failed_over(0).await;
     replica.until("its successor's answer", async || replica.has("ana").await == Ok(true)).await;
@@ -45,7 +45,7 @@ async fn a_cluster_of_valkey_is_asked_where_things_stand() {
         replica.can_put(&number.to_string()).await;
     }
     let holder = cluster.holder(0);
-    cluster.nodes[holder].say(&["WAIT", "1", "5000"]);
+    replica.until("a replica that has it", async || cluster.nodes[holder].is_replicated()).await;
     cluster.nodes[holder].kill();
     cluster.failed_over(0, holder).await;
     for number in 0..30 {

@@ -12,7 +12,7 @@ pub fn lines(sentinel: &Sentinel) -> String {
 async fn put_at_both(replica: &Replica, sentinel: &Sentinel, name: &str) {
     replica.can_put(name).await;
     let primary = &sentinel.servers[sentinel.primary()];
-    replica.until("a replica that has it", async || primary.say(&["WAIT", "1", "1000"]) == "1").await;
+    replica.until("a replica that has it", async || primary.is_replicated()).await;
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ async fn sentinels_and_who_they_name_are_reached_and_nobody_who_says_to_be_them(
     replica.until("readiness", async || replica.store.is_ready()).await;
     is_refused(&(crate::sentinel::lines(&sentinel) + &trusting(&other))).await;
     let server = &sentinel.servers[sentinel.primary()];
-    replica.until("a replica that has it", async || server.say(&["WAIT", "1", "1000"]) == "1").await;
+    replica.until("a replica that has it", async || server.is_replicated()).await;
     sentinel.servers[0].kill();
     sentinel.failed_over(0).await;
     replica.until("its successor's answer", async || replica.has("ana").await == Ok(true)).await;
@@ -96,7 +96,7 @@ async fn all_nodes_of_a_cluster_are_reached_and_nobody_who_says_to_be_one() {
     replica.until("readiness", async || replica.store.is_ready() && replica.is_up()).await;
     is_refused(&(crate::cluster::lines(&cluster) + &trusting(&other))).await;
     let holder = cluster.holder(0);
-    cluster.nodes[holder].say(&["WAIT", "1", "5000"]);
+    replica.until("a replica that has it", async || cluster.nodes[holder].is_replicated()).await;
     cluster.nodes[holder].kill();
     cluster.failed_over(0, holder).await;
     for number in 0..30 {

@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::conversation::{Conversation, Event, Nonsense, Request};
 use super::record::{BadVersion, Record, cut_off};
 use super::server::MOST_CONNECTIONS;
+use crate::transport::send::send;
 
 /// Longest wait for the first record, and for all variables of a request once it has begun: a web server on the
 /// same machine needs no time at all, and sends them in one piece.
@@ -22,8 +23,6 @@ const ASKS_WITHIN: Duration = Duration::from_secs(5);
 /// How long a connection that is kept may be idle. Longer than nginx keeps one (60 seconds), so that no request is
 /// lost on one that is just closing.
 const IDLE: Duration = Duration::from_secs(75);
-/// Longest wait for a peer to take an answer, which fits into the system's buffers.
-const TAKES_WITHIN: Duration = Duration::from_secs(10);
 /// How long we listen on after we have closed our side.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes read at once: most requests are shorter. More are taken where a record is longer.
@@ -45,6 +44,9 @@ enum Broken {
     NotTaken,
     #[error("nothing came in time")]
     Silent,
+    /// Web servers hang up when their browser has, and nobody waits on for the answer.
+    #[error("it hung up before its answer")]
+    HungUp,
 }
 
 /// Who answers.
@@ -65,7 +67,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     match converse(&mut wire, desk, stopping).await {
         Ok(()) => close(wire.stream).await,
         // Nobody waits for anything, and nothing is unread.
-        Err(Broken::Silent) => {}
+        Err(Broken::Silent | Broken::HungUp) => {}
         // Web servers hang up whenever they like; nginx does after each answer's headers.
         Err(Broken::Io(error)) => tracing::debug!(%error, "a FastCGI peer went away"),
         Err(problem) => tracing::info!(%problem, ?peer, "a FastCGI connection was ended"),
@@ -205,25 +207,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 }
             }
             if poll_fn(|task| self.poll_read(task)).await? == 0 {
-                // Web servers hang up when their browser has, and nobody waits on for the answer.
-                return Err(Broken::Silent);
+                return Err(Broken::HungUp);
             }
         }
     }
 
     /// Sends all of this.
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        // At once, nearly always: the timer is for the rest.
-        let sent = poll_fn(|task| match Pin::new(&mut self.stream).poll_write(task, bytes) {
-            Poll::Ready(sent) => Poll::Ready(sent),
-            Poll::Pending => Poll::Ready(Ok(0)),
-        });
-        let sent = sent.await?;
-        if sent < bytes.len() {
-            let rest = self.stream.write_all(&bytes[sent..]);
-            timeout(TAKES_WITHIN, rest).await.map_err(|_| Broken::NotTaken)??;
-        }
-        Ok(())
+        send(&mut self.stream, bytes).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => Broken::NotTaken,
+            _ => Broken::Io(error),
+        })
     }
 }
 
@@ -243,6 +237,7 @@ mod tests {
 
     use super::super::record::{begin_answer, end_answer};
     use super::*;
+    use crate::transport::send::TAKES_WITHIN;
 
     /// A request that is kept, and its answer.
     const ASKED: &[u8] = b"\x01\x01\0\x01\0\x08\0\0\0\x02\x01\0\0\0\0\0\x01\x04\0\x01\0\0\0\0";

@@ -1,20 +1,19 @@
 //! One connection of a web server, from question to question.
 
 use std::future::{pending, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::io::poll_read_buf;
 
 use super::HEAD_TIMEOUT;
 use super::head::{self, Head, Reading};
 use super::reply::Manner;
 use super::worker::Place;
+use crate::transport::send::send;
 
 /// Bytes read at once: most questions are shorter.
 const BUFFER: usize = 4096;
@@ -22,8 +21,6 @@ const BUFFER: usize = 4096;
 const LONGEST_HEAD: usize = 64 * 1024;
 /// Largest answer whose memory is kept for the next.
 const LARGEST_KEPT: usize = 16 * 1024;
-/// Longest wait for a peer to take an answer, which fits into the system's buffers.
-const TAKES_WITHIN: Duration = Duration::from_secs(10);
 
 /// What has come on a connection whose next request is not for us.
 #[derive(Debug, PartialEq, Eq)]
@@ -124,21 +121,10 @@ async fn gone<S: AsyncRead + Unpin>(stream: &mut S, next: &mut BytesMut) {
     pending().await
 }
 
-async fn send<S: AsyncWrite + Unpin>(stream: &mut S, answer: &[u8]) -> io::Result<()> {
-    // At once, nearly always: the timer is for the rest.
-    let sent = poll_fn(|task| match Pin::new(&mut *stream).poll_write(task, answer) {
-        Poll::Ready(sent) => Poll::Ready(sent),
-        Poll::Pending => Poll::Ready(Ok(0)),
-    });
-    match sent.await? {
-        sent if sent == answer.len() => Ok(()),
-        sent => timeout(TAKES_WITHIN, stream.write_all(&answer[sent..])).await?,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::time::Duration;
 
     use tokio::io::{DuplexStream, duplex};
     use tokio::task::{JoinHandle, LocalSet, spawn_local};
@@ -146,6 +132,7 @@ mod tests {
 
     use super::super::worker::Worker;
     use super::*;
+    use crate::transport::send::TAKES_WITHIN;
 
     const ASKED: &[u8] = b"GET /ours HTTP/1.1\r\nHost: h\r\n\r\n";
     const PAGE: &[u8] = b"GET /page HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -261,6 +261,19 @@ impl Redis {
     pub fn tells(&self, line: &str) -> bool {
         self.say(&["INFO"]).lines().any(|told| told.trim_end() == line)
     }
+
+    /// Whether one of its replicas has all that was written so far. `WAIT` would not tell: it looks at what was written
+    /// on the connection that it is said on.
+    pub fn is_replicated(&self) -> bool {
+        let told = self.say(&["INFO", "replication"]);
+        let offset = |line: &str, begin: &str| {
+            line.split(',').find_map(|part| part.trim_end().strip_prefix(begin)?.parse().ok())
+        };
+        let own: Option<u64> = told.lines().find_map(|line| offset(line, "master_repl_offset:"));
+        let mut theirs =
+            told.lines().filter(|line| line.starts_with("slave")).filter_map(|line| offset(line, "offset="));
+        own.is_some_and(|own| theirs.any(|offset: u64| offset >= own))
+    }
 }
 
 impl Drop for Redis {
