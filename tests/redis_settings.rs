@@ -92,6 +92,10 @@ impl Server {
     async fn run(&mut self, program: Program, arguments: &[&str]) {
         let mut process = Process::start("redis-server", &program.path(), arguments, &self.home).unwrap();
         process.ready(&Address::Tcp(self.address)).await.unwrap();
+        // Opened last, where there is one.
+        if !arguments.contains(&"--sentinel") {
+            process.ready(&Address::Unix(self.home.path().join("redis.sock"))).await.unwrap();
+        }
         self.process = Some(process);
     }
 

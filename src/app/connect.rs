@@ -10,7 +10,7 @@ use crate::config::RouteSettings;
 use crate::decision::{Access, Gate, Route, Router, Terms};
 use crate::handover::{Entrance, Reception, SelfService, Services};
 use crate::portal::Portals;
-use crate::transport::{Live, Trust};
+use crate::transport::{Label, Live, Trust};
 
 /// Connects the parts of one configuration. Sessions at back-ends that it still knows go on.
 ///
@@ -53,7 +53,8 @@ pub(super) fn connect(parts: Parts, foundation: &Foundation) -> io::Result<Live>
     let routes = settings.routes.into_iter().map(route).collect::<io::Result<Vec<Route>>>()?;
     let entrances: Vec<_> = routes.iter().filter_map(entrance_of).collect();
     let router = Router::new(routes);
-    let [user, name, email, groups] = settings.identity_headers.map(HeaderName::try_from);
+    let label = |name: String| HeaderName::try_from(name).map(|name| Label::from(&name));
+    let [user, name, email, groups] = settings.identity_headers.map(label);
     let unusable = |error| io::Error::other(format!("[headers]: {error}"));
     let identity_headers =
         [user.map_err(unusable)?, name.map_err(unusable)?, email.map_err(unusable)?, groups.map_err(unusable)?];

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use memchr::{memchr, memrchr};
 
 use crate::domain::{Audience, Browser, Cookies, is_control};
 use crate::inject::write_upstream_target;
 
+/// Longest name of a host, and how long its labels may be, in bytes.
+const LONGEST_NAME: usize = 253;
+const LABEL: RangeInclusive<usize> = 1..=63;
 /// Longest path and query, in bytes.
 const LONGEST_TARGET: usize = 16 * 1024;
 
@@ -80,17 +84,13 @@ impl<'a> Host<'a> {
         };
         let name = name.strip_suffix('.').unwrap_or(name);
         let in_brackets = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let valid = match in_brackets {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => is_name(name),
+        let spelled = match in_brackets {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().ok().map(|_| Spelled::Otherwise),
+            None => spelled(name),
         };
-        if !valid {
-            return Err(AskError::Host);
-        }
-        let name = if name.bytes().fold(false, |so_far, byte| so_far | byte.is_ascii_uppercase()) {
-            Cow::Owned(name.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(name)
+        let name = match spelled.ok_or(AskError::Host)? {
+            Spelled::Lower => Cow::Borrowed(name),
+            Spelled::Otherwise => Cow::Owned(name.to_ascii_lowercase()),
         };
         Ok(Self { name, port })
     }
@@ -112,14 +112,27 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Labels with a dot between each two. Underscores are no part of host names, but of names that people use inside
-/// their networks.
-fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_' | b'.');
-    // Every byte is looked at, since the compiler takes many at once where no early end is wanted.
-    name.len() <= 253
-        && name.bytes().fold(true, |so_far, byte| so_far & allowed(byte))
-        && name.as_bytes().split(|byte| *byte == b'.').all(|label| (1..=63).contains(&label.len()))
+/// How a host is written.
+enum Spelled {
+    /// In lower case.
+    Lower,
+    /// Perhaps not.
+    Otherwise,
+}
+
+/// How a name is written, if it is one: labels with a dot between each two. Underscores are no part of host names, but
+/// of names that people use inside their networks.
+fn spelled(name: &str) -> Option<Spelled> {
+    let (mut label, mut spelled) = (0, Spelled::Lower);
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label += 1,
+            b'A'..=b'Z' => (label, spelled) = (label + 1, Spelled::Otherwise),
+            b'.' if LABEL.contains(&label) => label = 0,
+            _ => return None,
+        }
+    }
+    (LABEL.contains(&label) && name.len() <= LONGEST_NAME).then_some(spelled)
 }
 
 /// A path and query, byte for byte as the browser sent it.

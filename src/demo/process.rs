@@ -1,13 +1,15 @@
 //! Child processes that end with us, the directories they live in, and addresses that nobody uses.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::DemoError;
 
@@ -336,8 +338,15 @@ pub fn free_address() -> Result<SocketAddr, DemoError> {
 /// # Errors
 /// When there is none.
 pub fn free_port(address: IpAddr) -> Result<SocketAddr, DemoError> {
-    let listener = std::net::TcpListener::bind((address, 0));
-    listener.and_then(|listener| listener.local_addr()).map_err(DemoError::NoPort)
+    let free = || {
+        let socket = Socket::new(Domain::for_address(SocketAddr::new(address, 0)), Type::STREAM, None)?;
+        // A process that is just being forked holds it a moment longer than we do. So it does not listen, or somebody
+        // would be seen there, and does not keep the server from having it.
+        socket.set_reuse_address(true)?;
+        socket.bind(&SocketAddr::new(address, 0).into())?;
+        socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable.into())
+    };
+    free().map_err(DemoError::NoPort)
 }
 
 /// Where a program is, in the search path and where Debian keeps servers.

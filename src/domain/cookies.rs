@@ -1,25 +1,59 @@
 use memchr::memchr;
 use smallvec::SmallVec;
 
-/// The browser's `Cookie` header lines as they came. HTTP/1.1 through nginx may bring several.
+/// Cookies for which there is room beside the rest of a question. More take memory of their own.
+const FEW: usize = 6;
+
+/// The browser's cookies, in order and byte for byte. HTTP/1.1 through nginx may bring several lines of them.
 #[derive(Clone, Default)]
 pub struct Cookies<'a> {
-    // Nearly always there is one, and a `Vec` that stays empty allocates nothing.
-    first: &'a [u8],
-    rest: Vec<&'a [u8]>,
+    // No `SmallVec`, which would keep the compiler from shortening the lifetime.
+    few: [Pair<'a>; FEW],
+    count: usize,
+    more: Vec<Pair<'a>>,
+}
+
+/// What stands between two semicolons, and how much of it is the name.
+#[derive(Clone, Copy, Default)]
+struct Pair<'a> {
+    whole: &'a [u8],
+    name: usize,
 }
 
 impl<'a> Cookies<'a> {
-    /// The lines, in order.
+    /// The cookies of these lines.
     pub fn new(lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut lines = lines.into_iter();
-        Self { first: lines.next().unwrap_or_default(), rest: lines.collect() }
+        let mut cookies = Self::default();
+        for mut line in lines {
+            while !line.is_empty() {
+                // A ticket is some hundred bytes long, too many to look at one by one; a name is short.
+                let end = memchr(b';', line).unwrap_or(line.len());
+                let whole = line[..end].trim_ascii();
+                line = line.get(end + 1..).unwrap_or_default();
+                if !whole.is_empty() {
+                    let equals = whole.iter().position(|byte| *byte == b'=');
+                    let name = whole[..equals.unwrap_or(whole.len())].trim_ascii_end().len();
+                    cookies.push(Pair { whole, name });
+                }
+            }
+        }
+        cookies
+    }
+
+    fn push(&mut self, pair: Pair<'a>) {
+        match self.few.get_mut(self.count) {
+            Some(place) => {
+                *place = pair;
+                self.count += 1;
+            }
+            None => self.more.push(pair),
+        }
     }
 
     /// Every cookie with its name, in order. What stands before the first `=` is the name; a piece
     /// without one is a cookie without a name's value, and its name is all of it.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + '_ {
-        Pairs { line: self.first, more: self.rest.iter() }
+        self.few[..self.count].iter().chain(&self.more).map(|Pair { whole, name }| (&whole[..*name], *whole))
     }
 
     /// Every value that was sent under this name, in order. Values that are no UTF-8 are nobody's.
@@ -27,39 +61,12 @@ impl<'a> Cookies<'a> {
         let mut values = SmallVec::new();
         for (held, pair) in self.pairs() {
             if held == name.as_bytes()
-                && let Some(equals) = memchr(b'=', pair)
+                && let Some(value) = pair[held.len()..].trim_ascii_start().strip_prefix(b"=")
             {
-                let value = pair[equals + 1..].trim_ascii_start();
-                values.push(std::str::from_utf8(value).unwrap_or_default());
+                values.push(simdutf8::basic::from_utf8(value.trim_ascii_start()).unwrap_or_default());
             }
         }
         values
-    }
-}
-
-/// What stands between the semicolons, line after line.
-struct Pairs<'a, 'l> {
-    line: &'a [u8],
-    more: std::slice::Iter<'l, &'a [u8]>,
-}
-
-impl<'a> Iterator for Pairs<'a, '_> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            while self.line.is_empty() {
-                self.line = self.more.next()?;
-            }
-            // A ticket is some hundred bytes long, too many to look at one by one; a name is short.
-            let end = memchr(b';', self.line).unwrap_or(self.line.len());
-            let pair = self.line[..end].trim_ascii();
-            self.line = self.line.get(end + 1..).unwrap_or_default();
-            if !pair.is_empty() {
-                let equals = pair.iter().position(|byte| *byte == b'=');
-                return Some((pair[..equals.unwrap_or(pair.len())].trim_ascii_end(), pair));
-            }
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
@@ -29,13 +30,23 @@ impl Script {
 
 /// What a script answered.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer(pub(super) Vec<Option<Vec<u8>>>);
+pub struct Answer {
+    pub(super) items: Vec<Option<Vec<u8>>>,
+    /// How long ago the script ran when this came, at most.
+    pub(super) took: Duration,
+}
 
 impl Answer {
+    /// How long it took from the question to the answer. The script ran some time in between.
+    #[must_use]
+    pub const fn took(&self) -> Duration {
+        self.took
+    }
+
     /// The text at this index, if there is one.
     #[must_use]
     pub fn bytes(&self, index: usize) -> Option<&[u8]> {
-        self.0.get(index)?.as_deref()
+        self.items.get(index)?.as_deref()
     }
 
     /// The word at this index; empty where there is none.
@@ -53,13 +64,13 @@ impl Answer {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.items.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.items.is_empty()
     }
 }
 

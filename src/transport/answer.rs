@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::iter;
 use std::time::Duration;
 
@@ -13,12 +14,20 @@ use crate::domain::{Audience, Identity, Reason, Ruling};
 use crate::pages::Language;
 
 static NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const SESSION_SECONDS: &str = "x-keyward-session-seconds";
 static KEYWARD_REASON: HeaderName = HeaderName::from_static("x-keyward-reason");
 static KEYWARD_LOGIN: HeaderName = HeaderName::from_static("x-keyward-login");
 
+const COOKIE: Label = Label::written("\r\ncookie: ");
+const AUTHORIZATION: Label = Label::written("\r\nauthorization: ");
+const UPSTREAM_COOKIE: Label = Label::written("\r\nx-upstream-cookie: ");
+const UPSTREAM_AUTHORIZATION: Label = Label::written("\r\nx-upstream-authorization: ");
+const UPSTREAM_URI: Label = Label::written("\r\nx-upstream-uri: ");
+const CACHE_CONTROL: Label = Label::written("\r\ncache-control: ");
+const SESSION_SECONDS: Label = Label::written("\r\nx-keyward-session-seconds: ");
+const SET_COOKIE: Label = Label::written("\r\nset-cookie: ");
 /// The same lines again, for web servers that lose all but one of those: as many as their examples take over.
-const NUMBERED_SET_COOKIES: [&str; MOST_SCRIPT_COOKIES] = ["x-set-cookie-1", "x-set-cookie-2"];
+const NUMBERED_SET_COOKIES: [Label; MOST_SCRIPT_COOKIES] =
+    [Label::written("\r\nx-set-cookie-1: "), Label::written("\r\nx-set-cookie-2: ")];
 
 /// What the status line and the headers that every answer has (`Content-Length`, `Date`) take at most.
 const FRAMING: usize = 208;
@@ -108,8 +117,26 @@ impl Answer {
     }
 }
 
+/// How a line of an allow begins: with the end of the line before it, and the name of a header. In one piece, since to
+/// write a piece takes as long as to write twenty letters more.
+#[derive(Clone)]
+pub struct Label(Cow<'static, str>);
+
+impl Label {
+    const fn written(label: &'static str) -> Self {
+        Self(Cow::Borrowed(label))
+    }
+}
+
+impl From<&HeaderName> for Label {
+    fn from(name: &HeaderName) -> Self {
+        Self(Cow::Owned(format!("\r\n{name}: ")))
+    }
+}
+
 /// All that goes upstream with an allow: names in lower case and values that any header may have, each header
-/// always there. It is written once, as lines of HTTP, behind what the door has begun its answer with.
+/// always there. It is written once, as lines of HTTP, behind what the door has begun its answer with. That has no
+/// end of its last line, nor do they.
 pub(super) struct Allowed {
     text: Vec<u8>,
     /// Where the lines begin.
@@ -129,20 +156,26 @@ impl Allowed {
     #[cfg(test)]
     pub fn of(begun: Vec<u8>, lines: &[(&str, &str)]) -> Self {
         let mut allowed = Self::behind(begun);
-        lines.iter().for_each(|(name, value)| allowed.text(name, value));
+        lines.iter().for_each(|(name, value)| allowed.named(name, value));
         allowed
     }
 
-    fn line(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        self.text.extend_from_slice(name.as_bytes());
-        self.text.extend_from_slice(b": ");
+    fn line(&mut self, Label(label): &Label, write: impl FnOnce(&mut Vec<u8>)) {
+        self.text.extend_from_slice(label.as_bytes());
         write(&mut self.text);
-        self.text.extend_from_slice(b"\r\n");
         self.lines += 1;
     }
 
-    fn text(&mut self, name: &str, value: &str) {
-        self.line(name, |text| text.extend_from_slice(value.as_bytes()));
+    fn text(&mut self, label: &Label, value: &str) {
+        self.line(label, |text| text.extend_from_slice(value.as_bytes()));
+    }
+
+    /// The same under a name of which there is no label.
+    fn named(&mut self, name: &str, value: &str) {
+        for piece in ["\r\n", name, ": ", value] {
+            self.text.extend_from_slice(piece.as_bytes());
+        }
+        self.lines += 1;
     }
 
     /// Whether no value holds what no header may: whatever there is of that are the ends of our own lines.
@@ -154,10 +187,10 @@ impl Allowed {
     pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut rest = &self.text[self.start..];
         iter::from_fn(move || {
-            let (colon, end) = (memchr(b':', rest)?, memchr(b'\r', rest)?);
-            let line = (&rest[..colon], &rest[colon + 2..end]);
-            rest = &rest[end + 2..];
-            Some(line)
+            let line = rest.strip_prefix(b"\r\n")?;
+            let (colon, end) = (memchr(b':', line)?, memchr(b'\r', line).unwrap_or(line.len()));
+            rest = &line[end..];
+            Some((&line[..colon], &line[colon + 2..end]))
         })
     }
 
@@ -189,17 +222,17 @@ impl Allowed {
 fn allow(grant: &Grant<'_>, live: &Live, names: Names, begun: Vec<u8>) -> Option<Allowed> {
     let mut allowed = Allowed::behind(begun);
     let (cookie, authorization) = match names {
-        Names::Upstream | Names::Variables => ("x-upstream-cookie", "x-upstream-authorization"),
-        Names::Plain => ("cookie", "authorization"),
+        Names::Upstream | Names::Variables => (&UPSTREAM_COOKIE, &UPSTREAM_AUTHORIZATION),
+        Names::Plain => (&COOKIE, &AUTHORIZATION),
     };
     allowed.line(cookie, |text| grant.write_cookies(text));
     let mut target = 0;
-    allowed.line("x-upstream-uri", |text| {
+    allowed.line(&UPSTREAM_URI, |text| {
         let start = text.len();
         grant.write_target(text);
         target = text.len() - start;
     });
-    let [user, name, email, groups] = live.identity_headers.each_ref().map(HeaderName::as_str);
+    let [user, name, email, groups] = &live.identity_headers;
     let identity = grant.identity();
     allowed.text(user, identity.map_or("", Identity::user));
     allowed.text(name, identity.map_or("", Identity::name));
@@ -212,13 +245,13 @@ fn allow(grant: &Grant<'_>, live: &Live, names: Names, begun: Vec<u8>) -> Option
         allowed.text(authorization, grant.authorization().unwrap_or_default());
     }
     if let Some((name, value)) = session {
-        allowed.text(name, value);
+        allowed.named(name, value);
     }
-    allowed.text("cache-control", "no-store");
-    allowed.text(SESSION_SECONDS, itoa::Buffer::new().format(grant.session_seconds()));
+    allowed.text(&CACHE_CONTROL, "no-store");
+    allowed.text(&SESSION_SECONDS, itoa::Buffer::new().format(grant.session_seconds()));
     for (cookie, numbered) in grant.script_cookies().map(script_cookie).zip(NUMBERED_SET_COOKIES) {
-        allowed.text("set-cookie", &cookie);
-        allowed.text(numbered, &cookie);
+        allowed.text(&SET_COOKIE, &cookie);
+        allowed.text(&numbered, &cookie);
     }
     let repeated = if names == Names::Variables { target } else { 0 };
     // Identities, keys and cookies were checked where they came in; a byte that no header may hold would be a defect,

@@ -1,3 +1,4 @@
+use std::mem;
 use std::net::IpAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -30,56 +31,78 @@ impl DoorState {
 
 /// Answers one question of this peer, whatever happens, in the words of `told`. The peer of a Unix socket has no
 /// address.
-///
-/// What needs no waiting is done without a future of its own: each would be moved about at its full size.
 pub(super) async fn decide<T>(
     door: &DoorState,
     peer: Option<IpAddr>,
-    asked: Asked<'_, impl Headers>,
+    mut asked: Asked<'_, impl Headers>,
     told: impl Fn(Answer) -> T,
 ) -> T {
     let stopwatch = Stopwatch::start();
-    let live = door.state.live.load();
-    let Asked { headers, nearest, original, sign_in, begun } = asked;
-    let browser = Forwarded::new(headers, nearest, &live.trust);
-    let mut sheets = Sheets::default();
-    let tell = |answer, ruling, reason| {
-        door.metrics.count(ruling, reason);
-        told(answer)
+    let told = match at_once(door, peer, &mut asked, &told) {
+        Some(told) => told,
+        // In a place of its own, since a future is moved about at its full size and hardly anybody waits.
+        None => Box::pin(in_time(door, peer, asked, told)).await,
     };
-    let answered = match caught(|| understand(door, &live, peer, original, &browser)) {
-        Err(refusal) => Err(refusal),
-        Ok(ask) => {
-            let finish = |decision: &Decision<'_>, waited| {
-                let (answer, ruling, reason) = answer::render(decision, &ask, &live, sign_in, door.names, begun);
-                log(door.door, headers, &ask, decision, (ruling, reason), waited);
-                tell(answer, ruling, reason)
-            };
-            let step = caught(|| match live.gate.decide(&ask, door.purpose, &mut sheets) {
-                Step::Decided(decision) => Ok(Progress::Answered(finish(&decision, false))),
-                Step::Waiting(waiting) => Ok(Progress::Waiting(Box::pin(waiting.finish()), finish)),
-            });
-            match step {
-                Ok(Progress::Answered(told)) => Ok(told),
-                Ok(Progress::Waiting(waiting, finish)) => match AssertUnwindSafe(waiting).catch_unwind().await {
-                    Ok(decision) => caught(|| Ok(finish(&decision, true))),
-                    Err(_) => Err(PANICKED),
-                },
-                Err(refusal) => Err(refusal),
-            }
-        }
-    };
-    let told = answered.unwrap_or_else(|Refusal { status, ruling, reason }| {
-        tell(Answer::Other(answer::refuse(status, reason, None, None)), ruling, reason)
-    });
     door.metrics.seconds.observe(stopwatch.seconds());
     told
 }
 
-/// How far a question has come.
-enum Progress<T, W, F> {
-    Answered(T),
-    Waiting(W, F),
+/// The answer, where it is known without waiting.
+fn at_once<T>(
+    door: &DoorState,
+    peer: Option<IpAddr>,
+    asked: &mut Asked<'_, impl Headers>,
+    told: &impl Fn(Answer) -> T,
+) -> Option<T> {
+    let answered = panic::catch_unwind(AssertUnwindSafe(|| {
+        let live = door.state.live.load();
+        let browser = Forwarded::new(asked.headers, asked.nearest, &live.trust);
+        let mut sheets = Sheets::default();
+        let ask = understand(door, &live, peer, asked.original, &browser)?;
+        Ok(match live.gate.decide(&ask, door.purpose, &mut sheets) {
+            Step::Decided(decision) => Some(tell(door, asked, &live, &ask, (&decision, false), told)),
+            Step::Waiting(_) => None,
+        })
+    }));
+    answered.unwrap_or(Err(PANICKED)).unwrap_or_else(|refusal| Some(refusal.tell(door, told)))
+}
+
+/// The same from the beginning, for whoever waits.
+async fn in_time<T>(
+    door: &DoorState,
+    peer: Option<IpAddr>,
+    mut asked: Asked<'_, impl Headers>,
+    told: impl Fn(Answer) -> T,
+) -> T {
+    let live = door.state.live.load_full();
+    let browser = Forwarded::new(asked.headers, asked.nearest, &live.trust);
+    let mut sheets = Sheets::default();
+    let answering = async {
+        let ask = understand(door, &live, peer, asked.original, &browser)?;
+        let decision = match live.gate.decide(&ask, door.purpose, &mut sheets) {
+            Step::Decided(decision) => (decision, false),
+            Step::Waiting(waiting) => (waiting.finish().await, true),
+        };
+        Ok(tell(door, &mut asked, &live, &ask, (&decision.0, decision.1), &told))
+    };
+    let answered = AssertUnwindSafe(answering).catch_unwind().await;
+    answered.unwrap_or(Err(PANICKED)).unwrap_or_else(|refusal| refusal.tell(door, &told))
+}
+
+/// Tells of a decision, and whether it was waited for.
+fn tell<T>(
+    door: &DoorState,
+    asked: &mut Asked<'_, impl Headers>,
+    live: &Live,
+    ask: &Ask<'_>,
+    (decision, waited): (&Decision<'_>, bool),
+    told: &impl Fn(Answer) -> T,
+) -> T {
+    let begun = mem::take(&mut asked.begun);
+    let (answer, ruling, reason) = answer::render(decision, ask, live, asked.sign_in, door.names, begun);
+    log(door.door, asked.headers, ask, decision, (ruling, reason), waited);
+    door.metrics.count(ruling, reason);
+    told(answer)
 }
 
 /// An answer where nothing was judged.
@@ -95,8 +118,12 @@ const PANICKED: Refusal = Refusal {
     reason: Reason::BackendUnavailable,
 };
 
-fn caught<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(PANICKED))
+impl Refusal {
+    fn tell<T>(self, door: &DoorState, told: &impl Fn(Answer) -> T) -> T {
+        let Self { status, ruling, reason } = self;
+        door.metrics.count(ruling, reason);
+        told(Answer::Other(answer::refuse(status, reason, None, None)))
+    }
 }
 
 /// The question; a refusal where it is none, or not this peer's to ask.

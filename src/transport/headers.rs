@@ -19,7 +19,7 @@ pub(super) trait Headers: Sync {
     fn only(&self, name: &str) -> Option<&str> {
         let mut values = self.all(name);
         let value = values.next()?;
-        if values.next().is_some() { None } else { std::str::from_utf8(value).ok() }
+        if values.next().is_some() { None } else { simdutf8::basic::from_utf8(value).ok() }
     }
 }
 

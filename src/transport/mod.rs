@@ -41,7 +41,7 @@ mod touch;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_web::http::header::{self, HeaderName};
+use actix_web::http::header;
 use actix_web::{HttpResponse, Route, guard, web};
 use arc_swap::ArcSwap;
 
@@ -52,6 +52,7 @@ use crate::handover::{Reception, SelfService, Services};
 use crate::observe::Metrics;
 use crate::pages::Pages;
 
+pub use answer::Label;
 pub use client::Trust;
 pub use listener::{Listeners, Servers, Stop};
 pub use socket::ListenError;
@@ -65,7 +66,7 @@ pub struct Live {
     /// Most bytes of headers in an answer.
     pub answer_limit: usize,
     /// The headers for user, name, e-mail address and groups.
-    pub identity_headers: [HeaderName; 4],
+    pub identity_headers: [Label; 4],
     /// Hands people over to the applications.
     pub reception: Reception,
     /// What people may do with their own sessions.

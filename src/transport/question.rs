@@ -26,6 +26,7 @@ pub(super) struct Asked<'a, H> {
 }
 
 /// The original request, less its headers.
+#[derive(Clone, Copy)]
 pub(super) struct Original<'a> {
     /// Whether it came by https.
     pub secure: bool,

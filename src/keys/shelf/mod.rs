@@ -43,7 +43,7 @@ pub(super) struct Spot {
 /// How old things are, by the store's own clock, which all replicas share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ages {
-    /// Since the login.
+    /// Since the login, and no shorter than that.
     pub opened: Duration,
     /// Since the back-end last confirmed the keys.
     pub confirmed: Duration,
@@ -425,7 +425,8 @@ fn listed(answer: &Answer) -> impl Iterator<Item = (Place, Option<u64>)> {
 
 fn ages(answer: &Answer, at: usize) -> Ages {
     let age = |at| Duration::from_millis(answer.number(at).unwrap_or_default());
-    Ages { opened: age(at), confirmed: age(at + 1), used: age(at + 2) }
+    // The answer was on its way for a while. Where an account ends, nothing may seem to have been opened later than it was.
+    Ages { opened: age(at) + answer.took(), confirmed: age(at + 1), used: age(at + 2) }
 }
 
 /// A duration as scripts take it. A year is as good as forever, and their numbers hold it.

@@ -63,7 +63,7 @@ impl<'a> NewTicket<'a> {
             return Err(Rejection::NoObject);
         }
         // As a text it is looked at once for UTF-8, else each of its strings would be by itself.
-        let Ok(text) = std::str::from_utf8(json) else { return Ok(serde_json::from_slice(json)?) };
+        let Ok(text) = simdutf8::basic::from_utf8(json) else { return Ok(serde_json::from_slice(json)?) };
         plain::read(text).map_or_else(|| Ok(serde_json::from_str(text)?), Ok)
     }
 

@@ -26,23 +26,15 @@ pub(super) fn read(payload: &str) -> Option<NewTicket<'_>> {
     rest.take("{")?;
     loop {
         // A field that is given twice is for the library to refuse.
-        let is_second = if rest.take("\"sid\":").is_some() {
-            sid.replace(rest.text()?).is_some()
-        } else if rest.take("\"sub\":").is_some() {
-            sub.replace(rest.text()?).is_some()
-        } else if rest.take("\"iat\":").is_some() {
-            iat.replace(rest.seconds()?).is_some()
-        } else if rest.take("\"exp\":").is_some() {
-            exp.replace(rest.seconds()?).is_some()
-        } else if rest.take("\"roles\":").is_some() {
-            roles.replace(rest.texts()?).is_some()
-        } else if rest.take("\"name\":").is_some() {
-            name.replace(rest.text()?).is_some()
-        } else if rest.take("\"email\":").is_some() {
-            email.replace(rest.text()?).is_some()
-        } else {
-            rest.take("\"cred\":")?;
-            cred.replace(rest.text()?).is_some()
+        let is_second = match rest.field()? {
+            Field::Sid => sid.replace(rest.text()?).is_some(),
+            Field::Sub => sub.replace(rest.text()?).is_some(),
+            Field::Iat => iat.replace(rest.seconds()?).is_some(),
+            Field::Exp => exp.replace(rest.seconds()?).is_some(),
+            Field::Roles => roles.replace(rest.texts()?).is_some(),
+            Field::Name => name.replace(rest.text()?).is_some(),
+            Field::Email => email.replace(rest.text()?).is_some(),
+            Field::Cred => cred.replace(rest.text()?).is_some(),
         };
         if is_second {
             return None;
@@ -60,6 +52,17 @@ pub(super) fn read(payload: &str) -> Option<NewTicket<'_>> {
     Some(NewTicket { sid, sub, iat: iat?, exp: exp?, roles: roles.unwrap_or_default(), name, email, cred })
 }
 
+enum Field {
+    Sid,
+    Sub,
+    Iat,
+    Exp,
+    Roles,
+    Name,
+    Email,
+    Cred,
+}
+
 /// What is still to be read.
 struct Rest<'a>(&'a str);
 
@@ -75,6 +78,24 @@ impl<'a> Rest<'a> {
         while let Some(behind) = self.0.strip_prefix(' ') {
             self.0 = behind;
         }
+    }
+
+    /// The name of a field, and the colon behind it.
+    fn field(&mut self) -> Option<Field> {
+        let (field, length) = match self.0.as_bytes() {
+            [b'"', b's', b'i', b'd', b'"', b':', ..] => (Field::Sid, 6),
+            [b'"', b's', b'u', b'b', b'"', b':', ..] => (Field::Sub, 6),
+            [b'"', b'i', b'a', b't', b'"', b':', ..] => (Field::Iat, 6),
+            [b'"', b'e', b'x', b'p', b'"', b':', ..] => (Field::Exp, 6),
+            [b'"', b'r', b'o', b'l', b'e', b's', b'"', b':', ..] => (Field::Roles, 8),
+            [b'"', b'n', b'a', b'm', b'e', b'"', b':', ..] => (Field::Name, 7),
+            [b'"', b'e', b'm', b'a', b'i', b'l', b'"', b':', ..] => (Field::Email, 8),
+            [b'"', b'c', b'r', b'e', b'd', b'"', b':', ..] => (Field::Cred, 7),
+            _ => return None,
+        };
+        self.0 = &self.0[length..];
+        self.skip_blanks();
+        Some(field)
     }
 
     /// A text, which ends at the next quote, since there are no escapes.
@@ -105,17 +126,15 @@ impl<'a> Rest<'a> {
 
     /// Digits. Fractions, signs and exponents are for the library, and so are more digits than any time has.
     fn seconds(&mut self) -> Option<UnixSeconds> {
-        let (mut seconds, mut digits) = (0, 0);
+        let (mut seconds, mut digits) = (0_u64, 0);
         for byte in self.0.bytes().take_while(u8::is_ascii_digit) {
-            if digits == MOST_DIGITS || (digits == 1 && seconds == 0) {
-                return None;
-            }
-            seconds = 10 * seconds + UnixSeconds::from(byte - b'0');
+            seconds = seconds.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
             digits += 1;
         }
+        let is_number = digits == 1 || (2..=MOST_DIGITS).contains(&digits) && !self.0.starts_with('0');
         self.0 = &self.0[digits..];
         self.skip_blanks();
-        (digits > 0).then_some(seconds)
+        is_number.then_some(seconds)
     }
 }
 

@@ -244,12 +244,12 @@ fn a_payload_in_any_other_encoding_is_rejected() {
 #[test]
 fn many_bytes_at_once_are_decoded_as_one_after_the_other() {
     // It has both letters that no other alphabet has, and loose bits in its last one.
-    let (decoder, payload) = (tickets().decoder, URL_SAFE_NO_PAD.encode([0xfb; 97]));
+    let (codec, payload) = (tickets().codec, URL_SAFE_NO_PAD.encode([0xfb; 97]));
     for place in 0..payload.len() {
         for byte in 0..=u8::MAX {
             let mut payload = payload.clone().into_bytes();
             payload[place] = byte;
-            let (at_once, one_by_one) = (decoder.decode(&payload), URL_SAFE_NO_PAD.decode(&payload));
+            let (at_once, one_by_one) = (codec.decode(&payload), URL_SAFE_NO_PAD.decode(&payload));
             assert_eq!(at_once, one_by_one, "{byte:#x} at {place}");
         }
     }

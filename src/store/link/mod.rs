@@ -121,7 +121,8 @@ impl Link {
     }
 
     async fn run_uncounted(&self, script: &Script, place: &Place, arguments: &[&[u8]]) -> Result<Answer, StoreOutage> {
-        let until = Instant::now() + self.way.access().timeout;
+        let asked = Instant::now();
+        let until = asked + self.way.access().timeout;
         let command = |name: &str, code: &str| {
             let mut command = redis::cmd(name);
             command.arg(code).arg(script.keys.len());
@@ -138,7 +139,7 @@ impl Link {
             Err(Trouble::NoScript) => self.ask(place, &command("EVAL", &script.code), until).await,
             answered => answered,
         };
-        answered.map(answer).map_err(wire::outage)
+        answered.map(|value| answer(value, asked.elapsed())).map_err(wire::outage)
     }
 
     async fn ask(&self, place: &Place, command: &Cmd, until: Instant) -> Result<Value, Trouble> {
@@ -219,7 +220,7 @@ fn slot(place: &Place) -> u16 {
     cluster::slot(format!("{place:?}").as_bytes())
 }
 
-fn answer(value: Value) -> Answer {
+fn answer(value: Value, took: Duration) -> Answer {
     let text = |value| match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::Int(number) => Some(number.to_string().into_bytes()),
@@ -228,7 +229,7 @@ fn answer(value: Value) -> Answer {
         _ => None,
     };
     match value {
-        Value::Array(values) => Answer(values.into_iter().map(text).collect()),
-        other => Answer(vec![text(other)]),
+        Value::Array(values) => Answer { items: values.into_iter().map(text).collect(), took },
+        other => Answer { items: vec![text(other)], took },
     }
 }

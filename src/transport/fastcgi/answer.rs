@@ -10,7 +10,7 @@ use super::record::{begin_answer, end_answer};
 use crate::transport::answer::{Allowed, Answer};
 
 /// What an allow says of itself to a web server that reads headers.
-const ALLOWED: &[u8] = b"Status: 200 OK\r\ncontent-length: 0\r\n";
+const ALLOWED: &[u8] = b"Status: 200 OK\r\ncontent-length: 0";
 
 /// Begins an allow, in the memory of an earlier answer. Only a responder's goes on with lines as they are.
 pub fn begin(role: Role, mut out: Vec<u8>) -> Vec<u8> {
@@ -26,7 +26,7 @@ pub fn write(request: u16, role: Role, answer: Answer) -> Vec<u8> {
     let mut out = match (answer, role) {
         (Answer::Allow(allowed), Role::Responder) => {
             let mut text = allowed.into_text();
-            text.extend_from_slice(b"\r\n");
+            text.extend_from_slice(b"\r\n\r\n");
             text
         }
         (Answer::Allow(allowed), Role::Authorizer) => write_variables(&allowed),

@@ -81,7 +81,7 @@ pub fn read<'r, 'b>(bytes: &'b [u8], room: &'r mut Room<'b>) -> Reading<'r, 'b> 
             _ => {}
         }
     }
-    if hosts != 1 || lengths > 1 || !target.bytes().all(is_plain) {
+    if hosts != 1 || lengths > 1 || !target.bytes().all(|byte| PLAIN[usize::from(byte)]) {
         return Reading::Other;
     }
     Reading::Plain(Head { line: RequestLine { method, target }, headers: Lines(lines), keeps, length })
@@ -92,11 +92,17 @@ fn is_of_the_connection(name: &str) -> bool {
 }
 
 /// What every reader takes in an address, and as nothing else.
-const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'/' | b'%' | b'?' | b'=' | b'&' | b'.' | b'-' | b'_' | b'~' | b'+')
-        || matches!(byte, b'!' | b'$' | b'\'' | b'(' | b')' | b'*' | b',' | b';' | b':' | b'@')
-}
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'/' | b'%' | b'?' | b'=' | b'&' | b'.' | b'-' | b'_' | b'~' | b'+')
+            || matches!(byte, b'!' | b'$' | b'\'' | b'(' | b')' | b'*' | b',' | b';' | b':' | b'@');
+        byte += 1;
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

@@ -19,9 +19,9 @@ pub struct Manner {
     pub head_only: bool,
 }
 
-/// Begins an allow, in the memory of an earlier answer.
+/// Begins an allow, in the memory of an earlier answer. Its last line is ended by what follows, as every line here is.
 pub fn begin(mut out: Vec<u8>) -> Vec<u8> {
-    out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n");
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 0");
     out
 }
 
@@ -44,7 +44,6 @@ fn write_response(out: &mut Vec<u8>, response: HttpResponse, manner: Manner) {
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.extend_from_slice(b"\r\n");
     let (response, body) = response.into_parts();
     // Bodies of decisions are made at once, never streamed.
     let body = body.try_into_bytes().unwrap_or_default();
@@ -59,31 +58,33 @@ fn write_response(out: &mut Vec<u8>, response: HttpResponse, manner: Manner) {
 /// The lines that every answer has, and the end of its head.
 fn finish(out: &mut Vec<u8>, manner: Manner) {
     if !manner.keeps {
-        out.extend_from_slice(b"connection: close\r\n");
+        out.extend_from_slice(b"\r\nconnection: close");
     }
-    write_line(out, "date", &date());
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&end());
 }
 
 fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(b"\r\n");
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
-/// The time of day, written once a second on each thread.
-fn date() -> [u8; 29] {
+/// How every head ends: the time of day, written once a second on each thread, and an empty line.
+fn end() -> End {
     thread_local! {
-        static WRITTEN: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [b' '; 29])) };
+        static WRITTEN: Cell<(u64, End)> = const { Cell::new((u64::MAX, *NO_TIME)) };
     }
     let now = SystemClock::wall();
-    let (written, text) = WRITTEN.get();
+    let (written, end) = WRITTEN.get();
     if written == now {
-        return text;
+        return end;
     }
-    let text = HttpDate::from(UNIX_EPOCH + Duration::from_secs(now)).to_string();
-    let text = <[u8; 29]>::try_from(text.as_bytes()).unwrap_or([b' '; 29]);
-    WRITTEN.set((now, text));
-    text
+    let date = HttpDate::from(UNIX_EPOCH + Duration::from_secs(now));
+    let end = End::try_from(format!("\r\ndate: {date}\r\n\r\n").as_bytes()).unwrap_or(*NO_TIME);
+    WRITTEN.set((now, end));
+    end
 }
+
+type End = [u8; NO_TIME.len()];
+const NO_TIME: &[u8; 41] = b"\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
