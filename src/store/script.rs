@@ -31,12 +31,17 @@ impl Script {
 /// What a script answered.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    pub(super) items: Vec<Option<Vec<u8>>>,
-    /// How long ago the script ran when this came, at most.
-    pub(super) took: Duration,
+    items: Vec<Option<Vec<u8>>>,
+    took: Duration,
 }
 
 impl Answer {
+    /// An answer that came so long after the question.
+    #[must_use]
+    pub const fn new(items: Vec<Option<Vec<u8>>>, took: Duration) -> Self {
+        Self { items, took }
+    }
+
     /// How long it took from the question to the answer. The script ran some time in between.
     #[must_use]
     pub const fn took(&self) -> Duration {

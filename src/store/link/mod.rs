@@ -229,7 +229,7 @@ fn answer(value: Value, took: Duration) -> Answer {
         _ => None,
     };
     match value {
-        Value::Array(values) => Answer { items: values.into_iter().map(text).collect(), took },
-        other => Answer { items: vec![text(other)], took },
+        Value::Array(values) => Answer::new(values.into_iter().map(text).collect(), took),
+        other => Answer::new(vec![text(other)], took),
     }
 }
