@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 use super::directory::{Directory, Member};
 use super::lockout::{Lockout, Place, Terms};
 use crate::domain::{Clock, ExposeSecret, Moment, Outage, Secret};
@@ -82,9 +84,9 @@ impl Credentials {
 
     /// Asks the directory, once however many ask the same from the same place.
     pub(super) async fn check(&self, name: &str, password: Secret, place: Place) -> Outcome {
-        let begun = self.clock.now();
+        let (begun, since) = (self.clock.now(), Instant::now());
         let (Some(guess), Some(spelling)) = (self.mark(name, &password), Directory::spelling(name)) else {
-            self.settle(begun).await;
+            settle(since).await;
             return Outcome::Wrong;
         };
         let device = place.device.as_deref().unwrap_or_default();
@@ -126,18 +128,16 @@ impl Credentials {
         };
         let outcome = self.flights.join(key, question).await.unwrap_or(Outcome::Unreachable(BUSY));
         if matches!(outcome, Outcome::Wrong) {
-            self.settle(begun).await;
+            settle(since).await;
         }
         outcome
     }
+}
 
-    /// Waits for the next time at which a no is given.
-    async fn settle(&self, begun: Moment) {
-        let every = u64::try_from(NO_IS_GIVEN_EVERY.as_millis()).unwrap_or(1).max(1);
-        let taken = self.clock.now().since(begun);
-        let over = u64::try_from(taken.as_millis()).unwrap_or(0) % every;
-        tokio::time::sleep(Duration::from_millis(every - over)).await;
-    }
+/// Waits for the next time at which a no is given, by a clock that is exact: a tick more or less would be told apart.
+async fn settle(since: Instant) {
+    let periods = since.elapsed().as_nanos() / NO_IS_GIVEN_EVERY.as_nanos() + 1;
+    sleep_until(since + NO_IS_GIVEN_EVERY.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX))).await;
 }
 
 fn unreachable(portal: &str, outage: &Outage) -> Outcome {
