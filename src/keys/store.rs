@@ -145,11 +145,12 @@ impl KeyStore {
         let client = backend.binding().any().then(client);
         let wanted = Wanted::new(session, backend, login, client.as_ref());
         let Some(entry) = held.entries().find(|entry| entry.is(&wanted)) else { return Found::Nothing };
-        let State::Open(keys) = &*entry.state.lock() else { return Found::Nothing };
         let now = self.clock.now();
+        // Before the lock, behind which nothing else is fetched from memory at the same time.
         if entry.wants_check(now, backend) || entry.is_ending(now) {
             return Found::Nothing;
         }
+        let State::Open(keys) = &*entry.state.lock() else { return Found::Nothing };
         entry.touch(now);
         backend.metrics().hit.inc();
         Found::Keys(keys.clone())
