@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (sessions, webmail) = (many()?, Webmail::start()?);
     let interval = format!("{}s", KEEP_ALIVE_INTERVAL.as_secs());
     let shape = Shape { keep_alive_interval: &interval, ..Shape::default() };
-    let keyward = Keyward::start(env!("CARGO_BIN_EXE_keyward"), workspace.path(), &webmail, &pinning, &shape)?;
+    let keyward = Keyward::start(&common::program(), workspace.path(), &webmail, &pinning, &shape)?;
     println!("{pinning}\nper cent of one processor, nobody signed in: {}", Rest::of(&keyward.process, EMPTY_REST)?);
     let (crowd, begun) = (Crowd::of(sessions)?, stopwatch.seconds());
     Connections::open(keyward.http.clone(), CONNECTIONS)?.ask(&crowd, 0..sessions, Ask::ForKeys)?;

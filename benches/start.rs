@@ -2,6 +2,10 @@
 //! with a hundred routes again and again, asks its door until there is an answer, and looks at its memory while nobody
 //! asks anything. It ends well, whatever it measures. See `benches/README.md`.
 
+#[path = "common/mod.rs"]
+#[expect(dead_code, reason = "another bench uses more of it")]
+mod common;
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +17,6 @@ use std::time::Duration;
 
 use keyward::observe::Stopwatch;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_keyward");
 const ROUTES: usize = 100;
 /// As many portals and as many back-ends.
 const PARTIES: usize = 20;
@@ -33,10 +36,10 @@ const SIZE_TARGET: f64 = 20.0;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("start: run it with `cargo bench --bench start`");
+    if !common::is_asked("--bench start") {
         return Ok(());
     }
+    let program = common::program();
     let workspace = tempfile::tempdir()?;
     let file = workspace.path().join("keyward.toml");
     let (mut times, mut sizes, mut own) = (Vec::new(), Vec::new(), Vec::new());
@@ -44,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::write(&file, configuration(address)?)?;
         let stopwatch = Stopwatch::start();
-        let started = Started::from(&file)?;
+        let started = Started::from(&program, &file)?;
         started.wait_for_answer(address, &stopwatch)?;
         times.push(stopwatch.seconds() * 1e3);
         std::thread::sleep(REST);
@@ -55,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     verdict("milliseconds from exec to the first answer", median(&mut times), MILLISECONDS_TARGET);
     verdict("MiB resident while idle", median(&mut sizes), MEMORY_TARGET);
     println!("of them, MiB that are no file's: {:.1}", median(&mut own));
-    verdict("MiB of the program's file", fs::metadata(PROGRAM)?.len() as f64 / MEBIBYTE, SIZE_TARGET);
+    verdict("MiB of the program's file", fs::metadata(&program)?.len() as f64 / MEBIBYTE, SIZE_TARGET);
     Ok(())
 }
 
@@ -63,8 +66,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Started(Child);
 
 impl Started {
-    fn from(file: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut command = Command::new(PROGRAM);
+    fn from(program: &str, file: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(program);
         command.arg("serve").arg("-c").arg(file).env_remove("RUST_LOG").stdin(Stdio::null());
         Ok(Self(command.spawn()?))
     }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// A decision makes and frees some twenty small pieces of memory, on whichever thread it happens to
-/// be asked; `benches/README.md` has the figures. musl's own allocator would be slower still.
+/// A decision makes and frees small pieces of memory, on whichever thread it happens to be asked; `benches/README.md` has
+/// the figures.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

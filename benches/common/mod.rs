@@ -18,3 +18,11 @@ pub fn is_asked(arguments: &str) -> bool {
     }
     is_asked
 }
+
+/// Names another program than this build's to be measured.
+const PROGRAM: &str = "KEYWARD_PROGRAM";
+
+/// The program that is measured.
+pub fn program() -> String {
+    std::env::var(PROGRAM).unwrap_or_else(|_| env!("CARGO_BIN_EXE_keyward").to_owned())
+}

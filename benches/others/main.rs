@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::set_permissions(home, fs::Permissions::from_mode(0o755))?;
 
     let (webmail, crowd) = (Webmail::start()?, Crowd::of(1)?);
-    let keyward = Keyward::start(env!("CARGO_BIN_EXE_keyward"), home, &webmail, &pinning, &Shape::default())?;
+    let keyward = Keyward::start(&common::program(), home, &webmail, &pinning, &Shape::default())?;
     Connections::open(keyward.http.clone(), 1)?.ask(&crowd, [0], Ask::ForKeys)?;
     let lemonldap = lemonldap::start(home, &pinning)?;
     let [open, by_keyward, by_lemonldap, by_oauth2_proxy, asked] = free_addresses()?;

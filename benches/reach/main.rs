@@ -68,7 +68,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn keyward(&self, webmail: &Webmail, pinning: &Pinning, shape: &Shape<'_>) -> Result<Keyward, Box<dyn Error>> {
-        Keyward::start(env!("CARGO_BIN_EXE_keyward"), self.workspace, webmail, pinning, shape)
+        Keyward::start(&common::program(), self.workspace, webmail, pinning, shape)
     }
 }
 

@@ -118,8 +118,7 @@ impl Stage<'_> {
     fn replica(&self, more: &str, keep_alive_interval: &str) -> Result<Replica, Box<dyn Error>> {
         let ops = free_address()?;
         let shape = Shape { ops: &ops.to_string(), keep_alive_interval, more, ..Shape::default() };
-        let keyward =
-            Keyward::start(env!("CARGO_BIN_EXE_keyward"), self.workspace, &self.webmail, &self.pinning, &shape)?;
+        let keyward = Keyward::start(&common::program(), self.workspace, &self.webmail, &self.pinning, &shape)?;
         let replica = Replica { process: keyward.process, ops };
         until("a replica that is ready", || Ok(get(ops, "/readyz", "")?.starts_with("HTTP/1.1 200")))?;
         until("a replica that has its store", || {

@@ -65,12 +65,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let webmail = Webmail::start()?;
     let crowd = Crowd::of(most)?;
     let start = |program: &str, shape: &Shape<'_>| Keyward::start(program, workspace.path(), &webmail, &pinning, shape);
-    let own = env!("CARGO_BIN_EXE_keyward");
+    let own = common::program();
 
     let mut sides = Vec::new();
     let (mut memory, mut fastcgi) = (0.0, None);
     for sessions in [SESSIONS[0], SESSIONS[1], most] {
-        let Keyward { process, http, fastcgi: door } = start(own, &Shape::default())?;
+        let Keyward { process, http, fastcgi: door } = start(&own, &Shape::default())?;
         let mut connections = Connections::open(http.clone(), CONNECTIONS)?;
         connections.ask(&crowd, 0..sessions.min(SETTLED), Ask::ForKeys)?;
         if sessions > SETTLED {
@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         sides.push(side);
     }
     let socket = workspace.path().join("keyward.sock");
-    let Keyward { process, http, .. } = start(own, &Shape { socket: Some(&socket), ..Shape::default() })?;
+    let Keyward { process, http, .. } = start(&own, &Shape { socket: Some(&socket), ..Shape::default() })?;
     Connections::open(http.clone(), CONNECTIONS)?.ask(&crowd, 0..SESSIONS[1], Ask::ForKeys)?;
     sides.extend(fastcgi);
     sides.push(Side::of(format!("{}, over a Unix socket", grouped(SESSIONS[1])), SESSIONS[1], process, http));
