@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use keyward::observe::Stopwatch;
 
+use common::figures::median;
+
 const ROUTES: usize = 100;
 /// As many portals and as many back-ends.
 const PARTIES: usize = 20;
@@ -55,9 +57,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         own.push(started.mebibytes("RssAnon:")?);
     }
     println!("{ROUTES} routes, {PARTIES} portals, {PARTIES} back-ends; medians of {STARTS} starts");
-    verdict("milliseconds from exec to the first answer", median(&mut times), MILLISECONDS_TARGET);
-    verdict("MiB resident while idle", median(&mut sizes), MEMORY_TARGET);
-    println!("of them, MiB that are no file's: {:.1}", median(&mut own));
+    verdict("milliseconds from exec to the first answer", median(&times), MILLISECONDS_TARGET);
+    verdict("MiB resident while idle", median(&sizes), MEMORY_TARGET);
+    println!("of them, MiB that are no file's: {:.1}", median(&own));
     verdict("MiB of the program's file", fs::metadata(&program)?.len() as f64 / MEBIBYTE, SIZE_TARGET);
     Ok(())
 }
@@ -141,9 +143,4 @@ fn configuration(address: SocketAddr) -> Result<String, std::fmt::Error> {
 fn verdict(what: &str, measured: f64, target: f64) {
     let met = if measured <= target { "met" } else { "MISSED" };
     println!("{what}: {measured:.1}, target at most {target}: {met}");
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -8,15 +8,16 @@ mod common;
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use common::connections::{Ask, Connections, Door};
 use common::load::{Crowd, HOST};
-use common::servers::{Keyward, Pinning, Shape};
+use common::servers::{Keyward, Shape};
 use common::turn::CONNECTIONS;
 use common::webmail::Webmail;
 
 const PEOPLE: usize = 2_000;
-/// Questions at each door, beside the first of everybody.
+/// Questions over each transport, beside the first of everybody.
 const QUESTIONS: usize = 250_000;
 /// Questions of people who are not signed in.
 const STRANGERS: usize = 500;
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let socket = workspace.path().join("keyward.sock");
     for shape in [Shape::default(), Shape { socket: Some(&socket), ..Shape::default() }] {
         // What was counted is written when it ends.
-        let keyward = Keyward::start(&common::program(), workspace.path(), &webmail, &Pinning::take(), &shape)?;
+        let keyward = Keyward::start_by(Command::new(common::program()), workspace.path(), &webmail, &shape)?;
         if let Door::Http(address) = keyward.http {
             for _ in 0..STRANGERS {
                 ask_as_stranger(address)?;
@@ -41,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             connections.ask(&crowd, (0..QUESTIONS).map(|question| question * 7_919 % PEOPLE), Ask::ForKeys)?;
         }
     }
-    println!("train: asked at every door, {QUESTIONS} times each");
+    println!("train: asked over HTTP, a Unix socket and FastCGI, {QUESTIONS} times and more each");
     Ok(())
 }
 

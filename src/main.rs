@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// A decision makes and frees small pieces of memory, on whichever thread it happens to be asked; `benches/README.md` has
-/// the figures.
+/// Small pieces of memory come and go with every decision, on whichever thread it happens to be asked: what this one is
+/// made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
